@@ -1,0 +1,167 @@
+//! E-mail addresses: the WHATWG rule, over domains in their ASCII form.
+
+use std::borrow::Cow;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// The longest address in its ASCII form, in bytes (RFC 5321 §4.5.3.1.3 without the brackets).
+const MAX_LENGTH: usize = 254;
+
+/// A text that is no e-mail address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EmailFault {
+    /// It is longer than 254 bytes in its ASCII form.
+    #[error("must be an e-mail address of at most {MAX_LENGTH} characters")]
+    TooLong,
+    /// It does not follow the rule.
+    #[error("must be a valid e-mail address")]
+    Malformed,
+}
+
+/// Whether `text` is a valid e-mail address (HTML Living Standard, "valid email address"), its
+/// domain first turned into ASCII where it is not (UTS #46 ToASCII, non-transitional).
+pub fn check(text: &str) -> Result<(), EmailFault> {
+    to_ascii(text).map(|_| ())
+}
+
+/// A valid e-mail address with its domain in ASCII, of which case is kept; `None` for anything
+/// else.
+pub fn ascii_form(text: &str) -> Option<String> {
+    to_ascii(text).ok().map(Cow::into_owned)
+}
+
+fn to_ascii(text: &str) -> Result<Cow<'_, str>, EmailFault> {
+    let (local, domain) = text.split_once('@').ok_or(EmailFault::Malformed)?;
+    if local.is_empty() || !local.bytes().all(is_atom_or_dot) {
+        return Err(EmailFault::Malformed);
+    }
+    let address = if domain.is_ascii() {
+        Cow::Borrowed(text)
+    } else {
+        let domain = Uts46::new()
+            .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore)
+            .map_err(|_| EmailFault::Malformed)?;
+        Cow::Owned(format!("{local}@{domain}"))
+    };
+    if !address[local.len() + 1..].split('.').all(is_label) {
+        Err(EmailFault::Malformed)
+    } else if address.len() > MAX_LENGTH {
+        Err(EmailFault::TooLong)
+    } else {
+        Ok(address)
+    }
+}
+
+/// `atext` of RFC 5322 §3.2.3, or a dot.
+fn is_atom_or_dot(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-.".contains(&b)
+}
+
+/// RFC 1034 §3.5 with RFC 1123 §2.1: 1-63 letters, digits and inner hyphens.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::vectors;
+
+    #[test]
+    fn an_address_follows_the_whatwg_rule() {
+        for text in [
+            "a@b",
+            "jane.doe+tag@example.com",
+            ".a..b.@example.com",
+            "!#$%&'*+/=?^_`{|}~-@example.com",
+            "a@1.2.3.4",
+            "a@xn--a.example",
+            "A@EXAMPLE.com",
+        ] {
+            assert_eq!(ascii_form(text).as_deref(), Some(text));
+        }
+        for text in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a",
+            "a b@c",
+            "a@b@c",
+            "\"a\"@b",
+            "a@[1.2.3.4]",
+            "a@b.",
+            "a@.b",
+            "a@b..c",
+            "a@-b",
+            "a@b-",
+            "a@b_c",
+            "a,b@c",
+            "jäne@example.com",
+            "a@b\n",
+            "Jane <a@b>",
+        ] {
+            assert_eq!(check(text), Err(EmailFault::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_turned_into_ascii() {
+        for (text, ascii) in [
+            ("jane@bücher.example", "jane@xn--bcher-kva.example"),
+            ("jane@BU\u{308}CHER.example", "jane@xn--bcher-kva.example"),
+            ("jane@faß.de", "jane@xn--fa-hia.de"),
+            ("jane@ｅxample。com", "jane@example.com"),
+            ("Jane@例え.テスト", "Jane@xn--r8jz45g.xn--zckzah"),
+        ] {
+            assert_eq!(ascii_form(text).as_deref(), Some(ascii));
+        }
+        for text in ["a@é_b", "a@-é", "a@é.", "a@é..b", "a@℀.com", "a@é.xn--a", "a@\u{200d}b", "a@é\u{ff20}b"] {
+            assert_eq!(ascii_form(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_is_that_of_the_ascii_form() {
+        let domain = format!("{0}.{0}.{0}", "b".repeat(61));
+        let longest = format!("{}@{domain}", "a".repeat(254 - 186));
+        assert_eq!((longest.len(), check(&longest)), (254, Ok(())));
+        assert_eq!(check(&format!("a{longest}")), Err(EmailFault::TooLong));
+        let label = format!("{}ü", "b".repeat(54));
+        assert_eq!(check(&format!("a@{label}")), Ok(()));
+        assert_eq!(check(&format!("a@bbb{label}")), Err(EmailFault::Malformed));
+        assert_eq!(check(&format!("{}@{label}", "a".repeat(200))), Err(EmailFault::TooLong));
+    }
+
+    /// Rows of `email.csv` on which the contract goes further than the HTML pattern.
+    const DIFFERENCES: &[(&str, &[&str])] = &[
+        (
+            "valid: the domain is first turned into ASCII",
+            &["em-438", "em-530", "em-600", "em-680", "em-688", "em-689", "em-696", "em-698", "em-702", "em-758"],
+        ),
+        (
+            "invalid: longer than 254",
+            &[
+                "em-039", "em-040", "em-041", "em-184", "em-194", "em-270", "em-509", "em-515", "em-516", "em-745",
+                "em-746", "em-747", "em-748", "em-749",
+            ],
+        ),
+    ];
+
+    #[test]
+    fn the_vectors_are_judged_as_by_the_html_rule() {
+        let mut unexpected = Vec::new();
+        for row in vectors::csv("email.csv") {
+            let id = row["id"].as_str();
+            let Some(address) = vectors::cell(&row, "address") else { continue };
+            let differs = DIFFERENCES.iter().any(|(_, ids)| ids.contains(&id));
+            if check(&address).is_ok() != ((row["valid_html5"] == "true") ^ differs) {
+                unexpected.push((id.to_owned(), address.clone(), check(&address)));
+            }
+        }
+        assert!(unexpected.is_empty(), "{unexpected:#?}");
+    }
+}

@@ -1,0 +1,527 @@
+//! An end user: profile, UIDs, and how a request changes them. Pure: no clock, no store.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::ids::{EndUserId, UidId};
+use super::input::{Faults, Fields, Json};
+use super::phone::Region;
+use super::profile::{Field, Patch, Profile};
+use super::text::{self, Limit};
+use super::uid::{self, MatchKey, Uid, UidType};
+
+/// The most UIDs a person may have.
+pub const MAX_UIDS: usize = 40;
+/// The longest UID value, in characters.
+pub const MAX_UID_LENGTH: usize = 320;
+/// The longest type of UID, in characters.
+pub const MAX_UID_TYPE_LENGTH: usize = 20;
+/// The most bytes of a person written as JSON and escaped once more, as a Lambda answer does: 100
+/// people then fit one answer of 6 MB, and any change of one person one transaction of 4 MB.
+pub const MAX_ESCAPED_BYTES: usize = 48_000;
+
+/// The region by whose plan national numbers are read: the person's country, else the default.
+/// A country that has no plan gives none: a wrong region gives a valid stranger.
+fn region(country: Option<&str>, default: Option<Region>) -> Option<Region> {
+    match country {
+        Some(country) => Region::parse(country),
+        None => default,
+    }
+}
+
+/// One element of `uids` in a request.
+#[derive(Clone, Debug)]
+struct UidEntry {
+    path: String,
+    id: Option<UidId>,
+    kind: Option<UidType>,
+    value: Option<String>,
+    is_primary: Option<bool>,
+    remove: bool,
+}
+
+impl UidEntry {
+    /// Reads `{uidType, uid, isPrimary}` as create and assign take it: `uid` is required.
+    fn read_new(fields: &Fields, path: &str, faults: &mut Faults) -> Self {
+        Self::read(fields, path, true, faults)
+    }
+
+    /// Reads an element of an update's `uids`. Of a removal only the id, or type and value, counts.
+    fn read_change(fields: &Fields, path: &str, faults: &mut Faults) -> Self {
+        let id = fields.positive("endUserUIDID", UidId::MAX.get().into(), faults).and_then(UidId::new);
+        let remove = fields.boolean("markAsDeleted", faults) == Some(true);
+        let named = matches!(fields.get("endUserUIDID"), Some(json) if *json != Json::Null);
+        if remove && named {
+            return Self { path: path.to_owned(), id, kind: None, value: None, is_primary: None, remove };
+        }
+        let entry = Self::read(fields, path, !named, faults);
+        Self { id, remove, is_primary: entry.is_primary.filter(|_| !remove), ..entry }
+    }
+
+    fn read(fields: &Fields, path: &str, value_required: bool, faults: &mut Faults) -> Self {
+        let kind = fields.text("uidType", Limit::Chars(MAX_UID_TYPE_LENGTH), faults).flatten();
+        let value = fields.text("uid", Limit::Chars(MAX_UID_LENGTH), faults);
+        let absent = matches!(value, Some(None)) || fields.get("uid").is_none();
+        if value_required && absent {
+            faults.add(fields.path("uid"), "is required");
+        }
+        Self {
+            path: path.to_owned(),
+            id: None,
+            kind: kind.map(|kind| UidType::parse(&kind)),
+            value: value.flatten(),
+            is_primary: fields.boolean("isPrimary", faults),
+            remove: false,
+        }
+    }
+
+    fn value_path(&self) -> String {
+        if self.path.is_empty() { "uid".to_owned() } else { format!("{}.uid", self.path) }
+    }
+
+    /// Whether this entry may add a UID that was not there, and so needs an id at hand.
+    fn may_add(&self) -> bool {
+        self.id.is_none() && !self.remove
+    }
+
+    /// The type of an entry that is known by type and value.
+    fn kind(&self) -> UidType {
+        self.kind.clone().unwrap_or_default()
+    }
+
+    /// The key under which a value of this `kind` would be held; `None` where it cannot be held.
+    fn key(&self, kind: &UidType, region: Option<Region>) -> Option<MatchKey> {
+        let value = uid::parse_value(kind, self.value.as_deref()?, region).ok()?;
+        Some(uid::held_key(kind, &value))
+    }
+
+    /// Notes the faults that show without the stored person; `country` is what the request says
+    /// of it: `None` where nothing.
+    fn check(&self, country: Option<Option<Region>>, faults: &mut Faults) {
+        let Some(value) = &self.value else { return };
+        let kind = match (&self.kind, self.id) {
+            _ if self.remove => return,
+            (None, Some(_)) => return,
+            (Some(kind), _) => kind.clone(),
+            (None, None) => UidType::default(),
+        };
+        let checked = match country {
+            Some(region) => uid::parse_value(&kind, value, region).map(drop),
+            None => uid::check_value(&kind, value),
+        };
+        faults.keep(self.value_path(), checked);
+    }
+}
+
+fn read_entries(
+    fields: &Fields,
+    faults: &mut Faults,
+    read: fn(&Fields, &str, &mut Faults) -> UidEntry,
+) -> Vec<UidEntry> {
+    let mut entries: Vec<UidEntry> = Vec::new();
+    for (i, json) in fields.array("uids", faults).unwrap_or_default().iter().enumerate() {
+        let path = format!("uids[{i}]");
+        let Some(fields) = Fields::of(json, &path, faults) else { continue };
+        let entry = read(&fields, &path, faults);
+        if entry.is_primary == Some(true) && entries.iter().any(|e| e.is_primary == Some(true)) {
+            faults.add(fields.path("isPrimary"), "another UID of the request is already marked primary");
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+/// An end user of a tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndUser {
+    /// Unique within the tenant.
+    pub id: EndUserId,
+    /// How often the person was written; every write is guarded by it.
+    pub rev: u64,
+    /// The profile's texts.
+    pub profile: Profile,
+    /// By ascending id; at most [`MAX_UIDS`], each (type, key) once, at most one primary.
+    pub uids: Vec<Uid>,
+}
+
+/// A body of `POST /api/EndUsers` that is free of faults: a person who waits for ids.
+#[derive(Clone, Debug)]
+pub struct Draft(EndUser);
+
+impl Draft {
+    /// Reads an EndUserCreateDTO; repeats among its UIDs converge on one.
+    pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let patch = Patch::read(&fields, &mut faults);
+        let entries = read_entries(&fields, &mut faults, UidEntry::read_new);
+        let empty = EndUser { id: EndUserId::MAX, rev: 0, profile: Profile::default(), uids: Vec::new() };
+        // Placeholder ids, until the person gets its own.
+        let mut ids = (0..).map_while(|n| UidId::new(u64::from(UidId::MAX.get()) - n));
+        match empty.change(&patch, &entries, default, &mut ids) {
+            Ok(person) => faults.or(Self(person)),
+            Err(more) => {
+                for (path, message) in more.as_map().iter().flat_map(|(p, ms)| ms.iter().map(move |m| (p, m))) {
+                    faults.add(path, message);
+                }
+                Err(faults)
+            }
+        }
+    }
+
+    /// How many UID ids it waits for.
+    pub fn uid_count(&self) -> usize {
+        self.0.uids.len()
+    }
+
+    /// The person under its ids, unless it is too large; its UIDs take theirs in the order sent.
+    pub fn with_ids(&self, id: EndUserId, uid_ids: impl IntoIterator<Item = UidId>) -> Result<EndUser, Faults> {
+        let mut person = EndUser { id, rev: 1, ..self.0.clone() };
+        // The placeholders descend, so the order sent is the reverse of the order by id.
+        person.uids.reverse();
+        for (uid, id) in person.uids.iter_mut().zip(uid_ids) {
+            uid.id = id;
+        }
+        person.sized()
+    }
+}
+
+/// A body of `PUT /api/EndUsers/{id}` that is free of every fault that shows without the stored
+/// person.
+#[derive(Clone, Debug)]
+pub struct Update {
+    patch: Patch,
+    entries: Vec<UidEntry>,
+    default: Option<Region>,
+}
+
+impl Update {
+    /// Reads an EndUserUpdateDTO.
+    pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let patch = Patch::read(&fields, &mut faults);
+        let entries = read_entries(&fields, &mut faults, UidEntry::read_change);
+        let country = patch.country().map(|country| region(country, default));
+        entries.iter().for_each(|entry| entry.check(country, &mut faults));
+        faults.or(Self { patch, entries, default })
+    }
+
+    /// How many UIDs it can add at most.
+    pub fn uid_count(&self) -> usize {
+        self.entries.iter().filter(|e| e.may_add()).count().min(MAX_UIDS)
+    }
+
+    /// The person after the update; `ids` are for the UIDs that are added.
+    pub fn apply(&self, person: &EndUser, ids: &[UidId]) -> Result<EndUser, Faults> {
+        person.change(&self.patch, &self.entries, self.default, &mut ids.iter().copied())?.sized()
+    }
+}
+
+/// A body of `POST /api/EndUserUIDs/assign` that is free of every fault that shows without the
+/// stored person.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The person to whom the UID is to be linked.
+    pub end_user: EndUserId,
+    entry: UidEntry,
+    default: Option<Region>,
+}
+
+/// What became of an [`Assignment`].
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The person afterwards.
+    pub person: EndUser,
+    /// The UID's record.
+    pub uid: UidId,
+    /// Whether the UID was linked before.
+    pub already: bool,
+}
+
+impl Assignment {
+    /// Reads an AssignUIDRequest.
+    pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let entry = UidEntry::read_new(&fields, "", &mut faults);
+        let id = fields.positive("endUserID", EndUserId::MAX.get().into(), &mut faults).and_then(EndUserId::new);
+        if matches!(fields.get("endUserID"), None | Some(Json::Null)) {
+            faults.add("endUserID", "is required");
+        }
+        entry.check(None, &mut faults);
+        match id {
+            Some(end_user) => faults.or(Self { end_user, entry, default }),
+            None => Err(faults),
+        }
+    }
+
+    /// Links the UID to `person`; `id` is for its record. The spelling of one that is already
+    /// linked stays, and `isPrimary: true` takes effect on it.
+    pub fn apply(&self, person: &EndUser, id: UidId) -> Result<Assigned, Faults> {
+        let kind = self.entry.kind();
+        let key = self.entry.key(&kind, region(person.profile.get(Field::Country), self.default));
+        let linked = person.uids.iter().find(|uid| uid.kind == kind && Some(uid.key()) == key);
+        let entry = match linked {
+            Some(uid) => UidEntry { id: Some(uid.id), kind: None, value: None, ..self.entry.clone() },
+            None => self.entry.clone(),
+        };
+        let entry = UidEntry { is_primary: entry.is_primary.filter(|primary| *primary || linked.is_none()), ..entry };
+        let uid = linked.map_or(id, |uid| uid.id);
+        let person = person.change(&Patch::default(), &[entry], self.default, &mut std::iter::once(id))?.sized()?;
+        Ok(Assigned { person, uid, already: linked.is_some() })
+    }
+}
+
+impl EndUser {
+    /// The person after a request: removals first, then the entries in their order; records that
+    /// come to hold the same type and key become one (the one named by id, else the older); the
+    /// UID marked primary demotes the other.
+    fn change(
+        &self,
+        patch: &Patch,
+        entries: &[UidEntry],
+        default: Option<Region>,
+        ids: &mut dyn Iterator<Item = UidId>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let mut profile = self.profile.clone();
+        profile.apply(patch);
+        let region = region(profile.get(Field::Country), default);
+
+        let mut uids = self.uids.clone();
+        for entry in entries.iter().filter(|e| e.remove) {
+            let kind = entry.kind();
+            let key = entry.key(&kind, region);
+            uids.retain(|uid| match entry.id {
+                Some(id) => uid.id != id,
+                None => uid.kind != kind || Some(uid.key()) != key,
+            });
+        }
+
+        let mut named = HashSet::new();
+        let mut primary = None;
+        for entry in entries.iter().filter(|e| !e.remove) {
+            if let Some(uid) = apply_entry(&mut uids, &mut named, entry, region, ids, &mut faults) {
+                uid.is_primary = entry.is_primary.unwrap_or(uid.is_primary);
+                if entry.is_primary == Some(true) {
+                    primary = Some(uid.id);
+                }
+            }
+        }
+
+        let mut uids = converge(uids, &named, &mut primary);
+        if let Some(primary) = primary {
+            uids.iter_mut().for_each(|uid| uid.is_primary = uid.id == primary);
+        }
+        if uids.len() > MAX_UIDS {
+            faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
+        }
+        faults.or(Self { id: self.id, rev: self.rev, profile, uids })
+    }
+
+    /// The person, unless it is larger than [`MAX_ESCAPED_BYTES`]; the largest member is named.
+    fn sized(self) -> Result<Self, Faults> {
+        let dto = serde_json::to_value(EndUserReadDto::from(&self)).unwrap_or_default();
+        if escaped_bytes(&dto) <= MAX_ESCAPED_BYTES {
+            return Ok(self);
+        }
+        let largest = dto.as_object().into_iter().flatten().max_by_key(|(_, value)| escaped_bytes(value));
+        let name = largest.map_or("body", |(name, _)| name);
+        let limit = format!("at most {MAX_ESCAPED_BYTES} bytes of JSON, escaped once");
+        Err(Faults::one(name, format!("the end user as a whole is too large ({limit}); this is its largest member")))
+    }
+}
+
+/// Bytes of a value written as JSON and then once more inside a JSON string.
+fn escaped_bytes(value: &serde_json::Value) -> usize {
+    let written = value.to_string();
+    let escaped = written.bytes().filter(|b| matches!(b, b'"' | b'\\')).count();
+    written.len() + escaped
+}
+
+/// Carries out an entry that is no removal and answers the record it is about.
+fn apply_entry<'a>(
+    uids: &'a mut Vec<Uid>,
+    named: &mut HashSet<UidId>,
+    entry: &UidEntry,
+    region: Option<Region>,
+    ids: &mut dyn Iterator<Item = UidId>,
+    faults: &mut Faults,
+) -> Option<&'a mut Uid> {
+    if let Some(id) = entry.id {
+        let Some(uid) = uids.iter_mut().find(|uid| uid.id == id) else {
+            faults.add(format!("{}.endUserUIDID", entry.path), "is not a UID of this end user");
+            return None;
+        };
+        named.insert(id);
+        let kind = entry.kind.clone().unwrap_or_else(|| uid.kind.clone());
+        if entry.value.is_some() || kind != uid.kind {
+            let value = entry.value.as_ref().unwrap_or(&uid.value);
+            uid.value = faults.keep(entry.value_path(), uid::parse_value(&kind, value, region))?;
+        }
+        uid.kind = kind;
+        return Some(uid);
+    }
+    let kind = entry.kind();
+    let value = faults.keep(entry.value_path(), uid::parse_value(&kind, entry.value.as_deref()?, region))?;
+    let key = uid::held_key(&kind, &value);
+    let same = (0..uids.len())
+        .filter(|i| uids[*i].kind == kind && uids[*i].key() == key)
+        .min_by_key(|i| (!named.contains(&uids[*i].id), uids[*i].id));
+    let at = match same {
+        Some(at) => {
+            (uids[at].kind, uids[at].value) = (kind, value);
+            at
+        }
+        None => {
+            let Some(id) = ids.next() else {
+                faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
+                return None;
+            };
+            uids.push(Uid { id, kind, value, is_primary: false });
+            uids.len() - 1
+        }
+    };
+    uids.get_mut(at)
+}
+
+/// Of the records that hold the same type and key, keeps one: named by id before not, then the
+/// older. Answers by ascending id.
+fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, primary: &mut Option<UidId>) -> Vec<Uid> {
+    uids.sort_by_key(|uid| (!named.contains(&uid.id), uid.id));
+    let mut kept: Vec<Uid> = Vec::with_capacity(uids.len());
+    for uid in uids {
+        match kept.iter().find(|k| k.kind == uid.kind && k.key() == uid.key()) {
+            Some(same) if *primary == Some(uid.id) => *primary = Some(same.id),
+            Some(_) => {}
+            None => kept.push(uid),
+        }
+    }
+    kept.sort_by_key(|uid| uid.id);
+    kept
+}
+
+/// An end user as it is answered.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are those of the public reference")]
+pub struct EndUserReadDto {
+    #[serde(rename = "endUserID")]
+    pub end_user_id: EndUserId,
+    pub firstname: Option<String>,
+    pub lastname: Option<String>,
+    pub name: String,
+    pub gender: Option<String>,
+    pub other_contact_details: Option<String>,
+    pub ai_documentation: Option<String>,
+    pub customer_ref: Option<String>,
+    pub customer_type: Option<String>,
+    pub country: Option<String>,
+    pub lang: Option<String>,
+    pub street: Option<String>,
+    pub house_number: Option<String>,
+    pub postal_code: Option<String>,
+    pub city: Option<String>,
+    pub company: Option<String>,
+    pub uids: Vec<UidReadDto>,
+}
+
+/// A UID as it is answered inside an end user.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are those of the public reference")]
+pub struct UidReadDto {
+    #[serde(rename = "endUserUIDID")]
+    pub end_user_uid_id: UidId,
+    pub uid_type: String,
+    pub uid: String,
+    pub is_primary: bool,
+}
+
+impl From<&Uid> for UidReadDto {
+    fn from(uid: &Uid) -> Self {
+        Self {
+            end_user_uid_id: uid.id,
+            uid_type: uid.kind.as_str().to_owned(),
+            uid: uid.value.clone(),
+            is_primary: uid.is_primary,
+        }
+    }
+}
+
+impl From<&EndUser> for EndUserReadDto {
+    fn from(person: &EndUser) -> Self {
+        let text = |field| person.profile.get(field).map(str::to_owned);
+        Self {
+            end_user_id: person.id,
+            firstname: text(Field::Firstname),
+            lastname: text(Field::Lastname),
+            name: person.profile.name(),
+            gender: text(Field::Gender),
+            other_contact_details: text(Field::OtherContactDetails),
+            ai_documentation: text(Field::AiDocumentation),
+            customer_ref: text(Field::CustomerRef),
+            customer_type: text(Field::CustomerType),
+            country: text(Field::Country),
+            lang: text(Field::Lang),
+            street: text(Field::Street),
+            house_number: text(Field::HouseNumber),
+            postal_code: text(Field::PostalCode),
+            city: text(Field::City),
+            company: text(Field::Company),
+            uids: person.uids.iter().map(UidReadDto::from).collect(),
+        }
+    }
+}
+
+/// By what a list of end users is sorted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum SortField {
+    /// The id, the default.
+    EndUserId,
+    /// [`Profile::name`].
+    Name,
+    /// A field of the profile, from firstname to lang of the contract's table.
+    Field(Field),
+}
+
+impl SortField {
+    /// Every order a list can have.
+    pub const ALL: [Self; 14] = [
+        Self::EndUserId,
+        Self::Name,
+        Self::Field(Field::Firstname),
+        Self::Field(Field::Lastname),
+        Self::Field(Field::Company),
+        Self::Field(Field::Street),
+        Self::Field(Field::City),
+        Self::Field(Field::HouseNumber),
+        Self::Field(Field::PostalCode),
+        Self::Field(Field::Gender),
+        Self::Field(Field::CustomerRef),
+        Self::Field(Field::CustomerType),
+        Self::Field(Field::Country),
+        Self::Field(Field::Lang),
+    ];
+
+    /// The name in `sortBy`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EndUserId => "endUserID",
+            Self::Name => "name",
+            Self::Field(field) => field.name(),
+        }
+    }
+
+    /// The key by which `person` stands in this order, ties aside: ASCII text that sorts as its
+    /// bytes do, empty first. (The id's own order needs none: ties are by id.)
+    pub fn key(self, person: &EndUser) -> String {
+        match self {
+            Self::EndUserId => String::new(),
+            Self::Name => text::sort_key(&person.profile.name()),
+            Self::Field(field) => text::sort_key(person.profile.get(field).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Tenants and ids: the values that every key begins with.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The greatest integer that every JSON reader keeps exactly (RFC 8259 §6): 2⁵³-1.
+pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The customer of the support platform whose data a request may touch.
+///
+/// 1-64 characters of `A-Z a-z 0-9 _ -`, case-sensitive; a numeric tenant is the string of its
+/// digits. `#`, which divides the parts of a database key, can therefore never be in one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Tenant(String);
+
+impl Tenant {
+    /// Reads a tenant's name; `None` where it is not one.
+    pub fn parse(name: &str) -> Option<Self> {
+        let admitted = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        ((1..=64).contains(&name.len()) && name.chars().all(admitted)).then(|| Self(name.to_owned()))
+    }
+
+    /// Reads a numeric tenant, 1 to 2⁵³-1.
+    pub fn from_number(number: u64) -> Option<Self> {
+        (1..=MAX_SAFE_INTEGER).contains(&number).then(|| Self(number.to_string()))
+    }
+
+    /// The name as it stands in keys and logs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(u32);
+
+        impl $name {
+            /// The greatest id: ids are positive 32-bit integers, 1 to 2³¹-1.
+            pub const MAX: Self = Self(i32::MAX as u32);
+
+            /// An id from a number; `None` where it is out of range.
+            pub fn new(number: u64) -> Option<Self> {
+                (1..=u64::from(Self::MAX.0)).contains(&number).then(|| Self(number as u32))
+            }
+
+            /// Reads the canonical decimal form: no sign, no leading zero, ASCII digits.
+            pub fn parse(text: &str) -> Option<Self> {
+                let canonical = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+                canonical.then(|| text.parse().ok().and_then(Self::new)).flatten()
+            }
+
+            /// The number, 1 to 2³¹-1.
+            pub fn get(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// The id of an end user, unique within its tenant and never reused.
+    EndUserId
+);
+id!(
+    /// The id of one UID record (`endUserUIDID`), unique within its tenant and never reused.
+    UidId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_a_short_plain_name_or_a_safe_integer() {
+        for name in ["7", "01", "acme_EU-1", &"a".repeat(64)] {
+            assert_eq!(Tenant::parse(name).map(|t| t.to_string()).as_deref(), Some(name));
+        }
+        for name in ["", "a b", "a#b", "é", &"a".repeat(65)] {
+            assert_eq!(Tenant::parse(name), None, "{name:?}");
+        }
+        assert_eq!(Tenant::from_number(7), Tenant::parse("7"));
+        assert_eq!(Tenant::from_number(0), None);
+        assert_eq!(Tenant::from_number(1 << 53), None);
+    }
+
+    #[test]
+    fn an_id_is_a_canonical_positive_32_bit_integer() {
+        assert_eq!(EndUserId::parse("2147483647"), Some(EndUserId::MAX));
+        for text in ["", "0", "-1", "+1", "01", "1.0", "abc", "2147483648", "99999999999999999999", "١"] {
+            assert_eq!(EndUserId::parse(text), None, "{text:?}");
+        }
+    }
+}

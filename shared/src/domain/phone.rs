@@ -1,0 +1,575 @@
+//! Phone numbers: read as a person writes them, kept as E.164.
+//!
+//! What is a number is decided by libphonenumber's metadata; what is a mark around one is decided
+//! here, so that the library only ever sees digits and no letter becomes one by its keypad.
+
+use std::fmt;
+use std::str::FromStr;
+
+use dec_from_char::DecimalExtended;
+use icu_properties::CodePointSetData;
+use icu_properties::props::{Dash, DefaultIgnorableCodePoint, GeneralCategoryGroup};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat};
+
+use super::text::{caseless, is_of};
+
+/// The numbering plan by which a number without `+` is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Region(rlibphonenumber::Region);
+
+impl Region {
+    /// The region of a country code of two letters (ISO 3166-1; `UK` is `GB`). One without a
+    /// numbering plan reads nothing but international numbers.
+    pub fn parse(code: &str) -> Option<Self> {
+        let code = code.to_ascii_uppercase();
+        let code = if code == "UK" { "GB" } else { &code };
+        let letters = code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic());
+        letters.then(|| rlibphonenumber::Region::from_str(code).ok().map(Self)).flatten()
+    }
+}
+
+/// Why a text is no phone number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PhoneFault {
+    /// It holds no digits.
+    #[error("must be a phone number: it holds no digits")]
+    NoDigits,
+    /// It holds a letter or a sign that has no place in a phone number.
+    #[error("must be a phone number: {0:?} has no place in one")]
+    Character(char),
+    /// No numbering plan that applies has such a number.
+    #[error("must be a phone number: international, such as +32470123456, or as dialled in the person's country")]
+    Impossible,
+}
+
+/// A phone number that some numbering plan has room for.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Phone {
+    e164: String,
+    extension: Option<String>,
+}
+
+impl fmt::Display for Phone {
+    /// E.164, with the extension in the manner of RFC 3966: `+32470000000;ext=5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.e164)?;
+        self.extension.iter().try_for_each(|extension| write!(f, ";ext={extension}"))
+    }
+}
+
+impl Phone {
+    /// Reads a number as `region` dials it when that is valid, else with a leading `00` taken as
+    /// `+` when that is valid, else as the first of the two that is possible.
+    pub fn read(text: &str, region: Option<Region>) -> Result<Self, PhoneFault> {
+        Dialled::of(text)?.read(region).ok_or(PhoneFault::Impossible)
+    }
+
+    /// The reading that keys are made of: a possible number that needs no region, which a leading
+    /// `00` or being nothing but digits says as well as a `+` does.
+    ///
+    /// A function of the text's [`caseless`] form.
+    pub fn international(text: &str) -> Option<Self> {
+        Dialled::scan(&caseless(text)).ok()?.international()
+    }
+
+    /// The readings under which a looked-up text may be held: the international one and that of
+    /// the default region.
+    pub fn lookups(text: &str, default: Option<Region>) -> Vec<Self> {
+        let Ok(dialled) = Dialled::scan(&caseless(text)) else { return Vec::new() };
+        let mut found: Vec<_> = dialled.international().into_iter().collect();
+        let regional = default.and_then(|region| dialled.read(Some(region)));
+        found.extend(regional.filter(|phone| !found.contains(phone)));
+        found
+    }
+
+    /// The words by which a search finds the number: E.164 without `+`, and as it is dialled in its
+    /// own country, with the trunk prefix; digits only.
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec![self.e164[1..].to_owned()];
+        if let Ok(number) = PHONE_NUMBER_UTIL.parse(&self.e164, None) {
+            let national = PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::National);
+            let national: String = national.chars().filter(char::is_ascii_digit).collect();
+            words.extend((national != words[0]).then_some(national));
+        }
+        words
+    }
+}
+
+/// The part of [`Phone::read`]'s judgement that no region can change.
+pub fn check_marks(text: &str) -> Result<(), PhoneFault> {
+    let dialled = Dialled::of(text)?;
+    if !dialled.plus {
+        return Ok(());
+    }
+    match PHONE_NUMBER_UTIL.parse(dialled.number(), None) {
+        Ok(number) if PHONE_NUMBER_UTIL.is_possible_number(&number) => Ok(()),
+        // Behind the `+` there may be a region's own exit code: +00 32 …
+        Err(ParseError::InvalidCountryCode) => Ok(()),
+        _ => Err(PhoneFault::Impossible),
+    }
+}
+
+/// A text taken apart: what is dialled, and what is dialled once connected.
+struct Dialled {
+    plus: bool,
+    digits: String,
+    extension: Option<String>,
+    /// Whether the text was digits and nothing else.
+    bare: bool,
+}
+
+impl Dialled {
+    fn of(text: &str) -> Result<Self, PhoneFault> {
+        // The compatibility forms of ² and ① are digits; as a footnote or a bullet they are none.
+        let other_number = GeneralCategoryGroup::LetterNumber.union(GeneralCategoryGroup::OtherNumber);
+        if let Some(c) = text.chars().find(|&c| is_of(c, other_number)) {
+            return Err(PhoneFault::Character(c));
+        }
+        Self::scan(&caseless(text)).map_err(|fault| match fault {
+            PhoneFault::Character(folded) => {
+                let written = text.chars().find(|c| caseless(c.encode_utf8(&mut [0; 4])).contains(folded));
+                PhoneFault::Character(written.unwrap_or(folded))
+            }
+            fault => fault,
+        })
+    }
+
+    /// Reads a caseless text: a prefix, digits among separators, an extension. As in libphonenumber
+    /// signs before the first digit and after the last do not count; unlike there, letters do.
+    fn scan(caseless: &str) -> Result<Self, PhoneFault> {
+        let visible: String = caseless
+            .chars()
+            .filter(|&c| {
+                !is_of(c, GeneralCategoryGroup::Format)
+                    && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+            })
+            .map(|c| c.normalize_decimal().unwrap_or(c))
+            .collect();
+        let (text, context) = without_context(visible.trim())?;
+        let text = text.trim_start_matches(|c| is_sign(c) && c != '+');
+        let text = ["tel:", "callto:", "whatsapp:"].iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+
+        let mut dialled = Self {
+            plus: false,
+            digits: String::new(),
+            extension: None,
+            bare: !visible.is_empty() && visible.trim().bytes().all(|b| b.is_ascii_digit()),
+        };
+        let mut group = 0;
+        for (at, c) in text.char_indices() {
+            let (rest, started) = (&text[at..], !dialled.digits.is_empty());
+            if c.is_ascii_digit() {
+                dialled.digits.push(c);
+            } else if !started && is_sign(c) {
+                dialled.plus |= c == '+';
+            } else if let Some(extension) = extension(rest).filter(|_| dialled.digits.len() >= MIN_DIGITS) {
+                dialled.extension = Some(extension.to_owned());
+                break;
+            } else if is_separator(c) {
+                if is_gap(c) {
+                    group = dialled.digits.len();
+                }
+            } else if c == '#' && group >= MIN_DIGITS && is_end(&rest[1..]) && dialled.digits.len() - group <= 6 {
+                // The American manner: 201-555-0123 - 503#
+                dialled.extension = Some(dialled.digits.split_off(group)).filter(|extension| !extension.is_empty());
+                break;
+            } else if started && is_end(rest) {
+                break;
+            } else {
+                return Err(PhoneFault::Character(c));
+            }
+        }
+        if dialled.digits.is_empty() {
+            return Err(PhoneFault::NoDigits);
+        }
+        if let Some(context) = context {
+            if dialled.plus {
+                return Err(PhoneFault::Character('+'));
+            }
+            dialled.plus = true;
+            dialled.digits.insert_str(0, &context);
+        }
+        if dialled.digits.len() > MAX_DIGITS { Err(PhoneFault::Impossible) } else { Ok(dialled) }
+    }
+
+    /// What the library reads.
+    fn number(&self) -> String {
+        format!("{}{}", if self.plus { "+" } else { "" }, self.digits)
+    }
+
+    /// The digits behind a leading `00`, as if a `+` stood there.
+    fn behind_exit_code(&self) -> Option<String> {
+        let digits = self.digits.strip_prefix("00").filter(|_| !self.plus)?;
+        Some(format!("+{digits}"))
+    }
+
+    fn read(&self, region: Option<Region>) -> Option<Phone> {
+        let regional = PHONE_NUMBER_UTIL.parse(self.number(), region.map(|region| region.0)).ok();
+        let international = self.behind_exit_code().and_then(|number| PHONE_NUMBER_UTIL.parse(number, None).ok());
+        let readings: Vec<_> = regional.into_iter().chain(international).collect();
+        let valid = readings.iter().find(|number| PHONE_NUMBER_UTIL.is_valid_number(number));
+        let possible = || readings.iter().find(|number| PHONE_NUMBER_UTIL.is_possible_number(number));
+        self.phone(valid.or_else(possible)?)
+    }
+
+    fn international(&self) -> Option<Phone> {
+        let number = if self.plus {
+            self.number()
+        } else {
+            self.behind_exit_code().or_else(|| self.bare.then(|| format!("+{}", self.digits)))?
+        };
+        self.phone(&possible(&number)?)
+    }
+
+    /// The number, written so that it reads as what is written: of one that is possible but not
+    /// valid, the library drops a trunk prefix at each reading.
+    fn phone(&self, number: &PhoneNumber) -> Option<Phone> {
+        let mut e164 = PHONE_NUMBER_UTIL.format(number, PhoneNumberFormat::E164).into_owned();
+        for _ in 0..MAX_DIGITS {
+            let again = possible(&e164)?;
+            let again = PHONE_NUMBER_UTIL.format(&again, PhoneNumberFormat::E164);
+            if again == e164 {
+                return Some(Phone { e164, extension: self.extension.clone() });
+            }
+            e164 = again.into_owned();
+        }
+        None
+    }
+}
+
+/// Reads a possible number that begins with `+`.
+fn possible(number: &str) -> Option<PhoneNumber> {
+    PHONE_NUMBER_UTIL.parse(number, None).ok().filter(|number| PHONE_NUMBER_UTIL.is_possible_number(number))
+}
+
+/// The fewest digits before an extension, as in libphonenumber.
+const MIN_DIGITS: usize = 3;
+
+/// More than any exit code, carrier code, country code and number have together.
+const MAX_DIGITS: usize = 40;
+
+/// Takes the parameter `;phone-context=+NN` (RFC 3966 §5.1.5) out of a text: the text without it,
+/// and its digits. A domain name as context says nothing about the number.
+fn without_context(text: &str) -> Result<(String, Option<String>), PhoneFault> {
+    let Some((before, after)) = text.split_once(";phone-context=") else { return Ok((text.to_owned(), None)) };
+    let (context, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+    let digits = context.strip_prefix('+').unwrap_or(context);
+    match digits.chars().find(|c| !c.is_ascii_digit() && !"-.()".contains(*c)) {
+        Some(c) => return Err(PhoneFault::Character(c)),
+        None if digits.len() == context.len() => return Err(PhoneFault::Impossible),
+        None => {}
+    }
+    let digits = digits.chars().filter(char::is_ascii_digit).collect();
+    Ok((format!("{before}{after}"), Some(digits)))
+}
+
+/// The extension that `text` is, from its mark to the end: the marks of libphonenumber and how many
+/// digits it takes each of them for.
+fn extension(text: &str) -> Option<&str> {
+    const EXPLICIT: [&str; 8] = ["extensión", "extension", "extn", "ext", "xtn", "xt", "доб", "anexo"];
+    const AMBIGUOUS: [&str; 4] = ["int", "x", "#", "~"];
+    let mark = |marks: &[&str], text| marks.iter().find_map(|mark| str::strip_prefix(text, mark));
+
+    let marked = text.trim_start_matches(|c: char| c.is_whitespace() || c == ',' || c == ';');
+    let pause = &text[..text.len() - marked.len()];
+    let (max, rest) = if let Some(rest) = mark(&EXPLICIT, marked) {
+        (20, rest)
+    } else if let Some(rest) = mark(&AMBIGUOUS, marked) {
+        (9, rest)
+    } else if pause.contains(";") || pause.contains(",,") {
+        (15, marked)
+    } else if pause.contains(',') {
+        (9, marked)
+    } else {
+        return None;
+    };
+    let rest = rest.strip_prefix([':', '.', '=']).unwrap_or(rest);
+    let rest = rest.trim_start_matches(|c: char| is_gap(c) || c == ',');
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, rest) = rest.split_at(end);
+    ((1..=max).contains(&digits.len()) && is_end(rest.strip_prefix('#').unwrap_or(rest))).then_some(digits)
+}
+
+/// Whether nothing that counts follows.
+fn is_end(rest: &str) -> bool {
+    rest.chars().all(|c| is_sign(c) && c != '#')
+}
+
+/// Neither a letter nor a digit.
+fn is_sign(c: char) -> bool {
+    !is_of(c, GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::Number))
+}
+
+/// White space or a dash.
+fn is_gap(c: char) -> bool {
+    c.is_whitespace() || CodePointSetData::new::<Dash>().contains(c)
+}
+
+/// What may stand between digits: libphonenumber's punctuation, and all spaces and dashes.
+fn is_separator(c: char) -> bool {
+    is_gap(c) || "./()[]~∼*·ー".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::vectors;
+
+    fn read(text: &str, region: &str) -> Result<String, PhoneFault> {
+        Phone::read(text, Region::parse(region)).map(|phone| phone.to_string())
+    }
+
+    fn international(text: &str) -> Option<String> {
+        Phone::international(text).map(|phone| phone.to_string())
+    }
+
+    #[test]
+    fn a_region_is_a_code_of_two_letters() {
+        assert_eq!(Region::parse("uk"), Region::parse("GB"));
+        assert_eq!(read("07400 123456", "UK").as_deref(), Ok("+447400123456"));
+        for code in ["", "B", "BEL", "32", "é", "001"] {
+            assert_eq!(Region::parse(code), None, "{code:?}");
+        }
+        // Antarctica has no numbering plan.
+        assert_eq!(read("0470123456", "AQ"), Err(PhoneFault::Impossible));
+        assert_eq!(read("+32470123456", "AQ").as_deref(), Ok("+32470123456"));
+    }
+
+    #[test]
+    fn a_number_is_read_as_its_region_dials_it() {
+        for text in [
+            "0470 12 34 56",
+            "0470/12.34.56",
+            "(0470) 12-34-56",
+            "32470123456",
+            "0032470123456",
+            "+32 (0)470 12 34 56",
+            "٠٤٧٠١٢٣٤٥٦",
+            "０４７０ー１２３４５６",
+            "\u{202a}0470\u{2009}12\u{2011}34\u{2212}56\u{202c}",
+            "0470\u{ad}12\u{200b}34\u{feff}56",
+            "tel:0470-12-34-56",
+            "TEL:0470123456;phone-context=+32",
+            "0470 12 34 56.",
+            "'0470123456",
+        ] {
+            assert_eq!(read(text, "BE").as_deref(), Ok("+32470123456"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_international_number_needs_no_region() {
+        for text in [
+            "+32470123456",
+            "++32 470 12 34 56",
+            "(+32) 470 12 34 56",
+            "＋32470123456",
+            "0032 470 12 34 56",
+            "callto:+32470123456",
+            "WhatsApp:+32470123456",
+            "tel:0470123456;phone-context=+32",
+        ] {
+            assert_eq!(read(text, "").as_deref(), Ok("+32470123456"), "{text:?}");
+        }
+        for text in ["0470123456", "32470123456", "00", "+", "+0", "+1", "+32", "+999123456", "tel:;phone-context=+32"]
+        {
+            assert!(read(text, "").is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_valid_reading_comes_before_an_exit_code_and_both_before_a_possible_one() {
+        // Hong Kong dials 001 and a carrier's digit out.
+        assert_eq!(read("00185251234567", "HK").as_deref(), Ok("+85251234567"));
+        // The United States dial 011 out, and 00 means nothing there.
+        assert_eq!(read("0032470123456", "US").as_deref(), Ok("+32470123456"));
+        assert_eq!(read("+316123456780", "").as_deref(), Ok("+316123456780"));
+        assert_eq!(read("253-0000", "US").as_deref(), Ok("+12530000"));
+    }
+
+    #[test]
+    fn an_extension_is_kept() {
+        for mark in [
+            "ext",
+            " ext. ",
+            "EXT:",
+            " Extension ",
+            " x",
+            "X",
+            ";ext=",
+            " #",
+            " доб. ",
+            " anexo ",
+            ", int ",
+            ",,",
+            ";",
+            "~",
+            " extensión ",
+        ] {
+            let text = format!("+32 470 12 34 56{mark}123");
+            assert_eq!(read(&text, "").as_deref(), Ok("+32470123456;ext=123"), "{text:?}");
+        }
+        assert_eq!(read("201-555-0123 - 503#", "US").as_deref(), Ok("+12015550123;ext=503"));
+        assert_eq!(read("+32470123456;ext=05", "").as_deref(), Ok("+32470123456;ext=05"));
+        assert_eq!(read("tel:0470123456;ext=5;phone-context=+32", "").as_deref(), Ok("+32470123456;ext=5"));
+        assert_eq!(read(&format!("+32470123456 x{}", "1".repeat(10)), ""), Err(PhoneFault::Character('x')));
+    }
+
+    #[test]
+    fn a_letter_is_never_a_digit() {
+        for (text, c) in [
+            ("+32470l23456", 'l'),
+            ("+3247012345O", 'O'),
+            ("1-800-FLOWERS", 'F'),
+            ("+32470123456 ext", 'e'),
+            ("+32470123456x", 'x'),
+            ("+32470123456w22", 'w'),
+            ("Tel. +32470123456", 'T'),
+            ("sms:+32470123456", 's'),
+            ("+32470123456;isub=1", ';'),
+            ("tel:0470123456;phone-context=example.com", 'e'),
+            ("+3247012345²", '²'),
+            ("①②③④⑤⑥⑦⑧", '①'),
+            ("0470+123456", '+'),
+            ("0470_123456", '_'),
+            ("+32470123456;+32470123457", ';'),
+            ("#31#+32470123456", '#'),
+        ] {
+            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneFault::Character(c)), "{text:?}");
+            assert_eq!(check_marks(text), Err(PhoneFault::Character(c)), "{text:?}");
+        }
+        for text in ["", " ", "()", "☎"] {
+            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneFault::NoDigits), "{text:?}");
+        }
+        assert_eq!(PhoneFault::Character('l').to_string(), "must be a phone number: 'l' has no place in one");
+    }
+
+    #[test]
+    fn what_no_region_can_change_is_checked_without_one() {
+        for text in ["0470123456", "0032470123456", "+32470123456", "+0032470123456", "12"] {
+            assert_eq!(check_marks(text), Ok(()), "{text:?}");
+        }
+        for text in ["+32", "+3247", "+32470123456789"] {
+            assert_eq!(check_marks(text), Err(PhoneFault::Impossible), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_compatibility_form_of_a_numeral_hides_a_digit() {
+        let hidden = ('\0'..=char::MAX).filter(|&c| {
+            !c.is_decimal_utf8() && Dialled::of(&format!("{c}12345")).is_ok_and(|dialled| dialled.digits != "12345")
+        });
+        assert_eq!(hidden.collect::<String>(), "");
+    }
+
+    #[test]
+    fn the_international_reading_needs_a_plus_or_an_exit_code_or_nothing_but_digits() {
+        for text in [
+            "+32 470 00 00 00",
+            "0032470000000",
+            "00 32 470 00 00 00",
+            "32470000000",
+            "٣٢٤٧٠٠٠٠٠٠٠",
+            "tel:+32470000000",
+        ] {
+            assert_eq!(international(text).as_deref(), Some("+32470000000"), "{text:?}");
+        }
+        for text in
+            ["0470000000", "32 470 00 00 00", "tel:32470000000", "+32470", "jane@example.com", "", "32470000000x5"]
+        {
+            assert_eq!(international(text), None, "{text:?}");
+        }
+        assert_eq!(international("+32470000000 EXT 5").as_deref(), Some("+32470000000;ext=5"));
+    }
+
+    #[test]
+    fn a_look_up_reads_by_the_default_region_too() {
+        let lookups = |text, region| -> Vec<_> {
+            Phone::lookups(text, Region::parse(region)).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(lookups("0470000000", "BE"), ["+32470000000"]);
+        assert_eq!(lookups("32470000000", "BE"), ["+32470000000"]);
+        assert_eq!(lookups("4790123456", "US"), ["+4790123456", "+14790123456"]);
+        assert!(lookups("0470000000", "").is_empty() && lookups("Jane", "BE").is_empty());
+    }
+
+    #[test]
+    fn a_number_is_searched_as_dialled_abroad_and_at_home() {
+        let words = |text| Phone::international(text).map(|phone| phone.words()).unwrap_or_default();
+        assert_eq!(words("+32470000000;ext=5"), ["32470000000", "0470000000"]);
+        assert_eq!(words("+12015550123"), ["12015550123", "2015550123"]);
+        assert_eq!(words("+390212345678"), ["390212345678", "0212345678"]);
+        assert_eq!(words("+79123456789"), ["79123456789", "89123456789"]);
+    }
+
+    /// What is stored reads as itself, whatever was read: numbers near real ones of all regions.
+    #[test]
+    fn a_read_number_is_its_own_international_reading() {
+        let mut state = 1_u64;
+        let mut below = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        for region in PHONE_NUMBER_UTIL.get_supported_regions() {
+            let Ok(example) = PHONE_NUMBER_UTIL.get_example_number(region) else { continue };
+            let example = rlibphonenumber::get_national_significant_number_owned(&example);
+            for _ in 0..100 {
+                let prefix = ["", "0", "00", "000", "1", "8", "15"][below(7)];
+                let kept = &example[..below(example.len())];
+                let random: String = (0..2 + below(10)).map(|_| char::from(b'0' + below(10) as u8)).collect();
+                let text = format!("{prefix}{kept}{random}");
+                if let Ok(phone) = Phone::read(&text, Some(Region(region))) {
+                    assert_eq!(Phone::international(&phone.to_string()), Some(phone), "{text} in {region}");
+                }
+            }
+        }
+    }
+
+    /// Rows of `phone.csv` that the contract decides otherwise than libphonenumber.
+    const DIFFERENCES: &[(&str, Option<&str>, &str)] = &[
+        ("ph-1222", Some("+18762101234"), "a leading 00 is taken as + where the region has another exit code"),
+        ("ph-1431", Some("+821020000000"), "a leading 00 is taken as + where the region has another exit code"),
+        ("ph-1795", None, "a letter is never a keypad digit"),
+        ("ph-1827", Some("+32470123456"), "any Unicode space separates"),
+        ("ph-1861", None, "a letter is a fault, not a sign to skip"),
+    ];
+
+    #[test]
+    fn the_vectors_are_read_as_by_libphonenumber() {
+        for row in vectors::csv("phone.csv") {
+            let (id, region) = (row["id"].as_str(), row["region"].as_str());
+            let Some(raw) = vectors::cell(&row, "raw") else { continue };
+            let got = read(&raw, region).ok();
+            if let Some((_, expected, reason)) = DIFFERENCES.iter().find(|(differs, ..)| *differs == id) {
+                assert_eq!(got.as_deref(), *expected, "{id} {raw:?}: {reason}");
+            } else if row["format"] == "mobile:00-prefix-no-region" {
+                // libphonenumber knows no exit code without a region.
+                assert_eq!(got.as_deref(), Some(format!("+{}", &raw[2..]).as_str()), "{id} {raw:?}");
+            } else if row["expected"] != "INVALID" {
+                let extension = Some(&row["ext"]).filter(|ext| !ext.is_empty()).map(|ext| format!(";ext={ext}"));
+                let expected = format!("{}{}", row["expected"], extension.unwrap_or_default());
+                assert_eq!(got, Some(expected), "{id} {raw:?} {region}");
+            } else {
+                // Possible is enough.
+                assert_eq!(got.is_some(), row["possible"] == "true", "{id} {raw:?} {region}: {got:?}");
+                if got.is_some() && row["e164_syntax"] == "true" {
+                    assert_eq!(got, Some(raw), "{id}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn anything_is_read_or_refused_in_little_time() {
+        let unit = ["~", "~1", ";phone-context=+", "x1", ",", "- ", "1", "-1#", "+", "٣", "ext", "(", "\u{200b}", "ﷺ"];
+        let start = std::time::Instant::now();
+        for unit in unit {
+            for head in ["", "+32470", "00"] {
+                let text: String = head.chars().chain(unit.chars().cycle()).take(320).collect();
+                let _ = Phone::read(&text, Region::parse("BE"));
+                let _ = Phone::lookups(&text, Region::parse("BE"));
+            }
+        }
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+}

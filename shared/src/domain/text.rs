@@ -1,0 +1,305 @@
+//! Text as it is kept, compared, searched and sorted.
+//!
+//! Four normal forms, each for one purpose: [`clean`] is what is stored and shown, [`caseless`]
+//! decides equality, [`words`] feed the search, [`sort_key`] orders lists.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::{GeneralPurpose, general_purpose};
+use icu_casemap::CaseMapper;
+use icu_collator::options::{AlternateHandling, CollatorOptions, Strength};
+use icu_collator::{Collator, CollatorBorrowed, CollatorPreferences};
+use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
+use icu_properties::CodePointMapData;
+use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
+
+/// How much of a text is admitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// So many Unicode scalar values.
+    Chars(usize),
+    /// So many bytes of UTF-8.
+    Bytes(usize),
+}
+
+/// Why a text is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextFault {
+    /// It is longer than its limit.
+    TooLong(Limit),
+    /// It holds a control character other than tab, line feed and carriage return.
+    ControlCharacter,
+}
+
+impl fmt::Display for TextFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong(Limit::Chars(max)) => write!(f, "must be at most {max} characters"),
+            Self::TooLong(Limit::Bytes(max)) => write!(f, "must be at most {max} bytes of UTF-8"),
+            Self::ControlCharacter => f.write_str("must not hold control characters"),
+        }
+    }
+}
+
+impl std::error::Error for TextFault {}
+
+/// The stored form of a text: trimmed of Unicode white space, in Normalization Form C (UAX #15),
+/// free of control characters other than tab, line feed and carriage return, within `limit`.
+pub fn clean(raw: &str, limit: Limit) -> Result<String, TextFault> {
+    let trimmed = raw.trim();
+    if trimmed.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        return Err(TextFault::ControlCharacter);
+    }
+    let text = ComposingNormalizer::new_nfc().normalize(trimmed).into_owned();
+    let fits = match limit {
+        Limit::Chars(max) => text.chars().count() <= max,
+        Limit::Bytes(max) => text.len() <= max,
+    };
+    if fits { Ok(text) } else { Err(TextFault::TooLong(limit)) }
+}
+
+/// The form in which two texts are equal exactly when they are a compatibility caseless match
+/// (The Unicode Standard, §3.13, D146): neither case nor width nor composition counts.
+pub fn caseless(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let (case, nfkc) = (CaseMapper::new(), ComposingNormalizer::new_nfkc());
+    let once = DecomposingNormalizer::new_nfd().normalize(text);
+    let once = case.fold_string(&once);
+    let twice = nfkc.normalize(&once);
+    nfkc.normalize(&case.fold_string(&twice)).into_owned()
+}
+
+/// The form in which texts are searched: compatibility decomposition (NFKD) without its marks,
+/// caseless, and the Latin letters that do not decompose written with the plain ones.
+pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let decomposed: String = DecomposingNormalizer::new_nfkd()
+        .normalize(text)
+        .chars()
+        .filter(|&c| !is_of(c, GeneralCategoryGroup::Mark))
+        .collect();
+    let mut folded = String::with_capacity(decomposed.len());
+    for c in CaseMapper::new().fold_string(&decomposed).chars() {
+        match c {
+            'ø' => folded.push('o'),
+            'ł' => folded.push('l'),
+            'đ' | 'ð' => folded.push('d'),
+            'æ' => folded.push_str("ae"),
+            'œ' => folded.push_str("oe"),
+            'þ' => folded.push_str("th"),
+            'ı' => folded.push('i'),
+            // Case folding has written ß as ss.
+            _ => folded.push(c),
+        }
+    }
+    folded
+}
+
+/// The characters of a word that count in a search.
+const WORD_LENGTH: usize = 200;
+
+/// The folded words of a text, in its order: the runs of letters, marks and decimal digits, each
+/// cut to its first 200 characters.
+///
+/// Folding comes first, so that a text has the same words in every normalization form.
+pub fn words(text: &str) -> impl Iterator<Item = String> {
+    let in_word = GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::DecimalNumber);
+    let folded = fold(text);
+    let words: Vec<String> = folded
+        .split(|c| !is_of(c, in_word))
+        .filter(|word| !word.is_empty())
+        .map(|word| word.chars().take(WORD_LENGTH).collect())
+        .collect();
+    words.into_iter()
+}
+
+/// Whether a character's general category (UAX #44) is in `group`.
+pub(super) fn is_of(c: char, group: GeneralCategoryGroup) -> bool {
+    group.contains(CodePointMapData::<GeneralCategory>::new().get(c))
+}
+
+/// The bytes of a collation key that count: 880 characters of text, so that a database sort key
+/// (1,024 bytes) has room for what follows.
+const SORT_KEY_BYTES: usize = 660;
+
+/// Sorts as its text does under the root collation of CLDR (UTS #10, UTS #35 part 5): three levels,
+/// no character ignored for being punctuation. The empty text has the empty key, which sorts first.
+///
+/// The collation key's first 660 bytes in an order-preserving base 64 of `./0-9A-Za-z`.
+pub fn sort_key(text: &str) -> String {
+    /// `crypt`'s alphabet is in ASCII order, and unpadded a prefix sorts before what it begins:
+    /// encoding keeps the order of the bytes.
+    const ORDERED: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::CRYPT, general_purpose::NO_PAD);
+    static ROOT: LazyLock<CollatorBorrowed<'static>> = LazyLock::new(|| {
+        let mut options = CollatorOptions::default();
+        options.strength = Some(Strength::Tertiary);
+        options.alternate_handling = Some(AlternateHandling::NonIgnorable);
+        Collator::try_new(CollatorPreferences::default(), options).expect("the root collation is compiled in")
+    });
+
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut key = Vec::new();
+    let Ok(()) = ROOT.write_sort_key_to(text, &mut key);
+    key.truncate(SORT_KEY_BYTES);
+    ORDERED.encode(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<String> {
+        words(text).collect()
+    }
+
+    /// Every assigned character.
+    fn characters() -> impl Iterator<Item = char> {
+        let unassigned = GeneralCategoryGroup::Unassigned.union(GeneralCategoryGroup::PrivateUse);
+        ('\0'..=char::MAX).filter(move |&c| !is_of(c, unassigned))
+    }
+
+    #[test]
+    fn a_cleaned_text_is_trimmed_and_composed() {
+        let white_space: String = characters().filter(|c| c.is_whitespace()).collect();
+        assert_eq!(white_space.chars().count(), 25);
+        assert_eq!(clean(&format!("{white_space}e\u{301} a{white_space}"), Limit::Chars(3)).as_deref(), Ok("é a"));
+        assert_eq!(clean(" \u{3000} ", Limit::Chars(0)).as_deref(), Ok(""));
+        assert_eq!(clean("a\tb\r\nc", Limit::Chars(6)).as_deref(), Ok("a\tb\r\nc"));
+    }
+
+    #[test]
+    fn limits_count_after_trimming_and_composing() {
+        assert_eq!(clean(" e\u{301}e\u{301} ", Limit::Chars(2)).as_deref(), Ok("éé"));
+        assert_eq!(clean("ééé", Limit::Chars(2)), Err(TextFault::TooLong(Limit::Chars(2))));
+        assert_eq!(clean("😀😀", Limit::Chars(2)).as_deref(), Ok("😀😀"));
+        assert_eq!(clean("é", Limit::Bytes(2)).as_deref(), Ok("é"));
+        assert_eq!(clean("éa", Limit::Bytes(2)), Err(TextFault::TooLong(Limit::Bytes(2))));
+        // U+0958 is a composition exclusion: NFC makes two characters of it.
+        assert_eq!(clean("\u{958}", Limit::Chars(1)), Err(TextFault::TooLong(Limit::Chars(1))));
+        assert_eq!(TextFault::TooLong(Limit::Chars(200)).to_string(), "must be at most 200 characters");
+    }
+
+    #[test]
+    fn control_characters_other_than_tab_and_line_ends_are_refused() {
+        let admitted: Vec<char> =
+            characters().filter(|c| c.is_control() && clean(&format!("a{c}b"), Limit::Chars(3)).is_ok()).collect();
+        assert_eq!(admitted, ['\t', '\n', '\r']);
+        assert_eq!(TextFault::ControlCharacter.to_string(), "must not hold control characters");
+    }
+
+    #[test]
+    fn caseless_forms_ignore_case_width_and_composition() {
+        for (left, right) in [
+            ("Straße", "STRASSE"),
+            ("ＡＢＣ１", "abc1"),
+            ("E\u{301}", "é"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+            ("ﬁ", "FI"),
+            ("\u{1f80}", "\u{3b1}\u{345}\u{313}"),
+            ("ſ", "S"),
+            ("㎏", "KG"),
+        ] {
+            assert_eq!(caseless(left), caseless(right), "{left} {right}");
+        }
+        for (left, right) in [("a", "á"), ("İ", "i"), ("ı", "i"), ("a b", "ab")] {
+            assert_ne!(caseless(left), caseless(right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn caseless_and_folded_forms_are_their_own_forms() {
+        for c in characters() {
+            let text = format!("a{c}\u{301}\u{345}b");
+            let (key, folded) = (caseless(&text), fold(&text));
+            assert_eq!(caseless(&key), key, "U+{:04X}", u32::from(c));
+            assert_eq!(fold(&folded), folded, "U+{:04X}", u32::from(c));
+            assert_eq!(split(&folded), split(&text), "U+{:04X}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn a_folded_text_is_written_with_plain_small_letters() {
+        for (text, folded) in [
+            ("Ærøskøbing ŁÓDŹ", "aeroskobing lodz"),
+            ("Đorđe Ðísa", "dorde disa"),
+            ("ŒUVRE œuvre", "oeuvre oeuvre"),
+            ("Straße STRAẞE", "strasse strasse"),
+            ("Þór þú", "thor thu"),
+            ("ISTANBUL İstanbul ılık", "istanbul istanbul ilik"),
+            ("ﬁx ＡＢ x² Ⅷ ǿ ǽ", "fix ab x2 viii o ae"),
+            ("Ελλάς", "ελλασ"),
+            ("हिन्दी", "हनद"),
+        ] {
+            assert_eq!(fold(text), folded);
+        }
+    }
+
+    #[test]
+    fn words_are_the_runs_of_letters_marks_and_digits() {
+        assert_eq!(split("Jean-Luc  O'Neil, 12bis"), ["jean", "luc", "o", "neil", "12bis"]);
+        assert_eq!(split("jane.doe+x@example.com"), ["jane", "doe", "x", "example", "com"]);
+        assert_eq!(split("東京 都"), ["東京", "都"]);
+        assert_eq!(split("a\u{200d}b ٤٧ snake_case"), ["a", "b", "٤٧", "snake", "case"]);
+        assert!(split("").is_empty() && split("— ! \u{301} ☎").is_empty());
+        assert_eq!(split("É"), split("E\u{301}"));
+        // Composed, U+1EBE; decomposed, a letter, a mark that NFC would move, a mark.
+        assert_eq!(split("\u{1ebe}\u{327}x"), split("E\u{327}\u{302}\u{301}x"));
+    }
+
+    #[test]
+    fn a_word_counts_up_to_200_characters() {
+        assert_eq!(split(&"é".repeat(201)), ["e".repeat(200)]);
+        assert_eq!(split(&format!("{} b", "ﷺ".repeat(60))).last().map(String::as_str), Some("b"));
+    }
+
+    #[test]
+    fn sort_keys_sort_as_their_texts_do() {
+        let sorted = [
+            "", "_", "-", ",", "a b", "a-b", "1", "10", "2", "a", "A", "á", "Á", "aa", "Aa", "ab", "æ", "b", "de luge",
+            "de-luge", "deluge", "resume", "résumé", "Résumé", "ss", "ß", "z", "Ω", "я", "あ", "ア", "日本", "😀",
+        ];
+        let collator = Collator::try_new(CollatorPreferences::default(), CollatorOptions::default()).expect("root");
+        for left in sorted {
+            for right in sorted {
+                assert_eq!(sort_key(left).cmp(&sort_key(right)), collator.compare(left, right), "{left:?} {right:?}");
+            }
+        }
+        for pair in ["a", "A", "á", "aa", "ab", "b", "de luge", "de-luge", "deluge"].windows(2) {
+            assert!(sort_key(pair[0]) < sort_key(pair[1]), "{pair:?}");
+        }
+        assert_eq!(sort_key("é"), sort_key("e\u{301}"));
+    }
+
+    #[test]
+    fn a_sort_key_is_short_plain_text_and_empty_only_for_nothing() {
+        for c in characters() {
+            let key = sort_key(&String::from(c));
+            assert!(!key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/'));
+        }
+        assert_eq!(sort_key(""), "");
+        assert_eq!(sort_key(&"ﷺ日".repeat(100)).len(), 880);
+        let long = "x".repeat(190);
+        assert!(sort_key(&format!("{long}a")) < sort_key(&format!("{long}b")));
+    }
+
+    #[test]
+    fn the_encoding_keeps_the_order_of_bytes() {
+        let engine = GeneralPurpose::new(&base64::alphabet::CRYPT, general_purpose::NO_PAD);
+        let bytes: Vec<Vec<u8>> = (0..=255u8)
+            .flat_map(|a| [vec![a], vec![a, 0], vec![a, 0, 0], vec![a, 0, 1], vec![a, 7, 255, 0], vec![a, 255]])
+            .collect();
+        for left in &bytes {
+            for right in &bytes {
+                assert_eq!(engine.encode(left).cmp(&engine.encode(right)), left.cmp(right));
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! UIDs: the identifiers of a person, and the keys under which they are compared.
+//!
+//! A key is never shown; readers get the stored value. Two values are the same exactly when they
+//! share a key.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use super::ids::UidId;
+use super::phone::{Phone, Region};
+use super::text::caseless;
+use super::{email, phone};
+
+/// What kind of identifier a UID is.
+#[derive(Clone, Default, Debug)]
+pub enum UidType {
+    /// An e-mail address.
+    #[default]
+    Email,
+    /// A phone number.
+    Phone,
+    /// A WhatsApp number, user name or scoped id.
+    WhatsApp,
+    /// Any other, as it was given; compared caselessly.
+    Other(String),
+}
+
+impl UidType {
+    /// Reads a type's name, in any case; empty is `Email`.
+    pub fn parse(name: &str) -> Self {
+        match caseless(name).as_str() {
+            "" | "email" => Self::Email,
+            "phone" => Self::Phone,
+            "whatsapp" => Self::WhatsApp,
+            _ => Self::Other(name.to_owned()),
+        }
+    }
+
+    /// The name as it is stored and shown.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Email => "Email",
+            Self::Phone => "Phone",
+            Self::WhatsApp => "WhatsApp",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl FromStr for UidType {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(Self::parse(name))
+    }
+}
+
+impl fmt::Display for UidType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for UidType {
+    fn eq(&self, other: &Self) -> bool {
+        caseless(self.as_str()) == caseless(other.as_str())
+    }
+}
+
+impl Eq for UidType {}
+
+impl Hash for UidType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        caseless(self.as_str()).hash(state);
+    }
+}
+
+/// The normal form under which a UID, a customerRef or a looked-up value is compared.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum MatchKey {
+    /// A text key, see [`text_key`].
+    Text(String),
+    /// A phone key: E.164, with its extension behind `;ext=`.
+    Phone(String),
+}
+
+impl From<Phone> for MatchKey {
+    fn from(phone: Phone) -> Self {
+        Self::Phone(phone.to_string())
+    }
+}
+
+/// The key that every value has: compatibility caseless (D146), an e-mail's domain in its ASCII
+/// form first.
+pub fn text_key(value: &str) -> String {
+    caseless(email::ascii_form(value).as_deref().unwrap_or(value))
+}
+
+/// The one key under which a stored UID is held.
+pub fn held_key(kind: &UidType, value: &str) -> MatchKey {
+    match kind {
+        UidType::Phone => MatchKey::Phone(value.to_owned()),
+        UidType::WhatsApp => phone_key(value).unwrap_or_else(|| reference_key(value)),
+        UidType::Email | UidType::Other(_) => reference_key(value),
+    }
+}
+
+/// The key under which a customerRef is held.
+pub fn reference_key(customer_ref: &str) -> MatchKey {
+    MatchKey::Text(text_key(customer_ref))
+}
+
+/// The keys under any of which a looked-up value may be held; `default` is the region of the
+/// deployment.
+pub fn lookup_keys(value: &str, default: Option<Region>) -> BTreeSet<MatchKey> {
+    let phones = Phone::lookups(value, default).into_iter().map(MatchKey::from);
+    phones.chain([reference_key(value)]).collect()
+}
+
+/// The keys under any of which the person of a ticket's `uid` may be held.
+pub fn ticket_keys(value: &str) -> BTreeSet<MatchKey> {
+    lookup_keys(value, None)
+}
+
+/// The one key under which a ticket is indexed by its `uid`.
+pub fn ticket_index_key(value: &str) -> MatchKey {
+    phone_key(value).unwrap_or_else(|| reference_key(value))
+}
+
+/// The keys under which the tickets are indexed that may match what is held under `held`: a text
+/// that reads as a phone is indexed as one.
+pub fn ticket_index_keys_of(held: &MatchKey) -> Vec<MatchKey> {
+    let phone = match held {
+        MatchKey::Text(text) => phone_key(text),
+        MatchKey::Phone(_) => None,
+    };
+    [held.clone()].into_iter().chain(phone).collect()
+}
+
+fn phone_key(value: &str) -> Option<MatchKey> {
+    Phone::international(value).map(MatchKey::from)
+}
+
+/// The stored spelling of a cleaned value, or what is wrong with it.
+pub fn parse_value(kind: &UidType, text: &str, region: Option<Region>) -> Result<String, String> {
+    match kind {
+        UidType::Email => email::check(text).map(|()| text.to_owned()).map_err(|fault| fault.to_string()),
+        UidType::Phone => Phone::read(text, region).map(|phone| phone.to_string()).map_err(|fault| fault.to_string()),
+        UidType::WhatsApp | UidType::Other(_) => Ok(text.to_owned()),
+    }
+}
+
+/// The part of [`parse_value`]'s judgement that needs no region, and so no stored person.
+pub fn check_value(kind: &UidType, text: &str) -> Result<(), String> {
+    match kind {
+        UidType::Phone => phone::check_marks(text).map_err(|fault| fault.to_string()),
+        _ => parse_value(kind, text, None).map(drop),
+    }
+}
+
+/// One identifier of a person.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uid {
+    /// The id of the record (`endUserUIDID`).
+    pub id: UidId,
+    /// What kind of identifier it is.
+    pub kind: UidType,
+    /// The stored value.
+    pub value: String,
+    /// Whether it is the person's preferred one.
+    pub is_primary: bool,
+}
+
+impl Uid {
+    /// The key under which it is held.
+    pub fn key(&self) -> MatchKey {
+        held_key(&self.kind, &self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::vectors;
+
+    const KINDS: [UidType; 3] = [UidType::Email, UidType::Phone, UidType::WhatsApp];
+
+    fn text(key: &str) -> MatchKey {
+        MatchKey::Text(key.to_owned())
+    }
+
+    fn phone(key: &str) -> MatchKey {
+        MatchKey::Phone(key.to_owned())
+    }
+
+    #[test]
+    fn a_type_is_recognised_in_any_case_and_others_are_kept() {
+        for (name, stored) in
+            [("", "Email"), ("EMAIL", "Email"), ("phone", "Phone"), ("whatsAPP", "WhatsApp"), ("Crm", "Crm")]
+        {
+            assert_eq!(UidType::parse(name).as_str(), stored);
+        }
+        assert_eq!(UidType::default(), UidType::Email);
+        assert_eq!(UidType::parse("CRM"), UidType::parse("crm"));
+        assert_ne!(UidType::parse("CRM"), UidType::parse("ERP"));
+    }
+
+    #[test]
+    fn a_text_key_ignores_case_width_composition_and_the_spelling_of_a_domain() {
+        for (left, right) in [
+            ("Jane@Example.COM", "jane@example.com"),
+            ("jane@bücher.example", "JANE@XN--BCHER-KVA.example"),
+            ("jane@BU\u{308}CHER.example", "jane@bücher.example"),
+            ("CRM-１２", "crm-12"),
+            ("E\u{301}", "é"),
+        ] {
+            assert_eq!(text_key(left), text_key(right));
+        }
+        assert_ne!(text_key("jane@faß.de"), text_key("jane@fass.de"));
+    }
+
+    #[test]
+    fn a_uid_is_held_under_one_key_of_its_type() {
+        let other = UidType::parse("Crm");
+        for (kind, value, key) in [
+            (&UidType::Phone, "+32470000000;ext=5", phone("+32470000000;ext=5")),
+            (&UidType::WhatsApp, "32470000000", phone("+32470000000")),
+            (&UidType::WhatsApp, "+32 470 00 00 00", phone("+32470000000")),
+            (&UidType::WhatsApp, "Jane.Doe", text("jane.doe")),
+            (&UidType::Email, "Jane@Example.com", text("jane@example.com")),
+            (&other, "32470000000", text("32470000000")),
+        ] {
+            assert_eq!(held_key(kind, value), key);
+        }
+        assert_eq!(reference_key("+32470000000"), text("+32470000000"));
+    }
+
+    #[test]
+    fn all_spellings_of_a_number_find_it() {
+        for value in ["+32 470 00 00 00", "0032470000000", "32470000000", "tel:+32-470-00-00-00", "+٣٢٤٧٠٠٠٠٠٠٠"]
+        {
+            assert!(lookup_keys(value, None).contains(&phone("+32470000000")), "{value}");
+            assert_eq!(ticket_index_key(value), phone("+32470000000"));
+        }
+        assert_eq!(lookup_keys("0470000000", None), BTreeSet::from([text("0470000000")]));
+        assert_eq!(
+            lookup_keys("0470000000", Region::parse("BE")),
+            BTreeSet::from([text("0470000000"), phone("+32470000000")])
+        );
+        assert_eq!(ticket_keys("32470000000"), BTreeSet::from([text("32470000000"), phone("+32470000000")]));
+    }
+
+    #[test]
+    fn the_tickets_of_a_text_that_reads_as_a_phone_are_indexed_as_a_phones() {
+        assert_eq!(ticket_index_keys_of(&reference_key("32470000000")), [text("32470000000"), phone("+32470000000")]);
+        assert_eq!(ticket_index_keys_of(&text("jane")), [text("jane")]);
+        assert_eq!(ticket_index_keys_of(&phone("+32470000000")), [phone("+32470000000")]);
+    }
+
+    #[test]
+    fn a_value_is_stored_in_the_spelling_of_its_type() {
+        let be = Region::parse("BE");
+        assert_eq!(parse_value(&UidType::Email, "Jane@Bücher.example", be).as_deref(), Ok("Jane@Bücher.example"));
+        assert_eq!(parse_value(&UidType::Phone, "0470/00.00.00 ext 5", be).as_deref(), Ok("+32470000000;ext=5"));
+        assert_eq!(parse_value(&UidType::WhatsApp, "@Jane", be).as_deref(), Ok("@Jane"));
+        assert_eq!(parse_value(&UidType::parse("x"), "Anything ☎", be).as_deref(), Ok("Anything ☎"));
+        assert_eq!(parse_value(&UidType::Email, "jane", be), Err("must be a valid e-mail address".to_owned()));
+        assert!(parse_value(&UidType::Phone, "0470000000", None).is_err());
+        assert_eq!(check_value(&UidType::Phone, "0470000000"), Ok(()));
+        assert!(check_value(&UidType::Phone, "0470l23456").is_err() && check_value(&UidType::Email, "jane").is_err());
+    }
+
+    /// The big list of naughty strings, and the longest and oddest values that the rules admit.
+    fn naughty() -> Vec<String> {
+        let list = vectors::file("blns.json").unwrap_or_else(|| r#"{"strings":[]}"#.to_owned());
+        let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+        let strings = list["strings"].as_array().expect("a list");
+        let mut values: Vec<String> = strings.iter().filter_map(|s| s.as_str().map(str::to_owned)).collect();
+        values.extend(
+            ["ﷺ", "\u{1f82}", "😀", "~1", "1", "x", "\u{390}", "#"].map(|unit| unit.repeat(320 / unit.chars().count())),
+        );
+        values
+    }
+
+    #[test]
+    fn what_is_held_is_found_by_its_stored_spelling() {
+        for value in naughty() {
+            for kind in &KINDS {
+                if let Ok(stored) = parse_value(kind, &value, Region::parse("BE")) {
+                    let key = held_key(kind, &stored);
+                    assert!(lookup_keys(&stored, None).contains(&key), "{kind} {stored:?}");
+                    assert!(ticket_index_keys_of(&key).contains(&ticket_index_key(&stored)), "{kind} {stored:?}");
+                }
+            }
+            assert!(lookup_keys(&value, None).contains(&reference_key(&value)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn case_and_width_change_no_key() {
+        let wide = |c| char::from_u32(u32::from(c) + 0xfee0).filter(|_| ('!'..='~').contains(&c)).unwrap_or(c);
+        for value in naughty() {
+            let keys = lookup_keys(&value, Region::parse("BE"));
+            assert_eq!(lookup_keys(&value.to_ascii_uppercase(), Region::parse("BE")), keys, "{value:?}");
+            // A wide @ is none to the e-mail rule, so the domain behind it keeps its letters.
+            if value.is_ascii() || !value.contains('@') {
+                let value: String = value.chars().map(wide).collect();
+                assert_eq!(lookup_keys(&value, Region::parse("BE")), keys, "{value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_two_kinds_are_never_equal() {
+        assert_ne!(text("+32470000000"), phone("+32470000000"));
+        assert!(lookup_keys("+32470000000", None).len() == 2);
+    }
+}
