@@ -1,0 +1,488 @@
+//! People: create, read, update, delete, find by UID, list and search.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
+
+use super::keys::{self, Key};
+use super::{Item, Kind, Query, Scope, StoreError, fault, items, primary, unreadable};
+use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, SortField};
+use crate::domain::ids::EndUserId;
+use crate::domain::input::Faults;
+use crate::domain::profile::Field;
+use crate::domain::search::{self, Search};
+use crate::domain::uid::{self, MatchKey};
+
+/// The most people that one look-up by UID answers.
+const MAX_FOUND: usize = 100;
+
+/// A page of a list: `number` from 1 on, `size` 1 to 100.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Which page, from 1 on.
+    pub number: u32,
+    /// How many rows a page has.
+    pub size: u32,
+}
+
+impl Page {
+    /// How many rows stand before it.
+    pub fn offset(self) -> u64 {
+        u64::from(self.number - 1) * u64::from(self.size)
+    }
+
+    /// The part of `rows` that stands on it.
+    pub fn of<T>(self, rows: impl IntoIterator<Item = T>) -> Vec<T> {
+        let offset = usize::try_from(self.offset()).unwrap_or(usize::MAX);
+        rows.into_iter().skip(offset).take(self.size as usize).collect()
+    }
+}
+
+/// In which order people are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListOrder {
+    /// By what; ties by id.
+    pub by: SortField,
+    /// The exact reverse of ascending.
+    pub descending: bool,
+}
+
+/// A page of people, and how many there are on all pages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// The people of the page.
+    pub people: Vec<EndUser>,
+    /// The people of all pages.
+    pub total: u64,
+}
+
+/// Why a person was not changed.
+#[derive(Debug)]
+pub enum ChangeError {
+    /// No such person in this tenant.
+    NotFound,
+    /// The change does not fit the stored person.
+    Invalid(Faults),
+    /// The database.
+    Store(StoreError),
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What became of a transaction.
+#[derive(PartialEq, Eq)]
+enum Commit {
+    Done,
+    /// The person is not, or no longer, as the change took it to be.
+    Lost,
+}
+
+impl Scope<'_> {
+    /// The person as it is now.
+    pub async fn end_user(&self, id: EndUserId) -> Result<Option<EndUser>, StoreError> {
+        self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_end_user).transpose()
+    }
+
+    /// Creates a person, all or nothing.
+    pub async fn create_end_user(&self, draft: &Draft) -> Result<EndUser, ChangeError> {
+        loop {
+            let (id, uid_ids) = self.new_end_user_ids(draft.uid_count()).await?;
+            let person = draft.with_ids(id, uid_ids).map_err(ChangeError::Invalid)?;
+            // An id that is taken is our own, from an attempt whose answer was lost.
+            let done = self.commit(None, Some(&person)).await? == Commit::Done;
+            if done || self.end_user(id).await?.as_ref() == Some(&person) {
+                return Ok(person);
+            }
+        }
+    }
+
+    /// Updates a person, all or nothing, on the person as it then is.
+    pub async fn update_end_user(&self, id: EndUserId, update: &domain::Update) -> Result<(), ChangeError> {
+        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(update.uid_count()), self.end_user(id))?;
+        loop {
+            let before = person.ok_or(ChangeError::NotFound)?;
+            let after = update.apply(&before, &ids).map_err(ChangeError::Invalid)?;
+            if self.replace(&before, after).await? == Commit::Done {
+                return Ok(());
+            }
+            person = self.end_user(id).await?;
+        }
+    }
+
+    /// Links a UID to a person.
+    pub async fn assign_uid(&self, assignment: &Assignment) -> Result<Assigned, ChangeError> {
+        let id = assignment.end_user;
+        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(1), self.end_user(id))?;
+        loop {
+            let before = person.ok_or(ChangeError::NotFound)?;
+            let assigned = assignment.apply(&before, ids[0]).map_err(ChangeError::Invalid)?;
+            if self.replace(&before, assigned.person.clone()).await? == Commit::Done {
+                return Ok(assigned);
+            }
+            person = self.end_user(id).await?;
+        }
+    }
+
+    /// Deletes a person; `false` where there is none.
+    pub async fn delete_end_user(&self, id: EndUserId) -> Result<bool, StoreError> {
+        while let Some(before) = self.end_user(id).await? {
+            if self.commit(Some(&before), None).await? == Commit::Done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn replace(&self, before: &EndUser, after: EndUser) -> Result<Commit, StoreError> {
+        if *before == after {
+            return Ok(Commit::Done);
+        }
+        self.commit(Some(before), Some(&EndUser { rev: before.rev + 1, ..after })).await
+    }
+
+    /// Writes the difference of two states of a person, and of the number of people, in one
+    /// transaction that is guarded by the person's revision.
+    async fn commit(&self, before: Option<&EndUser>, after: Option<&EndUser>) -> Result<Commit, StoreError> {
+        let old = before.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
+        let mut new = after.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
+        let change = i64::from(after.is_some()) - i64::from(before.is_some());
+        let document = before.or(after).map(|person| keys::end_user(&self.tenant, person.id));
+        let document = document.ok_or_else(|| StoreError::Unexpected("a change of nobody".to_owned()))?;
+
+        let mut writes = vec![self.guarded(&document, new.remove(&document), before.map(|person| person.rev))?];
+        for (key, item) in &new {
+            if old.get(key) != Some(item) {
+                let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
+                writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
+            }
+        }
+        for key in old.keys().filter(|key| **key != document && !new.contains_key(*key)) {
+            let delete = Delete::builder().table_name(self.table()).set_key(Some(primary(key))).build();
+            writes.push(TransactWriteItem::builder().delete(delete.map_err(unreadable)?).build());
+        }
+        for attempt in 0.. {
+            let shard = self.store.shard.load(std::sync::atomic::Ordering::Relaxed);
+            let count = (change != 0).then(|| self.counted(shard, change)).transpose()?;
+            let error = match self.transact(writes.iter().cloned().chain(count).collect()).await {
+                Ok(()) => return Ok(Commit::Done),
+                Err(error) => error,
+            };
+            match cancelled(&error, writes.len()) {
+                Some(Cancelled::Guard) => return Ok(Commit::Lost),
+                Some(Cancelled::Person) => {
+                    self.back_off(attempt, "transaction conflict").await?;
+                    return Ok(Commit::Lost);
+                }
+                Some(Cancelled::Count) => {
+                    let next = (shard + 1) % keys::COUNT_SHARDS;
+                    self.store.shard.store(next, std::sync::atomic::Ordering::Relaxed);
+                }
+                Some(Cancelled::Throttled) => {}
+                None => return Err(fault(Kind::Write, error)),
+            }
+            self.back_off(attempt, "transaction cancelled").await?;
+        }
+        Ok(Commit::Lost)
+    }
+
+    /// Writes or deletes a document on condition that it is at `rev`, or is not there.
+    fn guarded(&self, key: &Key, item: Option<Item>, rev: Option<u64>) -> Result<TransactWriteItem, StoreError> {
+        let condition = if rev.is_some() { "rev = :rev" } else { "attribute_not_exists(pk)" };
+        let values = rev.map(|rev| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
+        let write = TransactWriteItem::builder();
+        Ok(match item {
+            Some(item) => write.put(
+                Put::builder()
+                    .table_name(self.table())
+                    .set_item(Some(item))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .build()
+                    .map_err(unreadable)?,
+            ),
+            None => write.delete(
+                Delete::builder()
+                    .table_name(self.table())
+                    .set_key(Some(primary(key)))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .build()
+                    .map_err(unreadable)?,
+            ),
+        }
+        .build())
+    }
+
+    fn counted(&self, shard: u32, change: i64) -> Result<TransactWriteItem, StoreError> {
+        let update = Update::builder()
+            .table_name(self.table())
+            .set_key(Some(primary(&keys::count(&self.tenant, shard))))
+            .update_expression("SET #kind = :kind, v = :one ADD people :change")
+            .expression_attribute_names("#kind", "kind")
+            .expression_attribute_values(":kind", AttributeValue::S("Count".to_owned()))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":change", AttributeValue::N(change.to_string()))
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// One transaction. The SDK gives it a token and repeats it under the same one where an answer
+    /// is lost, so it takes effect once.
+    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), SdkError<TransactWriteItemsError>> {
+        let send = self
+            .client()
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send();
+        let answer = self.call(send).await?;
+        self.meter.spend(Kind::Write, answer.consumed_capacity());
+        Ok(())
+    }
+
+    /// The people of whom a UID or the customerRef is held under one of `asked`, by id, at most
+    /// 100.
+    pub async fn find_end_users(&self, asked: &BTreeSet<MatchKey>) -> Result<Vec<EndUser>, StoreError> {
+        let by_uid = asked.iter().map(|key| (Query::by_uid(keys::uid_index(&self.tenant, key)), "uidSk"));
+        let by_reference = asked.iter().filter(|key| matches!(key, MatchKey::Text(_)));
+        let by_reference =
+            by_reference.map(|key| (Query::by_customer_ref(keys::reference_index(&self.tenant, key)), "refSk"));
+        let queries = by_uid.chain(by_reference).map(|(query, sort_name)| self.first_ids(query, sort_name));
+        let found: BTreeSet<EndUserId> = futures::future::try_join_all(queries).await?.into_iter().flatten().collect();
+        // Indexes lag behind: the document decides.
+        let mut people = self.people(found.into_iter().take(MAX_FOUND)).await?;
+        people.retain(|_, person| holds(person, asked));
+        Ok(people.into_values().collect())
+    }
+
+    /// The first 100 distinct ids of a partition of an index that is sorted by them.
+    async fn first_ids(&self, query: Query<'_>, sort_name: &str) -> Result<BTreeSet<EndUserId>, StoreError> {
+        let (mut ids, mut start) = (BTreeSet::new(), None);
+        loop {
+            let (items, next) = self.query(&query, MAX_FOUND, start).await?;
+            for item in &items {
+                ids.insert(items::read_id(item, sort_name)?);
+            }
+            if next.is_none() || ids.len() >= MAX_FOUND {
+                return Ok(ids);
+            }
+            start = next;
+        }
+    }
+
+    /// Those of `ids` who are there, as they are now.
+    pub(super) async fn people(
+        &self,
+        ids: impl IntoIterator<Item = EndUserId>,
+    ) -> Result<BTreeMap<EndUserId, EndUser>, StoreError> {
+        let keys = ids.into_iter().map(|id| keys::end_user(&self.tenant, id)).collect();
+        let people = self.get_all(keys).await?.into_iter().map(items::read_end_user);
+        people.map(|person| person.map(|person| (person.id, person))).collect()
+    }
+
+    /// How many people the tenant has.
+    async fn count(&self) -> Result<u64, StoreError> {
+        let query = Query::table(keys::counts(&self.tenant)).strong();
+        let (shards, _) = self.query(&query, keys::COUNT_SHARDS as usize, None).await?;
+        let number = |item: &Item| item.get("people")?.as_n().ok()?.parse::<i64>().ok();
+        // A person may be counted on one shard and uncounted on another: only the sum is meant.
+        let sum: i64 = shards.iter().filter_map(number).sum();
+        Ok(sum.max(0).unsigned_abs())
+    }
+
+    /// A page of all people of the tenant.
+    pub async fn list_end_users(&self, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
+        if page.offset() == 0 {
+            let (total, people) = tokio::try_join!(self.count(), self.page(order, page))?;
+            return Ok(Listed { people, total });
+        }
+        let total = self.count().await?;
+        let people = if page.offset() < total { self.page(order, page).await? } else { Vec::new() };
+        Ok(Listed { people, total })
+    }
+
+    async fn page(&self, order: ListOrder, page: Page) -> Result<Vec<EndUser>, StoreError> {
+        match order.by {
+            SortField::EndUserId => self.page_by_id(order.descending, page).await,
+            _ => self.page_by_entries(order, page).await,
+        }
+    }
+
+    /// A page in the order of ids, content and place read strongly. Beyond the first thousand the
+    /// place is walked over the much smaller entries of the index.
+    async fn page_by_id(&self, descending: bool, page: Page) -> Result<Vec<EndUser>, StoreError> {
+        const STRONG_PLACES: u64 = 1_000;
+        let documents = Query { descending, ..Query::table(keys::end_users(&self.tenant)).strong() };
+        let offset = page.offset();
+        let mut start = None;
+        if offset > STRONG_PLACES {
+            let order = ListOrder { by: SortField::EndUserId, descending };
+            let Some(last) = self.entry_before(order, offset).await? else { return Ok(Vec::new()) };
+            start = Some(primary(&keys::end_user(&self.tenant, items::read_id(&last, "sk")?)));
+        } else if offset > 0 {
+            let places = Query { projection: Some("pk, sk"), ..documents.clone() };
+            start = self.query(&places, offset as usize, None).await?.1;
+            if start.is_none() {
+                return Ok(Vec::new());
+            }
+        }
+        let (items, _) = self.query(&documents, page.size as usize, start).await?;
+        items.into_iter().map(items::read_end_user).collect()
+    }
+
+    /// The entry that stands just before place `offset` (from 1 on).
+    async fn entry_before(&self, order: ListOrder, offset: u64) -> Result<Option<Item>, StoreError> {
+        let entries = self.entries(order);
+        let (mut left, mut start) = (offset, None);
+        loop {
+            let (items, next) = self.query_once(&entries, left as usize, start).await?;
+            left -= items.len() as u64;
+            if left == 0 {
+                return Ok(items.into_iter().next_back());
+            }
+            if next.is_none() {
+                return Ok(None);
+            }
+            start = next;
+        }
+    }
+
+    fn entries(&self, order: ListOrder) -> Query<'static> {
+        Query { descending: order.descending, ..Query::table(keys::sort_entries(&self.tenant, order.by)) }
+    }
+
+    async fn page_by_entries(&self, order: ListOrder, page: Page) -> Result<Vec<EndUser>, StoreError> {
+        let mut start = None;
+        if page.offset() > 0 {
+            let Some(last) = self.entry_before(order, page.offset()).await? else { return Ok(Vec::new()) };
+            start = Some(last.into_iter().filter(|(name, _)| name == "pk" || name == "sk").collect());
+        }
+        let (entries, _) = self.query(&self.entries(order), page.size as usize, start).await?;
+        self.rows(order, &entries).await
+    }
+
+    /// The people of some entries of an order, as they are now. An entry that is no longer theirs
+    /// is passed over: the index lags behind the documents.
+    async fn rows(&self, order: ListOrder, entries: &[Item]) -> Result<Vec<EndUser>, StoreError> {
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            rows.push((items::read_id(entry, "sk")?, super::text(entry, "sk")?));
+        }
+        let mut people = self.people(rows.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>()).await?;
+        let current = |person: &EndUser, sk: &str| {
+            keys::sort_entry(&self.tenant, order.by, &order.by.key(person), person.id).sk == sk
+        };
+        rows.retain(|(id, sk)| people.get(id).is_some_and(|person| current(person, sk)));
+        Ok(rows.into_iter().filter_map(|(id, _)| people.remove(&id)).collect())
+    }
+
+    /// A page of the people that a search finds.
+    pub async fn search_end_users(&self, search: &Search, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
+        /// As many are read and sorted by what they are; more are found along the order's entries.
+        const SORTED_IN_MEMORY: usize = 100;
+        let mut found = BTreeSet::new();
+        for alternative in search.alternatives() {
+            found.append(&mut self.find_words(alternative).await?);
+        }
+        let matching = |person: &EndUser| search.matches(&search::person_terms(person));
+        let total = found.len() as u64;
+        if page.offset() >= total {
+            return Ok(Listed { people: Vec::new(), total });
+        }
+        if order.by == SortField::EndUserId {
+            let ids: Vec<_> = if order.descending { page.of(found.into_iter().rev()) } else { page.of(found) };
+            let mut people: Vec<_> = self.people(ids).await?.into_values().filter(matching).collect();
+            if order.descending {
+                people.reverse();
+            }
+            return Ok(Listed { people, total });
+        }
+        if found.len() <= SORTED_IN_MEMORY {
+            let mut people: Vec<_> = self.people(found).await?.into_values().filter(matching).collect();
+            let total = people.len() as u64;
+            people.sort_by_cached_key(|person| (order.by.key(person), person.id));
+            if order.descending {
+                people.reverse();
+            }
+            return Ok(Listed { people: page.of(people), total });
+        }
+        let entries = self.found_entries(order, page, &found).await?;
+        let people = self.rows(order, &entries).await?.into_iter().filter(matching).collect();
+        Ok(Listed { people, total })
+    }
+
+    /// The entries of a page of those among `found`.
+    async fn found_entries(
+        &self,
+        order: ListOrder,
+        page: Page,
+        found: &BTreeSet<EndUserId>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let query = self.entries(order);
+        let (mut skip, mut start, mut rows) = (page.offset(), None, Vec::new());
+        loop {
+            let (entries, next) = self.query_once(&query, usize::MAX, start).await?;
+            for entry in entries {
+                if !found.contains(&items::read_id(&entry, "sk")?) {
+                    continue;
+                }
+                match skip {
+                    0 => rows.push(entry),
+                    _ => skip -= 1,
+                }
+                if rows.len() == page.size as usize {
+                    return Ok(rows);
+                }
+            }
+            if next.is_none() {
+                return Ok(rows);
+            }
+            start = next;
+        }
+    }
+}
+
+/// Whether a UID or the customerRef is held under one of the keys.
+fn holds(person: &EndUser, asked: &BTreeSet<MatchKey>) -> bool {
+    let reference = person.profile.get(Field::CustomerRef).map(uid::reference_key);
+    person.uids.iter().map(|uid| uid.key()).chain(reference).any(|key| asked.contains(&key))
+}
+
+/// Why a transaction was cancelled.
+enum Cancelled {
+    /// The condition on the document does not hold.
+    Guard,
+    /// Another transaction holds the person.
+    Person,
+    /// Another transaction holds the counter.
+    Count,
+    Throttled,
+}
+
+/// The reason of a cancelled transaction whose first action is the guarded document and of which
+/// all from `count` on is the counter; `None` where it was not cancelled or for a fault of ours.
+fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<Cancelled> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
+        return None;
+    };
+    let reasons: Vec<_> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    let conflict = |reasons: &[&str]| reasons.contains(&"TransactionConflict");
+    let (person, counter) = reasons.split_at(count.min(reasons.len()));
+    match person.first() {
+        Some(&"ConditionalCheckFailed") => Some(Cancelled::Guard),
+        _ if conflict(person) => Some(Cancelled::Person),
+        _ if conflict(counter) => Some(Cancelled::Count),
+        _ => {
+            let throttled = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
+            reasons.iter().any(throttled).then_some(Cancelled::Throttled)
+        }
+    }
+}

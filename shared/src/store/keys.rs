@@ -1,0 +1,168 @@
+//! The only place where a key is built.
+//!
+//! Every partition key begins with `C#<tenant>#<entity>`; a tenant has no `#` in it and the
+//! entity's word is fixed, so no text of a user reaches another tenant's or entity's key space.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::end_user::SortField;
+use crate::domain::ids::{EndUserId, Tenant, UidId};
+use crate::domain::search::Term;
+use crate::domain::uid::MatchKey;
+
+/// The version of the index's keys. A change of collation data or of `entries` takes a new one, so
+/// that the new index is built beside the old.
+pub const ENTRIES_VERSION: u32 = 1;
+
+/// The shards over which the number of a tenant's people is counted.
+pub const COUNT_SHARDS: u32 = 64;
+
+/// The longest match key that stands in a partition key as it is. (A partition key has at most
+/// 2,048 bytes; what is longer is replaced by its digest.)
+const MAX_PLAIN_KEY: usize = 1_024;
+
+/// Divides a word from the id behind it: control characters are refused at the edge, so it stands
+/// in no text, and it sorts before all that does.
+const END: char = '\u{1}';
+
+/// The primary key of an item.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key {
+    /// Partition key, at most 2,048 bytes.
+    pub pk: String,
+    /// Sort key, at most 1,024 bytes.
+    pub sk: String,
+}
+
+fn key(pk: String, sk: impl ToString) -> Key {
+    Key { pk, sk: sk.to_string() }
+}
+
+/// An id as it stands in sort keys: ten digits, so that text order is number order.
+pub fn padded(id: EndUserId) -> String {
+    format!("{:010}", id.get())
+}
+
+/// The partition of a tenant's people, by id.
+pub fn end_users(tenant: &Tenant) -> String {
+    format!("C#{tenant}#EndUser")
+}
+
+/// A person's document.
+pub fn end_user(tenant: &Tenant, id: EndUserId) -> Key {
+    key(end_users(tenant), padded(id))
+}
+
+/// The tenant and the person of a document's key; `None` for the key of anything else.
+pub fn read_end_user(pk: &str, sk: &str) -> Option<(Tenant, EndUserId)> {
+    let tenant = Tenant::parse(pk.strip_prefix("C#")?.strip_suffix("#EndUser")?)?;
+    Some((tenant, read_padded(sk)?))
+}
+
+fn read_padded(text: &str) -> Option<EndUserId> {
+    text.parse().ok().and_then(EndUserId::new)
+}
+
+/// The id at the end of a sort key of an index entry or of a pointer.
+pub fn id_of(sk: &str) -> Option<EndUserId> {
+    read_padded(sk.get(sk.len().checked_sub(10)?..)?)
+}
+
+/// The pointer of one UID of a person.
+pub fn uid(tenant: &Tenant, owner: EndUserId, uid: UidId) -> Key {
+    key(format!("C#{tenant}#Uid#{owner}"), uid)
+}
+
+/// The partition of index `byUid` that holds the pointers with this key, by person.
+pub fn uid_index(tenant: &Tenant, held: &MatchKey) -> String {
+    format!("C#{tenant}#Uid#{}", encode(held))
+}
+
+/// The partition of index `byCustomerRef` that holds the people with this customerRef, by id.
+pub fn reference_index(tenant: &Tenant, held: &MatchKey) -> String {
+    format!("C#{tenant}#Ref#{}", encode(held))
+}
+
+/// The partition of index `byUid` that holds the tickets of this key.
+pub fn ticket_index(tenant: &Tenant, held: &MatchKey) -> String {
+    format!("C#{tenant}#TicketUid#{}", encode(held))
+}
+
+/// A text and a phone number never meet, nor does a digest meet a plain key: the first two
+/// characters tell them apart.
+fn encode(held: &MatchKey) -> String {
+    let (kind, text) = match held {
+        MatchKey::Text(text) => ('t', text),
+        MatchKey::Phone(text) => ('p', text),
+    };
+    if text.len() <= MAX_PLAIN_KEY {
+        return format!("{kind}={text}");
+    }
+    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{kind}~{digest}")
+}
+
+/// The partition of the shards of the number of a tenant's people.
+pub fn counts(tenant: &Tenant) -> String {
+    format!("C#{tenant}#Count")
+}
+
+/// One shard of the number of a tenant's people.
+pub fn count(tenant: &Tenant, shard: u32) -> Key {
+    key(counts(tenant), shard)
+}
+
+/// The ids that a tenant has given out.
+pub fn sequence(tenant: &Tenant) -> Key {
+    key(format!("C#{tenant}#Sequence"), "-")
+}
+
+/// The partition of all people of a tenant in one order.
+pub fn sort_entries(tenant: &Tenant, field: SortField) -> String {
+    format!("C#{tenant}#Sort#{ENTRIES_VERSION}#{}", field.name())
+}
+
+/// A person's place in an order; `collation` is [`SortField::key`].
+pub fn sort_entry(tenant: &Tenant, field: SortField, collation: &str, id: EndUserId) -> Key {
+    key(sort_entries(tenant, field), format!("{collation}#{}", padded(id)))
+}
+
+/// The partition of the words that begin like `term`, and the beginning of the sort keys of those
+/// that it asks for.
+pub fn word_entries(tenant: &Tenant, term: &Term) -> Key {
+    let (room, text) = match term {
+        Term::Word(text) => ("", text),
+        Term::Whole(text) => ("@", text),
+    };
+    let first = text.chars().next().map(String::from).unwrap_or_default();
+    key(format!("C#{tenant}#Word#{ENTRIES_VERSION}#{room}{first}"), text)
+}
+
+/// A person under a word.
+pub fn word_entry(tenant: &Tenant, term: &Term, id: EndUserId) -> Key {
+    let Key { pk, sk } = word_entries(tenant, term);
+    key(pk, format!("{sk}{END}{}", padded(id)))
+}
+
+/// The entries that the index holds of a person.
+pub fn indexed(tenant: &Tenant, id: EndUserId) -> Key {
+    key(format!("C#{tenant}#Indexed"), padded(id))
+}
+
+/// The partition of a ticket and its messages.
+pub fn ticket_partition(tenant: &Tenant, ticket: u64) -> String {
+    format!("C#{tenant}#Ticket#{ticket}")
+}
+
+/// A ticket; its key sorts before those of its messages.
+pub fn ticket(tenant: &Tenant, ticket: u64) -> Key {
+    key(ticket_partition(tenant, ticket), "-")
+}
+
+/// The beginning of the sort keys of messages.
+pub const MESSAGE: &str = "M#";
+
+/// A message of a ticket.
+pub fn message(tenant: &Tenant, ticket: u64, message: u64) -> Key {
+    key(ticket_partition(tenant, ticket), format!("{MESSAGE}{message}"))
+}

@@ -1,0 +1,314 @@
+//! The single table. Nothing can be read or written without a [`Scope`], and a scope is one
+//! tenant's.
+
+mod end_users;
+mod index;
+mod items;
+pub mod keys;
+mod meter;
+mod sequence;
+mod tickets;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+
+use crate::domain::ids::Tenant;
+pub use end_users::{ChangeError, ListOrder, Listed, Page};
+pub use index::{Entry, entries};
+pub use items::records;
+use keys::Key;
+pub use meter::{Cost, Kind, Meter};
+use sequence::Sequences;
+
+/// A stored item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The most items that one Query is asked for: about 1 MB of index entries, which is all that one
+/// answer holds.
+const MAX_QUERY: usize = 15_000;
+
+/// Why the database gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Throttled, out of reach or out of time, after bounded retries.
+    #[error("the database is unavailable ({outcome:?}): {reason}")]
+    Unavailable {
+        /// What is known of the write.
+        outcome: Outcome,
+        /// For the log: an error code or a kind of failure, never a value.
+        reason: String,
+    },
+    /// A fault of ours or of the deployment: a request that DynamoDB refuses, an item that cannot
+    /// be read.
+    #[error("unexpected: {0}")]
+    Unexpected(String),
+}
+
+/// What is known of a write that was not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing was written.
+    NothingWritten,
+    /// The answer was lost: it may have been written, wholly, or not at all.
+    Unknown,
+}
+
+/// The table, and what an instance remembers between requests.
+pub struct Store {
+    client: Client,
+    table: String,
+    sequences: Sequences,
+    /// The shard on which this instance counts people, until it meets another writer there.
+    shard: AtomicU32,
+}
+
+impl Store {
+    /// The store over a table that exists.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        let shard = std::process::id() % keys::COUNT_SHARDS;
+        Self { client, table: table.into(), sequences: Sequences::default(), shard: AtomicU32::new(shard) }
+    }
+
+    /// What belongs to `tenant`, until `deadline`; costs go to `meter`.
+    pub fn scope<'a>(&'a self, tenant: &Tenant, meter: &'a Meter, deadline: Instant) -> Scope<'a> {
+        Scope { store: self, tenant: tenant.clone(), meter, deadline }
+    }
+}
+
+/// One tenant's part of the table, for one request.
+pub struct Scope<'a> {
+    store: &'a Store,
+    tenant: Tenant,
+    meter: &'a Meter,
+    deadline: Instant,
+}
+
+/// A Query within one partition of the table or of an index.
+#[derive(Clone)]
+struct Query<'q> {
+    index: Option<&'q str>,
+    names: (&'q str, &'q str),
+    partition: String,
+    prefix: Option<String>,
+    strong: bool,
+    descending: bool,
+    projection: Option<&'q str>,
+}
+
+impl<'q> Query<'q> {
+    fn table(partition: String) -> Self {
+        let names = ("pk", "sk");
+        Self { index: None, names, partition, prefix: None, strong: false, descending: false, projection: None }
+    }
+
+    fn strong(self) -> Self {
+        Self { strong: true, ..self }
+    }
+
+    fn by_uid(partition: String) -> Self {
+        Self { index: Some("byUid"), names: ("uidPk", "uidSk"), ..Self::table(partition) }
+    }
+
+    fn by_customer_ref(partition: String) -> Self {
+        Self { index: Some("byCustomerRef"), names: ("refPk", "refSk"), ..Self::table(partition) }
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// Whose it is.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    fn client(&self) -> &'a Client {
+        &self.store.client
+    }
+
+    fn table(&self) -> &'a str {
+        &self.store.table
+    }
+
+    /// Carries out one call within the deadline, as one round trip.
+    async fn call<T, E>(&self, send: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
+        let _call = self.meter.begin();
+        match tokio::time::timeout_at(self.deadline.into(), send).await {
+            Ok(answer) => answer,
+            Err(late) => Err(SdkError::timeout_error(late)),
+        }
+    }
+
+    /// Waits a little, longer with each `attempt`; an error where the deadline would pass.
+    async fn back_off(&self, attempt: u32, reason: &str) -> Result<(), StoreError> {
+        let longest = 10 << attempt.min(6);
+        let wait = Duration::from_millis(1 + jitter() % longest);
+        if Instant::now() + wait >= self.deadline {
+            return Err(StoreError::Unavailable { outcome: Outcome::NothingWritten, reason: reason.to_owned() });
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Item>, StoreError> {
+        let send = self
+            .client()
+            .get_item()
+            .table_name(self.table())
+            .set_key(Some(primary(&key)))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send();
+        let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
+        self.meter.spend(Kind::Read, &answer.consumed_capacity);
+        Ok(answer.item)
+    }
+
+    /// Reads items strongly, in whatever order; those that are not there are left out.
+    async fn get_all(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
+        // DynamoDB takes 100 keys a call.
+        let chunks = keys.chunks(100).map(|chunk| self.get_chunk(chunk));
+        Ok(futures::future::try_join_all(chunks).await?.concat())
+    }
+
+    async fn get_chunk(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut wanted: Vec<Item> = keys.iter().map(primary).collect();
+        for attempt in 0.. {
+            let ask = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+            let ask = ask.map_err(|e| StoreError::Unexpected(e.to_string()))?;
+            let send = self
+                .client()
+                .batch_get_item()
+                .request_items(self.table(), ask)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send();
+            let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
+            self.meter.spend(Kind::Read, answer.consumed_capacity());
+            found.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
+            wanted = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
+            if wanted.is_empty() {
+                break;
+            }
+            self.back_off(attempt, "unprocessed keys").await?;
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` items behind `start`, and the key to go on from where there may be more.
+    async fn query(
+        &self,
+        query: &Query<'_>,
+        limit: usize,
+        mut start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let mut items = Vec::new();
+        loop {
+            let page = self.query_once(query, limit - items.len(), start).await?;
+            items.extend(page.0);
+            start = page.1;
+            if start.is_none() || items.len() >= limit {
+                return Ok((items, start));
+            }
+        }
+    }
+
+    /// One round trip of a query: up to 1 MB.
+    async fn query_once(
+        &self,
+        query: &Query<'_>,
+        limit: usize,
+        start: Option<Item>,
+    ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
+        let (partition_name, sort_name) = query.names;
+        let condition = match query.prefix {
+            Some(_) => "#partition = :partition AND begins_with(#sort, :prefix)",
+            None => "#partition = :partition",
+        };
+        let mut request = self
+            .client()
+            .query()
+            .table_name(self.table())
+            .set_index_name(query.index.map(str::to_owned))
+            .key_condition_expression(condition)
+            .expression_attribute_names("#partition", partition_name)
+            .expression_attribute_values(":partition", AttributeValue::S(query.partition.clone()))
+            .set_projection_expression(query.projection.map(str::to_owned))
+            .scan_index_forward(!query.descending)
+            .limit(limit.clamp(1, MAX_QUERY) as i32)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        if let Some(prefix) = &query.prefix {
+            request = request
+                .expression_attribute_names("#sort", sort_name)
+                .expression_attribute_values(":prefix", AttributeValue::S(prefix.clone()));
+        }
+        if query.strong {
+            request = request.consistent_read(true);
+        }
+        let answer = self.call(request.send()).await.map_err(|e| fault(Kind::Read, e))?;
+        self.meter.spend(Kind::Read, &answer.consumed_capacity);
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+}
+
+/// The key attributes of a primary key.
+fn primary(key: &Key) -> Item {
+    let text = |s: &String| AttributeValue::S(s.clone());
+    HashMap::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
+}
+
+/// A text attribute of an item.
+fn text<'i>(item: &'i Item, name: &str) -> Result<&'i str, StoreError> {
+    let value = item.get(name).and_then(|value| value.as_s().ok());
+    value.map(String::as_str).ok_or_else(|| StoreError::Unexpected(format!("an item without {name}")))
+}
+
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unexpected(format!("an item cannot be read or written: {error}"))
+}
+
+/// Whether the engine said that the item stands otherwise than the condition wants.
+fn lost<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("ConditionalCheckFailedException")
+}
+
+/// What a failed call means, by what is known of its outcome.
+fn fault<E: ProvideErrorMetadata>(kind: Kind, error: SdkError<E>) -> StoreError {
+    const PASSING: [&str; 6] = [
+        "InternalServerError",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    ];
+    let unavailable = |outcome, reason: &str| StoreError::Unavailable { outcome, reason: reason.to_owned() };
+    // A read that fails leaves nothing behind; of a write only an answer tells.
+    let unanswered = if kind == Kind::Read { Outcome::NothingWritten } else { Outcome::Unknown };
+    match &error {
+        SdkError::ConstructionFailure(_) => StoreError::Unexpected("a call could not be built".to_owned()),
+        SdkError::TimeoutError(_) => unavailable(unanswered, "time-out"),
+        SdkError::DispatchFailure(_) => unavailable(unanswered, "no connection"),
+        SdkError::ResponseError(_) => unavailable(unanswered, "broken answer"),
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            match error.code() {
+                Some("InternalServerError" | "ServiceUnavailable") => unavailable(unanswered, "server error"),
+                Some(code) if PASSING.contains(&code) => unavailable(Outcome::NothingWritten, code),
+                _ if status >= 500 => unavailable(unanswered, "server error"),
+                code => StoreError::Unexpected(format!("DynamoDB refuses: {}", code.unwrap_or("no code"))),
+            }
+        }
+        _ => unavailable(unanswered, "unknown"),
+    }
+}
+
+/// A number that differs from call to call and between instances; not secret.
+fn jitter() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(Instant::now())
+}
