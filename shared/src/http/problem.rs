@@ -1,0 +1,133 @@
+//! Every way in which a request can fail, and its one conversion to HTTP (RFC 9457).
+
+use std::collections::BTreeMap;
+
+use lambda_http::http::{StatusCode, header};
+use serde::Serialize;
+
+use super::response::Response;
+use crate::auth::Refusal;
+use crate::domain::input::Faults;
+use crate::store::{ChangeError, Outcome, StoreError};
+
+/// Why a request was not carried out.
+#[derive(Debug)]
+pub enum Error {
+    /// No caller, or one who may not.
+    Refused(Refusal),
+    /// The request is at fault.
+    Invalid(Faults),
+    /// The end user is not there, for this caller.
+    NotFound,
+    /// The body is of a kind that is not read.
+    UnsupportedMedia(&'static str),
+    /// The body is over 1 MiB.
+    TooLarge,
+    /// The database.
+    Store(StoreError),
+}
+
+impl From<Faults> for Error {
+    fn from(faults: Faults) -> Self {
+        Self::Invalid(faults)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound => Self::NotFound,
+            ChangeError::Invalid(faults) => Self::Invalid(faults),
+            ChangeError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a BTreeMap<String, Vec<String>>>,
+}
+
+impl Error {
+    /// Logs what the caller is not told: faults below, by kind and never with a value.
+    pub(super) fn log(&self, request_id: &str) {
+        if let Self::Store(error) = self {
+            tracing::error!(requestId = request_id, %error, "failed");
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(Refusal::Missing | Refusal::Invalid | Refusal::Expired) => StatusCode::UNAUTHORIZED,
+            Self::Refused(Refusal::NoTenant | Refusal::Scope) => StatusCode::FORBIDDEN,
+            Self::Refused(Refusal::IssuerUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Unexpected(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::Invalid(_) => "the request is at fault; errors says where".to_owned(),
+            Self::NotFound => "there is no such end user".to_owned(),
+            Self::UnsupportedMedia(detail) => (*detail).to_owned(),
+            Self::TooLarge => "the body must be at most 1 MiB".to_owned(),
+            Self::Store(StoreError::Unavailable { outcome: Outcome::NothingWritten, .. }) => {
+                "the database is busy or out of reach; nothing was written, the request may be sent again".to_owned()
+            }
+            Self::Store(StoreError::Unavailable { outcome: Outcome::Unknown, .. }) => {
+                "the database did not answer; whether the change was written is unknown".to_owned()
+            }
+            Self::Store(StoreError::Unexpected(_)) => String::new(),
+        }
+    }
+}
+
+/// The problem document of an error.
+pub(super) fn response(error: &Error, request_id: &str) -> Response {
+    let status = error.status();
+    let errors = match error {
+        Error::Invalid(faults) => Some(faults.as_map()),
+        _ => None,
+    };
+    let title = status.canonical_reason().unwrap_or_default();
+    let detail = error.detail();
+    let problem = Problem {
+        r#type: "about:blank",
+        title,
+        status: status.as_u16(),
+        detail: &detail,
+        instance: request_id,
+        errors,
+    };
+    let response =
+        Response::new(status, "application/problem+json", &problem).unwrap_or_else(|_| Response::no_content());
+    match error {
+        Error::Refused(Refusal::Missing) => response.with_header(header::WWW_AUTHENTICATE, "Bearer"),
+        Error::Refused(Refusal::Invalid | Refusal::Expired) => {
+            response.with_header(header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)
+        }
+        Error::Refused(Refusal::Scope) => {
+            response.with_header(header::WWW_AUTHENTICATE, r#"Bearer error="insufficient_scope""#)
+        }
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => response.with_header(header::RETRY_AFTER, "1"),
+        _ => response,
+    }
+}

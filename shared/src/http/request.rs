@@ -1,0 +1,252 @@
+//! What a handler reads of a request.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, RequestExt, http::Method, http::header};
+use percent_encoding::percent_decode_str;
+
+use super::problem::Error;
+use crate::domain::end_user::{MAX_UID_LENGTH, SortField};
+use crate::domain::ids::EndUserId;
+use crate::domain::input::{Faults, Json, REPEATED};
+use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
+use crate::domain::text::{self, Limit};
+use crate::store::Page;
+
+/// The largest body that is read, in bytes.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// A request of a route.
+pub struct Request {
+    inner: lambda_http::Request,
+    id: String,
+}
+
+impl Request {
+    pub(super) fn new(inner: lambda_http::Request) -> Self {
+        let id = match inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        Self { inner, id }
+    }
+
+    /// The gateway's id of this request.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn is_get(&self) -> bool {
+        self.inner.method() == Method::GET
+    }
+
+    /// The Authorization header; bytes that are no text make it one that no token has.
+    pub(super) fn authorization(&self) -> Option<&str> {
+        self.inner.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("Bearer \u{fffd}"))
+    }
+
+    /// What is left of the function's time, where it says.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let deadline = self.inner.lambda_context_ref()?.deadline;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        (deadline > 0).then(|| Duration::from_millis(deadline).saturating_sub(now))
+    }
+
+    /// The path's `{id}`.
+    pub fn end_user_id(&self) -> Result<EndUserId, Error> {
+        let id = self.inner.path_parameters_ref().and_then(|path| path.first("id")).and_then(EndUserId::parse);
+        id.ok_or_else(|| Faults::one("id", "must be an integer from 1 to 2147483647").into())
+    }
+
+    /// The JSON of the body, free of repeated names.
+    pub fn json(&self) -> Result<Json, Error> {
+        self.check_content()?;
+        let bytes: &[u8] = match self.inner.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        };
+        if bytes.len() > MAX_BODY {
+            return Err(Error::TooLarge);
+        }
+        if bytes.is_empty() {
+            return Err(Faults::one("body", "is required").into());
+        }
+        let json = Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?;
+        let mut faults = Faults::default();
+        json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
+        Ok(faults.or(json)?)
+    }
+
+    fn check_content(&self) -> Result<(), Error> {
+        let value = |name| self.inner.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+        if value(header::CONTENT_TYPE).is_some_and(|kind| !is_json(kind)) {
+            return Err(Error::UnsupportedMedia("the Content-Type must be application/json"));
+        }
+        if value(header::CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Error::UnsupportedMedia("the Content-Encoding must be identity"));
+        }
+        Ok(())
+    }
+
+    /// The query's parameters.
+    pub fn query(&self) -> Query {
+        Query::parse(self.inner.uri().query().unwrap_or_default())
+    }
+}
+
+/// `application/json`, `text/json` or `…+json`, in UTF-8 where it says (RFC 8259 §8.1).
+fn is_json(kind: &str) -> bool {
+    let mut parts = kind.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let json = matches!(essence.as_str(), "application/json" | "text/json")
+        || essence.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json") && !subtype.contains(','));
+    let utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            ["utf-8", "utf8", "us-ascii"].contains(&charset.trim().trim_matches('"').to_ascii_lowercase().as_str())
+        }
+        _ => true,
+    };
+    json && parts.all(utf8)
+}
+
+/// The parameters of a query, names without regard to case; notes the faults of those that are
+/// read.
+pub struct Query {
+    pairs: Vec<(String, Result<String, &'static str>)>,
+    faults: Faults,
+}
+
+impl Query {
+    fn parse(raw: &str) -> Self {
+        let decode = |part: &str| {
+            let spaced = part.replace('+', " ");
+            percent_decode_str(&spaced).decode_utf8().map(String::from).map_err(|_| "must be UTF-8")
+        };
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name).ok()?, decode(value)))
+        });
+        Self { pairs: pairs.collect(), faults: Faults::default() }
+    }
+
+    /// `value`, unless a parameter that was read is at fault.
+    pub fn or<T>(self, value: T) -> Result<T, Error> {
+        Ok(self.faults.or(value)?)
+    }
+
+    /// Every value of a parameter, cleaned; blank ones are left out.
+    fn values(&mut self, name: &str, max: usize) -> Vec<(String, String)> {
+        let mut values = Vec::new();
+        for (_, value) in self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
+            let cleaned = match value {
+                Ok(raw) => {
+                    text::clean(raw, Limit::Chars(max)).map(|clean| (raw.clone(), clean)).map_err(|e| e.to_string())
+                }
+                Err(fault) => Err((*fault).to_owned()),
+            };
+            if let Some((raw, clean)) = self.faults.keep(name, cleaned)
+                && !clean.is_empty()
+            {
+                values.push((raw, clean));
+            }
+        }
+        values
+    }
+
+    fn single(&mut self, name: &str, max: usize) -> Option<(String, String)> {
+        if self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count() > 1 {
+            self.faults.add(name, "stands more than once");
+            return None;
+        }
+        self.values(name, max).pop()
+    }
+
+    /// A text of at most `max` characters; a blank one counts as absent.
+    pub fn text(&mut self, name: &str, max: usize) -> Option<String> {
+        self.single(name, max).map(|(_, clean)| clean)
+    }
+
+    /// A value to look up: what was sent, and where a `+` may have been turned into a space (before
+    /// digits, or in a value with an `@`) also what it was before.
+    pub fn identifier(&mut self, name: &str) -> Option<BTreeSet<String>> {
+        let (raw, clean) = self.single(name, MAX_UID_LENGTH)?;
+        let mut readings = BTreeSet::from([clean.clone()]);
+        if clean.contains('@') {
+            readings.extend([&clean, raw.trim_end()].map(|text| text.replace(' ', "+")));
+        } else if raw.starts_with(' ') && clean.starts_with(|c: char| c.is_numeric() || c == '(') {
+            readings.insert(format!("+{clean}"));
+        }
+        Some(readings)
+    }
+
+    /// Notes that a parameter must be there.
+    pub fn require(&mut self, name: &str) {
+        if self.faults.as_map().get(name).is_none() {
+            self.faults.add(name, "is required");
+        }
+    }
+
+    /// An integer from 1 to `max`.
+    pub fn positive(&mut self, name: &str, max: u64) -> Option<u64> {
+        let text = self.text(name, MAX_SEARCH_LENGTH)?;
+        self.read_positive(name, &text, max)
+    }
+
+    fn read_positive(&mut self, name: &str, text: &str, max: u64) -> Option<u64> {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let number = digits.then(|| text.parse().ok()).flatten().filter(|n| (1..=max).contains(n));
+        if number.is_none() {
+            self.faults.add(name, format!("must be an integer from 1 to {max}"));
+        }
+        number
+    }
+
+    /// Positive integers of at most `max`: repeated, separated by commas, or both.
+    pub fn positives(&mut self, name: &str, max: u64) -> Vec<u64> {
+        let values = self.values(name, usize::MAX);
+        let parts =
+            values.iter().flat_map(|(_, value)| value.split(',')).map(str::trim).filter(|part| !part.is_empty());
+        parts.filter_map(|part| self.read_positive(name, part, max)).collect()
+    }
+
+    /// `true` or `false` in any case.
+    pub fn boolean(&mut self, name: &str) -> Option<bool> {
+        self.choice(name, &[("true", true), ("false", false)])
+    }
+
+    /// One of some names, in any case.
+    pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name, MAX_SEARCH_LENGTH)?;
+        let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+            self.faults.add(name, format!("must be one of {}", names.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// `pageNumber` (1) and `pageSize` (10, at most 100).
+    pub fn page(&mut self) -> Page {
+        let number = self.positive("pageNumber", i32::MAX as u64).unwrap_or(1) as u32;
+        Page { number, size: self.positive("pageSize", 100).unwrap_or(10) as u32 }
+    }
+
+    /// `sortOrder`: whether it is `desc`, where it is there.
+    pub fn descending(&mut self) -> Option<bool> {
+        self.choice("sortOrder", &[("asc", false), ("desc", true)])
+    }
+
+    /// `sortBy` of the list of end users.
+    pub fn sort_field(&mut self) -> Option<SortField> {
+        self.choice("sortBy", &SortField::ALL.map(|field| (field.name(), field)))
+    }
+
+    /// `search`.
+    pub fn search(&mut self) -> Option<Search> {
+        let text = self.text("search", MAX_SEARCH_LENGTH)?;
+        self.faults.keep("search", Search::parse(&text))
+    }
+}

@@ -1,0 +1,12 @@
+//! The common crate of the End Users API.
+//!
+//! Rooms, ground floor first; an arrow never runs back up:
+//! [`domain`] (what a person, a UID and a ticket are) → [`store`] (the single table) →
+//! [`auth`] (token → caller) → [`http`] (the edge: the only place that knows status codes) →
+//! [`bootstrap`] (configuration, state, start).
+
+pub mod auth;
+pub mod bootstrap;
+pub mod domain;
+pub mod http;
+pub mod store;
