@@ -1,0 +1,13 @@
+//! `GET /api/EndUsers/{id}`: one end user.
+
+use shared::bootstrap::App;
+use shared::domain::end_user::EndUserReadDto;
+use shared::http::{Error, Request, Response};
+use shared::store::Scope;
+
+/// Answers 200 with the EndUserReadDTO, or 404.
+pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
+    let id = request.end_user_id()?;
+    let person = db.end_user(id).await?.ok_or(Error::NotFound)?;
+    Response::ok(&EndUserReadDto::from(&person))
+}

@@ -1,0 +1,46 @@
+//! `GET /api/EndUsers/{id}/tickets`: the tickets of an end user over all its UIDs and customerRef.
+
+use shared::bootstrap::App;
+use shared::domain::ids::MAX_SAFE_INTEGER;
+use shared::domain::search::MAX_SEARCH_LENGTH;
+use shared::domain::ticket::{TicketFilter, TicketReadDto, TicketSort};
+use shared::domain::uid;
+use shared::http::{Error, Paginated, Query, Request, Response};
+use shared::store::Scope;
+
+/// Answers 200 with a page of TicketReadDTO, or 404. Query: the filters of [`read_filter`],
+/// `sortBy`, `sortOrder`, `pageNumber`, `pageSize`.
+pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
+    let id = request.end_user_id()?;
+    let mut query = request.query();
+    let filter = read_filter(app, &mut query);
+    let sort = query.choice("sortBy", &TicketSort::ALL);
+    let descending = query.descending().unwrap_or(sort.is_none());
+    let page = query.page();
+    let filter = query.or(filter)?;
+
+    let person = db.end_user(id).await?.ok_or(Error::NotFound)?;
+    let mut tickets = db.tickets_of(&person).await?;
+    tickets.retain(|ticket| filter.admits(ticket));
+    sort.unwrap_or(TicketSort::LastMessageDate).sort(&mut tickets, descending);
+    let total = tickets.len() as u64;
+    let tickets = page.of(tickets);
+    let comments = db.ticket_comments(&tickets).await?;
+    let items = tickets.into_iter().zip(comments).map(|(ticket, comments)| TicketReadDto::new(ticket, comments));
+    Response::ok(&Paginated::new(items.collect(), total, page))
+}
+
+/// `status`, `customerRepID`, `channelType`, `channelIDs`, `uid`, `isClosed`, `isSpam`, `search`.
+fn read_filter(app: &App, query: &mut Query) -> TicketFilter {
+    let keys = |value: &String| uid::lookup_keys(value, app.default_region());
+    TicketFilter {
+        status: query.text("status", MAX_SEARCH_LENGTH),
+        channel_type: query.text("channelType", MAX_SEARCH_LENGTH),
+        customer_rep_id: query.positive("customerRepID", MAX_SAFE_INTEGER),
+        channel_ids: query.positives("channelIDs", MAX_SAFE_INTEGER).into_iter().collect(),
+        uid: query.identifier("uid").map(|readings| readings.iter().flat_map(keys).collect()),
+        is_closed: query.boolean("isClosed"),
+        is_spam: query.boolean("isSpam"),
+        search: query.search(),
+    }
+}

@@ -1,0 +1,24 @@
+//! `GET /api/EndUsers`: a page of the tenant's end users, sorted and searched.
+
+use shared::bootstrap::App;
+use shared::domain::end_user::{EndUserReadDto, SortField};
+use shared::http::{Error, Paginated, Request, Response};
+use shared::store::{ListOrder, Scope};
+
+/// Answers 200 with a page of EndUserReadDTO. Query: `pageNumber`, `pageSize`, `sortBy`,
+/// `sortOrder`, `search`.
+pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
+    let mut query = request.query();
+    let page = query.page();
+    let by = query.sort_field().unwrap_or(SortField::EndUserId);
+    let order = ListOrder { by, descending: query.descending().unwrap_or(false) };
+    let search = query.search();
+    let search = query.or(search)?;
+
+    let listed = match search {
+        Some(search) => db.search_end_users(&search, order, page).await?,
+        None => db.list_end_users(order, page).await?,
+    };
+    let items: Vec<_> = listed.people.iter().map(EndUserReadDto::from).collect();
+    Response::ok(&Paginated::new(items, listed.total, page))
+}

@@ -1,0 +1,14 @@
+//! `PUT /api/EndUsers/{id}`: updates an end user, and adds, updates or removes UIDs.
+
+use shared::bootstrap::App;
+use shared::domain::end_user::Update;
+use shared::http::{Error, Request, Response};
+use shared::store::Scope;
+
+/// Takes an EndUserUpdateDTO; answers 204, or 404.
+pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
+    let id = request.end_user_id()?;
+    let update = Update::read(&request.json()?, app.default_region())?;
+    db.update_end_user(id, &update).await?;
+    Ok(Response::no_content())
+}
