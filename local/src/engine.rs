@@ -1,0 +1,160 @@
+//! The database: the embedded engine, or the one that `AWS_ENDPOINT_URL_DYNAMODB` names.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_dynamodb::types::TimeToLiveSpecification;
+use dynoxide::Database;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::template::TableSpec;
+use crate::{StartError, Storage};
+
+/// A database with our table.
+pub(crate) struct Engine {
+    config: SdkConfig,
+    table: String,
+    stream_arn: String,
+    embedded: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Engine {
+    /// Starts or reaches the engine and makes sure of the table.
+    pub(crate) async fn start(
+        storage: &Storage,
+        variables: &HashMap<String, String>,
+        spec: &TableSpec,
+        table: &str,
+    ) -> Result<Self, StartError> {
+        let endpoint = variables.get("AWS_ENDPOINT_URL_DYNAMODB").filter(|url| !url.is_empty());
+        let (url, embedded) = match endpoint {
+            Some(url) => (url.clone(), None),
+            None => {
+                let (url, task) = embed(storage).await?;
+                (url, Some(task))
+            }
+        };
+        let config = sdk_config(url, variables);
+        let stream_arn = ensure_table(&shared::bootstrap::client(&config), spec, table).await?;
+        Ok(Self { config, table: table.to_owned(), stream_arn, embedded })
+    }
+
+    pub(crate) fn sdk_config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    pub(crate) fn table(&self) -> &str {
+        &self.table
+    }
+
+    pub(crate) fn stream_arn(&self) -> &str {
+        &self.stream_arn
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some((stop, task)) = self.embedded {
+            let _ = stop.send(());
+            let _ = task.await;
+        }
+    }
+}
+
+fn sdk_config(url: String, variables: &HashMap<String, String>) -> SdkConfig {
+    let variable = |name: &str, default: &str| variables.get(name).cloned().unwrap_or_else(|| default.to_owned());
+    let credentials = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID", "local"),
+        variable("AWS_SECRET_ACCESS_KEY", "local"),
+        variables.get("AWS_SESSION_TOKEN").cloned(),
+        None,
+        "local",
+    );
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(variable("AWS_REGION", "eu-central-1")))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(url)
+        .build()
+}
+
+async fn embed(storage: &Storage) -> Result<(String, (oneshot::Sender<()>, JoinHandle<()>)), StartError> {
+    let database = match storage {
+        Storage::Memory => memory()?,
+        Storage::Directory(directory) => file(&directory.join("dynamodb.sqlite"))?,
+    };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stopped).await {
+            tracing::error!(%error, "the embedded engine failed");
+        }
+    });
+    Ok((url, (stop, task)))
+}
+
+fn failed(error: impl std::fmt::Display) -> StartError {
+    StartError::Engine(format!("does not start: {error}"))
+}
+
+/// An engine in memory. Its tables come from a file that has the index: in memory nobody else can
+/// make one.
+fn memory() -> Result<Database, StartError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("end-users-{}-{}.sqlite", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let template = std::env::temp_dir().join(name);
+    drop(file(&template)?);
+    let database = Database::memory().map_err(failed)?;
+    let restored = database.restore_from(&template.to_string_lossy()).map_err(failed);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", template.display()));
+    }
+    restored.map(|()| database)
+}
+
+/// An engine on a file. Reading its stream takes time in the square of its length without an index
+/// of our own, which dynoxide-rs 3.2.0 does not make.
+fn file(path: &Path) -> Result<Database, StartError> {
+    let database = Database::new(&path.to_string_lossy()).map_err(failed)?;
+    let connection = rusqlite::Connection::open(path).map_err(failed)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    let index = "CREATE INDEX IF NOT EXISTS end_users_stream \
+                 ON _stream_records(table_name, CAST(sequence_number AS INTEGER))";
+    connection.execute_batch(index).map_err(failed)?;
+    Ok(database)
+}
+
+/// Creates the table where it is missing; answers the ARN of its stream.
+async fn ensure_table(client: &Client, spec: &TableSpec, table: &str) -> Result<String, StartError> {
+    let described = client.describe_table().table_name(table).send().await;
+    let arn = match described {
+        Ok(found) => found.table.and_then(|table| table.latest_stream_arn),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+            let request = spec.create(client.create_table().table_name(table))?;
+            let created = request.send().await.map_err(unreachable_engine)?;
+            let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(spec.ttl_attribute()?).build();
+            let ttl = ttl.map_err(failed)?;
+            let request = client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
+            if let Err(error) = request.send().await {
+                tracing::warn!(%error, "the engine does not let items expire");
+            }
+            created.table_description.and_then(|table| table.latest_stream_arn)
+        }
+        Err(error) => return Err(unreachable_engine(error)),
+    };
+    arn.ok_or_else(|| StartError::Engine(format!("has a table {table} without a stream")))
+}
+
+fn unreachable_engine(error: impl std::error::Error + 'static) -> StartError {
+    let error = aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string();
+    StartError::Engine(format!(
+        "cannot be used (AWS_ENDPOINT_URL_DYNAMODB names it, unset it for the embedded one): {error}"
+    ))
+}

@@ -1,0 +1,160 @@
+//! `cargo run`: the End Users API on one machine.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use local::{Local, Options, StartError, Storage, demo, token};
+use serde_json::{Map, Value};
+
+/// The End Users API, whole, on one machine.
+#[derive(Parser)]
+#[command(name = "local")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the whole system (the default).
+    Serve(Serve),
+    /// Prints a token for the configuration at hand.
+    Token(Token),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// The port on 127.0.0.1; 0 for any that is free.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Keeps nothing.
+    #[arg(long, conflicts_with = "data")]
+    memory: bool,
+    /// Where data is kept.
+    #[arg(long, default_value = ".local")]
+    data: PathBuf,
+    /// Leaves an empty database empty.
+    #[arg(long)]
+    no_demo: bool,
+}
+
+#[derive(Args)]
+struct Token {
+    /// The tenant.
+    #[arg(long)]
+    customer: String,
+    /// For how many seconds it is good.
+    #[arg(long, default_value_t = 3600)]
+    ttl: u64,
+    /// One more claim, its value as JSON; may be repeated.
+    #[arg(long = "claim", value_name = "NAME=JSON", value_parser = read_claim)]
+    claims: Vec<(String, Value)>,
+}
+
+fn read_claim(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("must be name=JSON")?;
+    Ok((name.to_owned(), serde_json::from_str(value).map_err(|error| format!("{value} is not JSON: {error}"))?))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Variables that are no text are none of ours.
+    let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let variables: HashMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();
+    let done = match cli.command {
+        Some(Command::Token(options)) => print_token(&variables, options),
+        Some(Command::Serve(options)) => serve(variables, options).await,
+        None => serve(variables, cli.serve).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where stderr is closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "local: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {
+    let claims: Map<String, Value> = options.claims.into_iter().collect();
+    say(&token::make(variables, &options.customer, options.ttl, claims)?);
+    Ok(())
+}
+
+/// Prints to stdout; a reader that is gone is no reason to stop serving.
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+async fn serve(variables: HashMap<String, String>, options: Serve) -> Result<(), StartError> {
+    if token::needs_development_secret(&variables) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "no JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL is set: using the development secret, which everybody knows"
+        );
+    }
+    let storage = if options.memory { Storage::Memory } else { Storage::Directory(options.data) };
+    // Before anything is said: whoever waits for the first line may end us from then on.
+    let ended = ended()?;
+    let local =
+        Local::start(Options { port: options.port, storage, demo: !options.no_demo, variables: variables.clone() })
+            .await?;
+    say(&format!("listening on http://{}", local.address()));
+    if !options.no_demo
+        && let Ok(demos) = demo::show(&local, &variables).await
+    {
+        demos.iter().for_each(|demo| say(&introduce(demo)));
+        if let Some(demo) = demos.first() {
+            say(&try_out(&local, demo));
+        }
+    }
+    ended.await;
+    local.stop().await;
+    Ok(())
+}
+
+fn introduce(demo: &demo::Demo) -> String {
+    let uid = |kind: &str| {
+        let mut uids = demo.person["uids"].as_array().into_iter().flatten();
+        uids.find(|uid| uid["uidType"] == kind).map(|uid| uid["endUserUIDID"].clone()).unwrap_or_default()
+    };
+    let person = if demo.person.is_null() {
+        format!("{} is no longer there; others are in the list", demo::EMAIL)
+    } else {
+        let (id, email, phone) = (&demo.person["endUserID"], uid("Email"), uid("Phone"));
+        format!("Jane Doe has endUserID {id}, endUserUIDID {email} (Email) and {phone} (Phone)")
+    };
+    format!("\ntenant {}: {person}; a token for a day:\n{}", demo.tenant, demo.token)
+}
+
+/// Three requests of tenant 7 to paste.
+fn try_out(local: &Local, demo: &demo::Demo) -> String {
+    let curl = format!("curl -s -H 'Authorization: Bearer {}' 'http://{}/api/EndUsers", demo.token, local.address());
+    let id = &demo.person["endUserID"];
+    format!("\n{curl}?search=jane&sortBy=name'\n{curl}/byUid?uid={}'\n{curl}/{id}/tickets'", demo::EMAIL)
+}
+
+/// Ends with Ctrl-C or SIGTERM.
+fn ended() -> Result<impl Future<Output = ()>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen =
+        |kind| signal(kind).map_err(|error| StartError::Config(format!("signals cannot be waited for: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

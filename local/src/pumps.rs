@@ -1,0 +1,324 @@
+//! What stands in for the event source mappings: the queue and the table's stream are carried to
+//! the functions in the very events that Lambda makes of them.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
+use base64::Engine;
+use serde_json::{Value, json};
+use shared::bootstrap::App;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::queue::{Delivery, Queue};
+use crate::template::{self, QueueSource, StreamSource, Template};
+
+/// How long a pump that finds nothing waits, unless it is woken.
+const IDLE: Duration = Duration::from_millis(100);
+/// How often the stream is asked for new shards.
+const NEW_SHARDS: Duration = Duration::from_secs(5);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Both pumps.
+#[derive(Clone)]
+pub(crate) struct Pumps(Arc<Inner>);
+
+struct Inner {
+    app: Arc<App>,
+    queue: Arc<Queue>,
+    queue_source: QueueSource,
+    stream_source: StreamSource,
+    stream: Client,
+    stream_arn: String,
+    queued: Notify,
+    written: Notify,
+    /// How many passes over the whole stream found nothing.
+    empty_passes: watch::Sender<u64>,
+}
+
+impl Pumps {
+    pub(crate) fn new(app: Arc<App>, queue: Arc<Queue>, template: &Template, config: &SdkConfig, arn: &str) -> Self {
+        Self(Arc::new(Inner {
+            app,
+            queue,
+            queue_source: template.queue.clone(),
+            stream_source: template.stream.clone(),
+            stream: Client::new(config),
+            stream_arn: arn.to_owned(),
+            queued: Notify::new(),
+            written: Notify::new(),
+            empty_passes: watch::Sender::new(0),
+        }))
+    }
+
+    /// Starts both; they end after `stopped`, each behind the batch that it is at.
+    pub(crate) fn run(&self, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let (queue, stream) = (self.0.clone(), self.0.clone());
+        let (stopped, also_stopped) = (stopped.clone(), stopped.clone());
+        vec![
+            tokio::spawn(async move { queue.pump_queue(stopped).await }),
+            tokio::spawn(async move { stream.pump_stream(also_stopped).await }),
+        ]
+    }
+
+    /// Says that messages were queued.
+    pub(crate) fn queued(&self) {
+        self.0.queued.notify_one();
+    }
+
+    /// Says that something was written.
+    pub(crate) fn written(&self) {
+        self.0.written.notify_one();
+    }
+
+    /// Waits until every message is dealt with and then the stream was found empty.
+    pub(crate) async fn settled(&self) {
+        while !self.0.queue.is_empty().unwrap_or(false) {
+            self.queued();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut passes = self.0.empty_passes.subscribe();
+        // The pass under way may have begun before; the one after it has not.
+        let enough = *passes.borrow() + 2;
+        while *passes.borrow_and_update() < enough {
+            self.written();
+            // The pump lives as long as this does.
+            let _ = tokio::time::timeout(IDLE, passes.changed()).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn pump_queue(&self, stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow() {
+            match self.queue.receive(self.queue_source.batch_size) {
+                Ok(batch) if batch.is_empty() => drop(tokio::time::timeout(IDLE, self.queued.notified()).await),
+                Ok(batch) => {
+                    if let Err(error) = self.deliver_messages(batch).await {
+                        tracing::error!(%error, "the queue pump failed");
+                        tokio::time::sleep(IDLE).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the queue cannot be read");
+                    tokio::time::sleep(IDLE).await;
+                }
+            }
+        }
+    }
+
+    async fn deliver_messages(&self, batch: Vec<Delivery>) -> Result<(), Failure> {
+        let message = |m: &Delivery| {
+            json!({ "messageId": m.id.to_string(), "receiptHandle": m.id.to_string(), "body": m.body,
+                "attributes": { "ApproximateReceiveCount": m.receive_count.to_string() },
+                "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "local" })
+        };
+        let event = serde_json::from_value(json!({ "Records": batch.iter().map(message).collect::<Vec<_>>() }))?;
+        let (app, time_out) = (self.app.clone(), self.queue_source.time_out);
+        let deadline = Instant::now() + time_out;
+        let response = invoke(time_out, async move { ingest_tickets::handle(&app, event, deadline).await }).await;
+        let failed: Option<HashSet<String>> =
+            response.map(|response| response.batch_item_failures.into_iter().map(|f| f.item_identifier).collect());
+        for message in batch {
+            if failed.as_ref().is_some_and(|failed| !failed.contains(&message.id.to_string())) {
+                self.queue.acknowledge(message.id)?;
+            } else if message.receive_count >= self.queue_source.max_receive_count {
+                self.queue.bury(message.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pump_stream(&self, stopped: watch::Receiver<bool>) {
+        // By shard, where to read on; a shard that ended has nowhere.
+        let mut shards: HashMap<String, Option<String>> = HashMap::new();
+        let mut asked: Option<Instant> = None;
+        while !*stopped.borrow() {
+            if asked.is_none_or(|asked| asked.elapsed() > NEW_SHARDS) {
+                if let Err(error) = self.find_shards(&mut shards).await {
+                    // A stream that is not known is not known to be empty: nothing counts as a pass.
+                    tracing::error!(%error, "the stream's shards cannot be listed");
+                    tokio::time::sleep(IDLE).await;
+                    continue;
+                }
+                asked = Some(Instant::now());
+            }
+            let mut records = 0;
+            for (shard, iterator) in &mut shards {
+                match self.read_shard(shard, iterator, &stopped).await {
+                    Ok(count) => records += count,
+                    Err(error) => {
+                        tracing::error!(%error, "the stream cannot be read");
+                        records += 1;
+                        // An iterator may be too old: take a new one behind the checkpoint.
+                        if let Ok(renewed) = self.iterator(shard).await {
+                            *iterator = renewed;
+                        }
+                        tokio::time::sleep(IDLE).await;
+                    }
+                }
+            }
+            if records == 0 {
+                self.empty_passes.send_modify(|passes| *passes += 1);
+                let _ = tokio::time::timeout(IDLE, self.written.notified()).await;
+            }
+        }
+    }
+
+    async fn find_shards(&self, shards: &mut HashMap<String, Option<String>>) -> Result<(), Failure> {
+        let mut start = None;
+        loop {
+            let request = self.stream.describe_stream().stream_arn(&self.stream_arn);
+            let answer = request.set_exclusive_start_shard_id(start).send().await?;
+            let Some(description) = answer.stream_description else { return Ok(()) };
+            for shard in description.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
+                if let Entry::Vacant(place) = shards.entry(shard) {
+                    let iterator = self.iterator(place.key()).await?;
+                    place.insert(iterator);
+                }
+            }
+            start = description.last_evaluated_shard_id;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The name of a shard's checkpoint: another engine's shards may have the same names.
+    fn place(&self, shard: &str) -> String {
+        format!("{}/{shard}", self.stream_arn)
+    }
+
+    async fn iterator(&self, shard: &str) -> Result<Option<String>, Failure> {
+        let checkpoint = self.queue.checkpoint(&self.place(shard))?;
+        let kind = match checkpoint {
+            Some(_) => ShardIteratorType::AfterSequenceNumber,
+            None => ShardIteratorType::TrimHorizon,
+        };
+        let request = self.stream.get_shard_iterator().stream_arn(&self.stream_arn).shard_id(shard);
+        let answer = request.shard_iterator_type(kind).set_sequence_number(checkpoint).send().await?;
+        Ok(answer.shard_iterator)
+    }
+
+    /// Reads on in a shard and indexes what it finds; answers how many records there were.
+    async fn read_shard(
+        &self,
+        shard: &str,
+        iterator: &mut Option<String>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<usize, Failure> {
+        let Some(from) = iterator.clone() else { return Ok(0) };
+        let answer = self.stream.get_records().shard_iterator(from).limit(1_000).send().await?;
+        let records = answer.records.unwrap_or_default();
+        let events: Vec<Value> = records.iter().map(event_record).collect();
+        let wanted: Vec<_> = events.iter().filter(|e| template::matches(&self.stream_source.filters, e)).collect();
+        for batch in wanted.chunks(self.stream_source.batch_size.max(1)) {
+            self.deliver_records(batch, stopped).await?;
+        }
+        if let Some(last) = events.last().and_then(sequence_number) {
+            self.queue.set_checkpoint(&self.place(shard), last)?;
+        }
+        *iterator = answer.next_shard_iterator;
+        Ok(records.len())
+    }
+
+    /// Hands in a batch until all of it is dealt with: resumed at the record that failed, which is
+    /// passed over when it failed too often. An end between two tries is an error, so that the next
+    /// start begins with this batch again.
+    async fn deliver_records(&self, mut batch: &[&Value], stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
+        let mut tries = 0;
+        while !batch.is_empty() {
+            let event = serde_json::from_value(json!({ "Records": batch }))?;
+            let (app, time_out) = (self.app.clone(), self.stream_source.time_out);
+            let deadline = Instant::now() + time_out;
+            let response = invoke(time_out, async move { index_end_users::handle(&app, event, deadline).await }).await;
+            let first = match &response {
+                None => Some(0),
+                Some(response) => {
+                    let failures = response.batch_item_failures.iter();
+                    let failed: HashSet<_> = failures.filter_map(|f| f.item_identifier.as_deref()).collect();
+                    batch.iter().position(|e| sequence_number(e).is_some_and(|n| failed.contains(n)))
+                }
+            };
+            let Some(first) = first else { return Ok(()) };
+            tries = if first == 0 { tries + 1 } else { 1 };
+            batch = &batch[first..];
+            if tries > self.stream_source.max_retries {
+                tracing::error!(sequence = sequence_number(batch[0]), "a record of the stream is a dead letter");
+                batch = &batch[1..];
+                tries = 0;
+            }
+            if *stopped.borrow() {
+                return Err("ended before a record could be indexed".into());
+            }
+            tokio::time::sleep(Duration::from_millis(10 << tries.min(6))).await;
+        }
+        Ok(())
+    }
+}
+
+/// What a function answers; `None` where it crashed or overran its time, as the whole batch failing.
+async fn invoke<T: Send + 'static>(time_out: Duration, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    match tokio::time::timeout(time_out, tokio::spawn(work)).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a function crashed");
+            None
+        }
+        Err(_late) => {
+            tracing::error!("a function overran its time");
+            None
+        }
+    }
+}
+
+fn sequence_number(event: &Value) -> Option<&str> {
+    event["dynamodb"]["SequenceNumber"].as_str()
+}
+
+/// A record of the stream as Lambda hands it to a function.
+fn event_record(record: &Record) -> Value {
+    let change = record.dynamodb.as_ref();
+    let item = |item: Option<&HashMap<String, AttributeValue>>| {
+        item.map(|item| item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>())
+    };
+    let time = change.and_then(|c| c.approximate_creation_date_time).map_or(0, |time| time.secs());
+    json!({
+        "eventID": record.event_id, "eventVersion": record.event_version, "eventSource": "aws:dynamodb",
+        "eventName": record.event_name.as_ref().map(|name| name.as_str()), "awsRegion": "local",
+        "dynamodb": {
+            "ApproximateCreationDateTime": time,
+            "Keys": item(change.and_then(|c| c.keys.as_ref())).unwrap_or_else(|| json!({})),
+            "NewImage": item(change.and_then(|c| c.new_image.as_ref())).unwrap_or_else(|| json!({})),
+            "OldImage": item(change.and_then(|c| c.old_image.as_ref())).unwrap_or_else(|| json!({})),
+            "SequenceNumber": change.and_then(|c| c.sequence_number.as_deref()),
+            "SizeBytes": change.and_then(|c| c.size_bytes).unwrap_or_default(),
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        }
+    })
+}
+
+fn attribute(value: &AttributeValue) -> Value {
+    let base64 = |blob: &[u8]| base64::engine::general_purpose::STANDARD.encode(blob);
+    match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::Bool(flag) => json!({ "BOOL": flag }),
+        AttributeValue::Null(flag) => json!({ "NULL": flag }),
+        AttributeValue::B(blob) => json!({ "B": base64(blob.as_ref()) }),
+        AttributeValue::L(items) => json!({ "L": items.iter().map(attribute).collect::<Vec<_>>() }),
+        AttributeValue::M(members) => {
+            json!({ "M": members.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>() })
+        }
+        AttributeValue::Ss(texts) => json!({ "SS": texts }),
+        AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
+        AttributeValue::Bs(blobs) => json!({ "BS": blobs.iter().map(|b| base64(b.as_ref())).collect::<Vec<_>>() }),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,353 @@
+//! template.yaml as `local` needs it, so that what runs here and what deploys cannot drift apart.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, StreamSpecification, StreamViewType,
+};
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+const TEMPLATE: &str = include_str!("../../template.yaml");
+
+/// What of the template cannot be used, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(String);
+
+/// The parts of the template that `local` is built from.
+pub struct Template {
+    /// The endpoints.
+    pub routes: Vec<Route>,
+    /// The one table.
+    pub table: TableSpec,
+    /// The table's stream and whom it drives.
+    pub stream: StreamSource,
+    /// The queue of ticket events and whom it drives.
+    pub queue: QueueSource,
+    /// What browsers may do once origins are allowed.
+    pub cors: CorsSpec,
+    document: Value,
+}
+
+/// A route of the gateway.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// GET, POST, PUT or DELETE.
+    pub method: String,
+    /// The path, with `{id}`.
+    pub path: String,
+    /// The function's binary.
+    pub function: String,
+    /// The function's time-out.
+    pub time_out: Duration,
+}
+
+/// The table's definition.
+pub struct TableSpec(Value);
+
+/// An event source mapping of the stream.
+#[derive(Clone)]
+pub struct StreamSource {
+    /// The function's binary.
+    pub function: String,
+    /// The most records of a batch.
+    pub batch_size: usize,
+    /// A record is passed on that one of these patterns matches.
+    pub filters: Vec<Value>,
+    /// How often a failing batch is tried again.
+    pub max_retries: u64,
+    /// The function's time-out.
+    pub time_out: Duration,
+}
+
+/// An event source mapping of a queue.
+#[derive(Clone)]
+pub struct QueueSource {
+    /// The function's binary.
+    pub function: String,
+    /// The most messages of a batch.
+    pub batch_size: usize,
+    /// How often a message is delivered before it is a dead letter.
+    pub max_receive_count: u64,
+    /// The function's time-out.
+    pub time_out: Duration,
+}
+
+/// The gateway's CORS settings but for the origins, which are a parameter.
+#[derive(Clone)]
+pub struct CorsSpec {
+    /// Access-Control-Allow-Methods.
+    pub allow_methods: String,
+    /// Access-Control-Allow-Headers.
+    pub allow_headers: String,
+    /// Access-Control-Expose-Headers.
+    pub expose_headers: String,
+    /// Access-Control-Max-Age, in seconds.
+    pub max_age: u64,
+}
+
+impl Template {
+    /// Reads the template that this build was made with.
+    pub fn load() -> Result<Self, TemplateError> {
+        let yaml = Yaml::load_from_str(TEMPLATE).map_err(|error| TemplateError(error.to_string()))?;
+        let document = yaml.first().map(to_json).unwrap_or_default();
+        let reader = Reader(&document);
+        let table = reader.get("/Resources/Table/Properties")?.clone();
+        let stream = reader.event_source("DynamoDB")?;
+        let queue = reader.event_source("SQS")?;
+        let cors = "/Resources/Api/Properties/DefinitionBody/x-amazon-apigateway-cors/If/1";
+        Ok(Self {
+            routes: reader.routes()?,
+            table: TableSpec(table),
+            stream: StreamSource {
+                filters: filters(stream.properties)?,
+                batch_size: stream.number("/BatchSize")? as usize,
+                max_retries: stream.number("/MaximumRetryAttempts")?,
+                time_out: stream.time_out,
+                function: stream.function,
+            },
+            queue: QueueSource {
+                batch_size: queue.number("/BatchSize")? as usize,
+                max_receive_count: reader.number("/Resources/TicketEvents/Properties/RedrivePolicy/maxReceiveCount")?,
+                time_out: queue.time_out,
+                function: queue.function,
+            },
+            cors: CorsSpec {
+                allow_methods: reader.list(&format!("{cors}/allowMethods"))?,
+                allow_headers: reader.list(&format!("{cors}/allowHeaders"))?,
+                expose_headers: reader.list(&format!("{cors}/exposeHeaders"))?,
+                max_age: reader.number(&format!("{cors}/maxAge"))?,
+            },
+            document,
+        })
+    }
+
+    /// The whole template as JSON; `!Ref x` is `{"Ref": "x"}`.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+}
+
+/// An event source of a function.
+struct EventSource<'a> {
+    reader: Reader<'a>,
+    properties: &'a Value,
+    function: String,
+    time_out: Duration,
+}
+
+impl EventSource<'_> {
+    fn number(&self, pointer: &str) -> Result<u64, TemplateError> {
+        self.reader.number_of(self.properties.pointer(pointer), pointer)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Reader<'a>(&'a Value);
+
+impl<'a> Reader<'a> {
+    fn get(self, pointer: &str) -> Result<&'a Value, TemplateError> {
+        self.0.pointer(pointer).ok_or_else(|| TemplateError(format!("there is no {pointer}")))
+    }
+
+    /// A number, or a reference to a parameter whose default is one.
+    fn number(self, pointer: &str) -> Result<u64, TemplateError> {
+        self.number_of(self.0.pointer(pointer), pointer)
+    }
+
+    fn number_of(self, value: Option<&'a Value>, place: &str) -> Result<u64, TemplateError> {
+        let parameter = |name: &str| self.0.pointer(&format!("/Parameters/{name}/Default"));
+        let value = match value.and_then(|value| value.get("Ref")).and_then(Value::as_str) {
+            Some(name) => parameter(name),
+            None => value,
+        };
+        value.and_then(Value::as_u64).ok_or_else(|| TemplateError(format!("{place} is no number")))
+    }
+
+    fn list(self, pointer: &str) -> Result<String, TemplateError> {
+        let items: Vec<_> = self.get(pointer)?.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        Ok(items.join(","))
+    }
+
+    /// Every event of every function, with the function's binary and time-out.
+    fn events(self) -> Result<Vec<(&'a Value, String, Duration)>, TemplateError> {
+        let mut events = Vec::new();
+        for (name, resource) in self.get("/Resources")?.as_object().into_iter().flatten() {
+            if resource["Type"] != "AWS::Serverless::Function" {
+                continue;
+            }
+            let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
+            let binary = binary.ok_or_else(|| TemplateError(format!("{name} names no binary")))?;
+            let own = resource.pointer("/Properties/Timeout");
+            let time_out = self.number_of(own.or(self.0.pointer("/Globals/Function/Timeout")), name)?;
+            for event in resource.pointer("/Properties/Events").and_then(Value::as_object).into_iter().flatten() {
+                let kind = event.1["Type"].as_str().unwrap_or_default();
+                if !["HttpApi", "DynamoDB", "SQS"].contains(&kind) {
+                    return Err(TemplateError(format!("{name} is driven by {kind}, which local does not run")));
+                }
+                events.push((event.1, binary.to_owned(), Duration::from_secs(time_out)));
+            }
+        }
+        Ok(events)
+    }
+
+    fn routes(self) -> Result<Vec<Route>, TemplateError> {
+        let http = self.events()?.into_iter().filter(|(event, ..)| event["Type"] == "HttpApi");
+        http.map(|(event, function, time_out)| {
+            let text = |name: &str| event["Properties"][name].as_str().map(str::to_owned);
+            let route = text("Method").zip(text("Path"));
+            let (method, path) =
+                route.ok_or_else(|| TemplateError(format!("{function} has an event without a route")))?;
+            Ok(Route { method, path, function, time_out })
+        })
+        .collect()
+    }
+
+    fn event_source(self, kind: &str) -> Result<EventSource<'a>, TemplateError> {
+        let found = self.events()?.into_iter().find(|(event, ..)| event["Type"] == kind);
+        let (event, function, time_out) = found.ok_or_else(|| TemplateError(format!("nothing is driven by {kind}")))?;
+        Ok(EventSource { reader: self, properties: &event["Properties"], function, time_out })
+    }
+}
+
+fn to_json(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Boolean(value)) => Value::from(*value),
+        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => Value::from(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
+        Yaml::Sequence(items) => items.iter().map(to_json).collect(),
+        Yaml::Mapping(members) => {
+            let member = |(name, value): (&Yaml, &Yaml)| Some((name.as_str()?.to_owned(), to_json(value)));
+            Value::Object(members.iter().filter_map(member).collect())
+        }
+        // CloudFormation's short form: `!Ref x` is `{"Ref": "x"}`.
+        Yaml::Tagged(tag, value) => Value::Object(Map::from_iter([(tag.suffix.to_string(), to_json(value))])),
+        _ => Value::Null,
+    }
+}
+
+impl TableSpec {
+    /// The table's definition, for a table of this name.
+    pub fn create(
+        &self,
+        request: aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder,
+    ) -> Result<aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder, TemplateError> {
+        let mut request = request.billing_mode(BillingMode::PayPerRequest).set_key_schema(Some(schema(&self.0)?));
+        for attribute in list(&self.0, "AttributeDefinitions") {
+            let definition = AttributeDefinition::builder()
+                .attribute_name(text(attribute, "AttributeName")?)
+                .attribute_type(ScalarAttributeType::from(text(attribute, "AttributeType")?))
+                .build();
+            request = request.attribute_definitions(definition.map_err(fault)?);
+        }
+        for index in list(&self.0, "GlobalSecondaryIndexes") {
+            let kind = ProjectionType::from(text(&index["Projection"], "ProjectionType")?);
+            let definition = GlobalSecondaryIndex::builder()
+                .index_name(text(index, "IndexName")?)
+                .set_key_schema(Some(schema(index)?))
+                .projection(Projection::builder().projection_type(kind).build())
+                .build();
+            request = request.global_secondary_indexes(definition.map_err(fault)?);
+        }
+        let view = StreamViewType::from(text(&self.0["StreamSpecification"], "StreamViewType")?);
+        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build();
+        Ok(request.stream_specification(stream.map_err(fault)?))
+    }
+
+    /// The attribute by which items expire.
+    pub fn ttl_attribute(&self) -> Result<&str, TemplateError> {
+        text(&self.0["TimeToLiveSpecification"], "AttributeName")
+    }
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
+    value[name].as_array().into_iter().flatten()
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str, TemplateError> {
+    value[name].as_str().ok_or_else(|| TemplateError(format!("the table's definition lacks {name}")))
+}
+
+fn fault(error: impl std::fmt::Display) -> TemplateError {
+    TemplateError(error.to_string())
+}
+
+fn schema(value: &Value) -> Result<Vec<KeySchemaElement>, TemplateError> {
+    let element = |element: &Value| {
+        KeySchemaElement::builder()
+            .attribute_name(text(element, "AttributeName")?)
+            .key_type(KeyType::from(text(element, "KeyType")?))
+            .build()
+            .map_err(fault)
+    };
+    list(value, "KeySchema").map(element).collect()
+}
+
+fn filters(properties: &Value) -> Result<Vec<Value>, TemplateError> {
+    let patterns = properties.pointer("/FilterCriteria/Filters").and_then(Value::as_array).into_iter().flatten();
+    let read = |filter: &Value| {
+        let pattern = serde_json::from_str(filter["Pattern"].as_str().unwrap_or_default()).map_err(fault)?;
+        if is_plain(&pattern) {
+            Ok(pattern)
+        } else {
+            Err(TemplateError(format!("the filter {pattern} is not understood")))
+        }
+    };
+    patterns.map(read).collect()
+}
+
+/// Whether a pattern is made of objects and of lists of strings alone, none of them empty.
+fn is_plain(pattern: &Value) -> bool {
+    match pattern {
+        Value::Object(members) => !members.is_empty() && members.values().all(is_plain),
+        Value::Array(values) => !values.is_empty() && values.iter().all(Value::is_string),
+        _ => false,
+    }
+}
+
+/// Whether Lambda's event filter would pass a record on: one pattern matches, or there are none.
+pub fn matches(filters: &[Value], record: &Value) -> bool {
+    filters.is_empty() || filters.iter().any(|pattern| matches_pattern(pattern, record))
+}
+
+fn matches_pattern(pattern: &Value, value: &Value) -> bool {
+    match pattern {
+        Value::Object(members) => members.iter().all(|(name, pattern)| matches_pattern(pattern, &value[name])),
+        Value::Array(admitted) => admitted.contains(value),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_people_wake_the_indexer() {
+        let filters = Template::load().expect("a template").stream.filters;
+        let image =
+            |name: &str, kind: &str| json!({ "eventName": "MODIFY", "dynamodb": { name: { "kind": { "S": kind } } } });
+        assert!(matches(&filters, &image("NewImage", "EndUser")));
+        assert!(!matches(&filters, &image("OldImage", "EndUser")), "a change shows in the new image");
+        let removal =
+            |kind: &str| json!({ "eventName": "REMOVE", "dynamodb": { "OldImage": { "kind": { "S": kind } } } });
+        assert!(matches(&filters, &removal("EndUser")));
+        for kind in ["Uid", "Count", "Entry", "Indexed", "Sequence", "Ticket", "Message"] {
+            assert!(!matches(&filters, &image("NewImage", kind)) && !matches(&filters, &removal(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_is_not_understood_is_an_error() {
+        let filter = |pattern: &str| json!({ "FilterCriteria": { "Filters": [{ "Pattern": pattern }] } });
+        assert!(filters(&filter(r#"{"a":{"b":["x"]}}"#)).is_ok());
+        for pattern in ["{}", r#"{"a":[]}"#, r#"{"a":[{"prefix":"x"}]}"#, r#"{"a":"x"}"#, "not JSON"] {
+            assert!(filters(&filter(pattern)).is_err(), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Tokens for the configuration at hand.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use shared::auth::{AuthConfig, mint};
+
+use crate::StartError;
+
+/// The secret that `local`, and nothing else, uses where none is configured.
+const DEVELOPMENT_SECRET: &str = "end-users-development-secret-not-for-production";
+
+/// The variables of which exactly one is the key source.
+const KEY_SOURCES: [&str; 3] = ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"];
+
+/// Whether the variables name no key source, so that the development secret is used.
+pub fn needs_development_secret(variables: &HashMap<String, String>) -> bool {
+    KEY_SOURCES.iter().all(|name| variables.get(*name).is_none_or(String::is_empty))
+}
+
+/// Gives the variables a key source where they have none.
+pub fn use_development_secret(variables: &mut HashMap<String, String>) {
+    if needs_development_secret(variables) {
+        variables.insert("JWT_SECRET".to_owned(), DEVELOPMENT_SECRET.to_owned());
+    }
+}
+
+/// A token for `customer` (a number where it is written as one) that ends after `ttl` seconds,
+/// with `claims` more; it meets the issuer, audience and scopes that are enforced.
+pub fn make(
+    variables: &HashMap<String, String>,
+    customer: &str,
+    ttl: u64,
+    claims: Map<String, Value>,
+) -> Result<String, StartError> {
+    let mut variables = variables.clone();
+    use_development_secret(&mut variables);
+    let config = AuthConfig::from_lookup(&|name| variables.get(name).cloned());
+    let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let number = customer.parse::<u64>().ok().filter(|number| number.to_string() == customer);
+    let tenant = number.map_or_else(|| json!(customer), |number| json!(number));
+    let scopes: Vec<_> = [config.read_scope(), config.write_scope()].into_iter().flatten().collect();
+    let mut all = Map::from_iter([
+        (config.customer_claim().to_owned(), tenant),
+        ("iat".to_owned(), json!(now)),
+        ("exp".to_owned(), json!(now.saturating_add(ttl))),
+    ]);
+    let optional = [
+        ("iss", config.issuer().map(str::to_owned)),
+        ("aud", config.audience().map(str::to_owned)),
+        ("scope", (!scopes.is_empty()).then(|| scopes.join(" "))),
+    ];
+    all.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
+    all.extend(claims);
+    let message =
+        "no token can be made here: it takes JWT_SECRET; with JWT_PUBLIC_KEY or JWT_JWKS_URL the issuer makes them";
+    mint(&config, &all).ok_or_else(|| StartError::Config(message.to_owned()))
+}

@@ -1,0 +1,210 @@
+//! The program as a user runs it: what it prints, and what a kill leaves.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+
+/// A directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("end-users-test-{}-{name}", std::process::id()));
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running server; killed, not stopped, when dropped.
+struct Server {
+    child: Child,
+    address: String,
+    lines: Vec<String>,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    for name in ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+impl Server {
+    fn start(data: &Path, more: &[&str], lines: usize) -> Self {
+        let data = data.to_string_lossy();
+        let arguments = [&["serve", "--port", "0", "--data", &*data], more].concat();
+        let mut child = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+        let printed = BufReader::new(child.stdout.as_mut().unwrap()).lines().take(lines);
+        let lines: Vec<String> = printed.map(Result::unwrap).collect();
+        let address = lines[0].strip_prefix("listening on http://").expect(&lines[0]).to_owned();
+        Self { child, address, lines }
+    }
+
+    fn send(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<(u16, Value)> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut connection = TcpStream::connect(&self.address)?;
+        write!(
+            connection,
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let cut = || std::io::Error::other("the answer was cut");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(cut)?;
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
+        if body.is_empty() {
+            return Ok((status, Value::Null));
+        }
+        Ok((status, serde_json::from_str(body).map_err(|_| cut())?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn token() -> String {
+    let output = run(&["token", "--customer", "7"]);
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn every_write_shown_as_done_survives_a_kill() {
+    let directory = Directory::new("kill");
+    let token = token();
+    let mut people = Vec::new();
+    let mut events = 0;
+    for round in 0..3 {
+        let mut server = Server::start(&directory.0, &["--no-demo"], 1);
+        let acknowledged = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let (server, token) = (&server, &token);
+                    scope.spawn(move || {
+                        let mut done = Vec::new();
+                        for n in 0..15 {
+                            let uid = format!("w{writer}-{round}-{n}@example.com");
+                            let body = json!({ "firstname": "W", "uids": [{ "uid": uid }] });
+                            if let Ok((201, person)) = server.send(token, "POST", "/api/EndUsers", Some(&body)) {
+                                done.push(person);
+                            }
+                        }
+                        done
+                    })
+                })
+                .collect();
+            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(acknowledged.len(), 60);
+        people.extend(acknowledged);
+        for n in 0..5 {
+            events += 1;
+            let ticket = json!({ "ticketID": events, "uid": format!("w0-0-{n}@example.com"),
+                "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": "2026-11-01T10:00:00Z" });
+            let event = json!({ "type": "ticket.upserted", "customerID": 7, "occurredAt": "2026-11-01T10:00:00Z", "ticket": ticket });
+            assert_eq!(server.send("", "POST", "/local/ticket-events", Some(&event)).unwrap().0, 202);
+        }
+        // SIGKILL: nothing is flushed, no pump ends its batch.
+        server.child.kill().unwrap();
+    }
+    let server = Server::start(&directory.0, &["--no-demo"], 1);
+    assert_eq!(server.send("", "POST", "/local/settle", None).unwrap().0, 204);
+    for person in &people {
+        let path = format!("/api/EndUsers/{}", person["endUserID"]);
+        assert_eq!(server.send(&token, "GET", &path, None).unwrap(), (200, person.clone()));
+    }
+    let (_, list) = server.send(&token, "GET", "/api/EndUsers?search=w&sortBy=name", None).unwrap();
+    assert_eq!(list["totalCount"], people.len(), "all are indexed");
+    let (_, first) = server.send(&token, "GET", "/api/EndUsers/byUid?uid=w0-0-0@example.com", None).unwrap();
+    let (_, tickets) =
+        server.send(&token, "GET", &format!("/api/EndUsers/{}/tickets", first[0]["endUserID"]), None).unwrap();
+    assert_eq!(tickets["totalCount"], 3, "a ticket of each round: {tickets}");
+}
+
+#[test]
+fn what_is_printed_at_start_works_when_pasted() {
+    let directory = Directory::new("demo");
+    let server = Server::start(&directory.0, &[], 11);
+    let curls: Vec<_> = server.lines.iter().filter(|line| line.starts_with("curl ")).collect();
+    assert_eq!(curls.len(), 3, "{:#?}", server.lines);
+    let token = server.lines.iter().find(|line| line.starts_with("eyJ")).unwrap();
+    for curl in curls {
+        let url = curl.split('\'').nth(3).unwrap();
+        let path = url.split_once("/api").map(|(_, rest)| format!("/api{rest}")).unwrap();
+        let (status, body) = server.send(token, "GET", &path, None).unwrap();
+        assert_eq!(status, 200, "{curl}: {body}");
+        assert!(body.to_string().contains(r#""uid":"jane@example.com""#), "{body}");
+    }
+    let about = server.lines.iter().find(|line| line.starts_with("tenant 7: Jane Doe")).unwrap();
+    assert!(about.contains("endUserID 1, endUserUIDID 1 (Email) and 2 (Phone)"), "{about}");
+    let (_, tickets) = server.send(token, "GET", "/api/EndUsers/1/tickets", None).unwrap();
+    assert_eq!(tickets["totalCount"], 4, "over e-mail, phone, WhatsApp and customerRef: {tickets}");
+}
+
+#[test]
+fn a_data_directory_serves_one_process_at_a_time() {
+    let directory = Directory::new("lock");
+    let _server = Server::start(&directory.0, &["--no-demo"], 1);
+    let output = run(&["serve", "--port", "0", "--no-demo", "--data", &directory.0.to_string_lossy()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("is in use by another process"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_started_says_why_in_one_line() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let output = run(&["serve", "--port", &port, "--memory"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains(&format!("port {port} cannot be used")), "{said}");
+
+    let output = command(&["serve", "--port", "0", "--memory"]).env("JWT_SECRET", "short").output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "local: JWT_SECRET must be at least 32 bytes long\n");
+}
+
+#[test]
+fn a_token_is_printed_for_the_configuration_at_hand() {
+    let output = command(&["token", "--customer", "acme", "--ttl", "60", "--claim", "name=\"x\""])
+        .envs([("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "us"), ("JWT_WRITE_SCOPE", "write")])
+        .output()
+        .unwrap();
+    let token = String::from_utf8(output.stdout).unwrap();
+    let payload = token.split('.').nth(1).unwrap();
+    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let expected = json!({ "customerID": "acme", "iss": "https://issuer.test", "aud": "us", "scope": "write", "name": "x",
+        "iat": claims["iat"], "exp": claims["iat"].as_u64().unwrap() + 60 });
+    assert_eq!(claims, expected);
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    let directory = Directory::new("signal");
+    let mut server = Server::start(&directory.0, &["--no-demo"], 1);
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert!(server.child.wait().unwrap().success());
+}
