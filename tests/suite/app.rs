@@ -1,0 +1,246 @@
+//! The system under test: `local` in this process, on a port and a table of its own.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use local::{Local, Options, Storage};
+use serde_json::{Value, json};
+use shared::auth::{AuthConfig, mint};
+
+/// The secret of every test, unless it brings keys of its own.
+pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
+
+type Http = HttpClient<HttpConnector, Full<bytes::Bytes>>;
+
+static HTTP: LazyLock<Http> = LazyLock::new(|| HttpClient::builder(TokioExecutor::new()).build_http());
+
+/// A running system.
+pub struct App {
+    pub local: Local,
+}
+
+impl App {
+    /// With the default settings.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With environment variables more, or others.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
+        let mut all = HashMap::from([("JWT_SECRET".to_owned(), SECRET.to_owned())]);
+        all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let options = Options { port: 0, storage: Storage::Memory, demo: false, variables: all };
+        Self { local: Local::start(options).await.expect("local starts") }
+    }
+
+    /// A caller of a tenant: its customerID claim, a number or a string.
+    pub fn tenant(&self, customer: impl Into<Value>) -> Caller<'_> {
+        Caller { app: self, token: Some(token(json!({ "customerID": customer.into() }))) }
+    }
+
+    /// A caller with a token of its own, or none.
+    pub fn caller(&self, token: Option<String>) -> Caller<'_> {
+        Caller { app: self, token }
+    }
+
+    /// Hands in ticket events and waits until all is taken in.
+    pub async fn events(&self, events: &[Value]) {
+        let lines: Vec<_> = events.iter().map(Value::to_string).collect();
+        let send = Send::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
+        send.body(lines.join("\n")).to(self).await.expect(202);
+        self.settle().await;
+    }
+
+    /// Waits until the queue and the stream are empty; a busy machine may take several turns.
+    pub async fn settle(&self) {
+        for _ in 0..3 {
+            if Send::new("POST", "/local/settle").to(self).await.status == 204 {
+                return;
+            }
+        }
+        Send::new("POST", "/local/settle").to(self).await.expect(204);
+    }
+}
+
+/// A token with these claims, and an `exp` unless they bring one (`null`: none at all).
+pub fn token(claims: Value) -> String {
+    let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+    let config = AuthConfig::from_lookup(&lookup).expect("a configuration");
+    let mut claims = claims.as_object().expect("claims").clone();
+    claims.entry("exp").or_insert_with(|| json!(now() + 600));
+    claims.retain(|_, value| !value.is_null());
+    mint(&config, &claims).expect("a secret signs")
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// Who sends requests.
+#[derive(Clone)]
+pub struct Caller<'a> {
+    app: &'a App,
+    token: Option<String>,
+}
+
+impl Caller<'_> {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Send::new("GET", path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Send::new("POST", path).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Send::new("PUT", path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Send::new("DELETE", path)).await
+    }
+
+    /// Sends any request under this caller's token.
+    pub async fn send(&self, send: Send) -> Answer {
+        let send = match &self.token {
+            Some(token) => send.header("authorization", &format!("Bearer {token}")),
+            None => send,
+        };
+        send.to(self.app).await
+    }
+
+    /// Creates a person and answers the EndUserReadDTO.
+    pub async fn create(&self, body: Value) -> Value {
+        self.post("/api/EndUsers", body).await.expect(201)
+    }
+
+    /// Reads a person.
+    pub async fn read(&self, id: &Value) -> Value {
+        self.get(&format!("/api/EndUsers/{id}")).await.expect(200)
+    }
+
+    /// Updates a person; the answer must be 204.
+    pub async fn update(&self, id: &Value, body: Value) {
+        self.put(&format!("/api/EndUsers/{id}"), body).await.expect(204);
+    }
+
+    /// The ids of the people whom an identifier finds.
+    pub async fn by_uid(&self, uid: &str) -> Vec<u64> {
+        let uid = percent_encoding::utf8_percent_encode(uid, percent_encoding::NON_ALPHANUMERIC);
+        let found = self.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200);
+        ids(&found)
+    }
+
+    /// The ids on a page of the list with this query.
+    pub async fn list(&self, query: &str) -> Vec<u64> {
+        ids(&self.get(&format!("/api/EndUsers?{query}")).await.expect(200)["items"])
+    }
+}
+
+/// The `endUserID`s of an array of people.
+pub fn ids(people: &Value) -> Vec<u64> {
+    let people = people.as_array().expect("an array of people");
+    people.iter().map(|person| person["endUserID"].as_u64().expect("an id")).collect()
+}
+
+/// A request in the making.
+pub struct Send {
+    method: String,
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+impl Send {
+    pub fn new(method: &str, path: &str) -> Self {
+        Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+
+    pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
+    pub async fn to(self, app: &App) -> Answer {
+        let mut request = http::Request::builder().method(self.method.as_str()).uri(format!(
+            "http://{}{}",
+            app.local.address(),
+            self.path
+        ));
+        for (name, value) in &self.headers {
+            request = request.header(name.as_str(), http::HeaderValue::from_bytes(value).expect("a header"));
+        }
+        let request = request.body(Full::from(self.body)).expect("a request");
+        let response = tokio::time::timeout(Duration::from_secs(60), HTTP.request(request));
+        let response = response.await.expect("an answer in time").expect("an answer");
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        let what = format!("{} {}", self.method, self.path);
+        Answer { what, status: head.status.as_u16(), headers: head.headers, body: body.to_vec() }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub what: String,
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The JSON of an answer that must have this status; `null` where there is no body.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{} answered {}", self.what, self.text());
+        self.json()
+    }
+
+    /// The paths at which a 400 finds faults.
+    #[track_caller]
+    pub fn faults(self) -> Vec<String> {
+        let problem = self.expect(400);
+        problem["errors"].as_object().expect("errors").keys().cloned().collect()
+    }
+
+    pub fn json(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{} answered no JSON ({e}): {}", self.what, self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a text header"))
+    }
+
+    /// `(rtt, rru, wru)` of the Server-Timing header.
+    pub fn cost(&self) -> (f64, f64, f64) {
+        let timing = self.header("server-timing").expect("a Server-Timing header");
+        let number = |name: &str| {
+            let value = timing.split(&format!("{name}=")).nth(1).expect("a figure");
+            value.split([' ', '"']).next().expect("a figure").parse().expect("a number")
+        };
+        (number("rtt"), number("rru"), number("wru"))
+    }
+}

@@ -1,0 +1,583 @@
+//! Contract §1: who may call, and as whom.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use local::template::Template;
+use local::{Local, Options, Storage};
+use serde_json::{Value, json};
+use shared::auth::AuthConfig;
+
+use crate::app::{Answer, App, SECRET, Send, now, token};
+
+/// A token of any header and claims, as they stand, under a secret.
+fn signed_with(secret: &str, algorithm: Algorithm, header: &str, claims: &str) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+
+/// A token with these claims, as they stand.
+fn raw(claims: &str) -> String {
+    signed_with(SECRET, Algorithm::HS256, HEADER, claims)
+}
+
+/// A token of tenant 7 with this header.
+fn headed(header: &str) -> String {
+    signed_with(SECRET, Algorithm::HS256, header, &good_claims())
+}
+
+fn good_claims() -> String {
+    json!({ "customerID": 7, "exp": now() + 600 }).to_string()
+}
+
+fn padded(length: usize) -> String {
+    token(json!({ "customerID": 7, "pad": "x".repeat(length) }))
+}
+
+/// The tokens at both sides of a length: the longest up to it, the shortest above.
+fn around(length: usize) -> (String, String) {
+    let over = (0..length).find(|n| padded(*n).len() > length).unwrap();
+    (padded(over - 1), padded(over))
+}
+
+/// Every method and path of the template, so that a new route is walked too.
+pub(crate) fn routes() -> Vec<(String, String)> {
+    Template::load().unwrap().routes.into_iter().map(|route| (route.method, route.path)).collect()
+}
+
+/// A request of a route that would have an effect.
+fn request(method: &str, path: &str, id: &Value) -> Send {
+    let path = path.replace("{id}", &id.to_string());
+    match (method, path.as_str()) {
+        ("GET", _) => Send::new(method, &format!("{path}?uid=walked%40example.com")),
+        ("DELETE", _) => Send::new(method, &path),
+        (_, "/api/EndUserUIDs/assign") => {
+            Send::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
+        }
+        _ => Send::new(method, &path).json(&json!({ "firstname": "Intruder" })),
+    }
+}
+
+/// What a refusal says: missing, invalid, expired (401), forbidden (403).
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Says {
+    Missing,
+    Invalid,
+    Expired,
+    Forbidden,
+}
+use Says::{Expired, Forbidden, Invalid, Missing};
+
+#[track_caller]
+fn assert_refused(answer: Answer, says: Says, what: &str) {
+    let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
+    let challenge = answer.header("www-authenticate").map(str::to_owned);
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
+    let status = if says == Forbidden { 403 } else { 401 };
+    assert_eq!(answer.status, status, "{what}: {}", answer.text());
+    let body = answer.json();
+    let detail = body["detail"].as_str().unwrap_or_else(|| panic!("{what}: no detail in {body}")).to_owned();
+    let title = if says == Forbidden { "Forbidden" } else { "Unauthorized" };
+    let whole = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": id });
+    assert_eq!(body, whole, "{what}");
+    let said = [(Missing, "missing"), (Invalid, "invalid"), (Expired, "expired")]
+        .into_iter()
+        .filter(|(_, word)| detail.contains(word));
+    match says {
+        Forbidden => assert_eq!(said.count(), 0, "{what}: {detail}"),
+        says => assert_eq!(said.map(|(says, _)| says).collect::<Vec<_>>(), [says], "{what}: {detail}"),
+    }
+    match says {
+        Missing => assert_eq!(challenge.as_deref(), Some("Bearer"), "{what}"),
+        Invalid | Expired => assert_eq!(challenge.as_deref(), Some(r#"Bearer error="invalid_token""#), "{what}"),
+        Forbidden => {}
+    }
+}
+
+/// Every way to come without a right to: what it is, the Authorization headers, the answer.
+fn intruders() -> Vec<(String, Vec<String>, Says)> {
+    let good = token(json!({ "customerID": 7 }));
+    let exp = now() + 600;
+    let mut all: Vec<(String, Vec<String>, Says)> = Vec::new();
+    let mut with = |what: &str, values: &[&str], says| {
+        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), says));
+    };
+
+    with("no token", &[], Missing);
+    with("an empty header", &[""], Missing);
+    with("the scheme alone", &["Bearer"], Missing);
+    with("the scheme and a space", &["Bearer "], Missing);
+    with("a token without a scheme", &[&good], Missing);
+    with("Basic", &["Basic dXNlcjpwYXNzd29yZA=="], Missing);
+    with("another scheme around a good token", &[&format!("Token {good}")], Missing);
+    with("a doubled header", &[&format!("Bearer {good}"), &format!("Bearer {good}")], Invalid);
+    with("two tokens in one header", &[&format!("Bearer {good}, Bearer {good}")], Invalid);
+
+    let (header, rest) = good.split_once('.').unwrap();
+    let (payload, signature) = rest.split_once('.').unwrap();
+    let other_end = if signature.starts_with('A') { 'B' } else { 'A' };
+    let unsigned = |alg: &str| format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}"}}"#)));
+    let mut bad = |what: &str, token: &str| with(what, &[&format!("Bearer {token}")], Invalid);
+    bad("garbage", "garbage");
+    bad("dots", "..");
+    bad("three words", "a.b.c");
+    bad("no signature", &format!("{header}.{payload}"));
+    bad("an empty signature", &format!("{header}.{payload}."));
+    bad("another signature", &format!("{header}.{payload}.{other_end}{}", &signature[1..]));
+    bad("a cut signature", &format!("{header}.{payload}.{}", &signature[..42]));
+    bad("a padded signature", &format!("{good}="));
+    bad("a fourth part", &format!("{good}.{signature}"));
+    bad("a space inside", &format!("{header}. {payload}.{signature}"));
+    let other = json!({ "customerID": 8, "exp": exp }).to_string();
+    bad("another payload", &format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(other)));
+    bad(
+        "another secret",
+        &signed_with("another secret of more than 32 bytes!", Algorithm::HS256, HEADER, &good_claims()),
+    );
+    for alg in ["none", "None", "NONE", "nOnE", ""] {
+        bad(&format!("alg {alg}"), &unsigned(alg));
+    }
+    for alg in ["none", "hs256", "HS384", "HS512", "RS256", "ES256", "EdDSA", "PS256"] {
+        bad(&format!("an HS256 signature under alg {alg}"), &headed(&format!(r#"{{"alg":"{alg}"}}"#)));
+    }
+    let hs = |algorithm, name: &str| signed_with(SECRET, algorithm, &format!(r#"{{"alg":"{name}"}}"#), &good_claims());
+    bad("HS384 by our secret", &hs(Algorithm::HS384, "HS384"));
+    bad("HS512 by our secret", &hs(Algorithm::HS512, "HS512"));
+    for header in [
+        "{}",
+        "[]",
+        "null",
+        r#""HS256""#,
+        r#"{"alg":null}"#,
+        r#"{"alg":["HS256"]}"#,
+        r#"{"alg":"HS256","alg":"HS256"}"#,
+        r#"{"alg":"HS256","kid":"a","kid":"b"}"#,
+        r#"{"alg":"HS256","kid":1}"#,
+        r#"{"alg":"HS256","kid":null}"#,
+        r#"{"alg":"HS256","typ":"id+jwt"}"#,
+        r#"{"alg":"HS256","typ":1}"#,
+        r#"{"alg":"HS256","crit":[]}"#,
+        r#"{"alg":"HS256","crit":["exp"],"exp":1}"#,
+        r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+        r#"{"alg":"HS256"} x"#,
+        "\u{feff}{\"alg\":\"HS256\"}",
+    ] {
+        bad(&format!("the header {header}"), &headed(header));
+    }
+    let own_key = URL_SAFE_NO_PAD.encode("another secret of more than 32 bytes!");
+    let embedding = format!(
+        r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"{own_key}"}},"jku":"http://127.0.0.1:9/","x5u":"http://127.0.0.1:9/"}}"#
+    );
+    bad(
+        "a key of its own",
+        &signed_with("another secret of more than 32 bytes!", Algorithm::HS256, &embedding, &good_claims()),
+    );
+
+    for claims in ["null", "[]", "7", r#""x""#, "", "{", r#"{"customerID":7}"#, r#"{"customerID":7,"exp":1e999}"#] {
+        bad(&format!("the claims {claims}"), &raw(claims));
+    }
+    bad("trailing bytes", &raw(&format!("{} x", good_claims())));
+    bad("a doubled exp", &raw(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
+    bad("a doubled tenant", &raw(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
+    bad("a doubled name deep inside", &raw(&format!(r#"{{"customerID":7,"x":[{{"a":1,"a":2}}],"exp":{exp}}}"#)));
+    for wrong in [r#""x""#, &format!(r#""{exp}""#), "true", "false", "null", "[]", "{}", "-1", "253402300800", "1e300"]
+    {
+        bad(&format!("exp {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{wrong}}}"#)));
+        for name in ["nbf", "iat"] {
+            bad(&format!("{name} {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{exp},"{name}":{wrong}}}"#)));
+        }
+    }
+    bad("not yet valid", &token(json!({ "customerID": 7, "nbf": now() + 90 })));
+    bad("over 8 KiB", &around(8 * 1024).1);
+
+    with("expired", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": now() - 60 })))], Expired);
+    with("expired in 1970", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": 0 })))], Expired);
+
+    with("no tenant", &[&format!("Bearer {}", token(json!({ "sub": "7" })))], Forbidden);
+    with(
+        "a tenant of another name",
+        &[&format!("Bearer {}", token(json!({ "customerId": 7, "customerid": 7 })))],
+        Forbidden,
+    );
+    let long = format!(r#""{}""#, "a".repeat(65));
+    for tenant in [
+        "null",
+        "0",
+        "-1",
+        "1.5",
+        "9007199254740992",
+        "1e300",
+        "true",
+        "[]",
+        "[7]",
+        "{}",
+        r#""""#,
+        r#"" ""#,
+        r#"" 7""#,
+        r#""a b""#,
+        r#""a#b""#,
+        r#""a.b""#,
+        r#""a/b""#,
+        r#""é""#,
+        r#""٧""#,
+        r#""a\u0000b""#,
+        &long,
+    ] {
+        let token = raw(&format!(r#"{{"exp":{exp},"customerID":{tenant}}}"#));
+        with(&format!("the tenant {tenant}"), &[&format!("Bearer {token}")], Forbidden);
+    }
+    all
+}
+
+#[tokio::test]
+async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
+    let id = &person["endUserID"];
+    let mut routes = routes();
+    assert!(routes.len() >= 8, "{routes:?}");
+
+    for (what, headers, says) in intruders() {
+        for (method, path) in &routes {
+            let send =
+                headers.iter().fold(request(method, path, id), |send, value| send.header("authorization", value));
+            assert_refused(send.to(&app).await, says, &format!("{method} {path} with {what}"));
+        }
+    }
+    assert_eq!(tenant.read(id).await, person);
+    for tenant in [app.tenant(7), app.tenant(8)] {
+        let total = tenant.get("/api/EndUsers").await.expect(200)["totalCount"].clone();
+        assert!(
+            total == 1 || (total == 0 && tenant.get("/api/EndUsers").await.json()["items"] == json!([])),
+            "{total}"
+        );
+    }
+
+    // The same requests are real ones: with a good token each has its effect.
+    routes.sort_by_key(|(method, _)| method == "DELETE");
+    for (method, path) in &routes {
+        let answer = tenant.send(request(method, path, id)).await;
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+    }
+    tenant.get(&format!("/api/EndUsers/{id}")).await.expect(404);
+}
+
+#[tokio::test]
+async fn an_honest_token_is_taken_however_it_is_dressed() {
+    let app = App::start().await;
+    let exp = now() + 600;
+    let claims = |more: &str| raw(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
+    let mut tokens = vec![
+        raw(&good_claims()),
+        around(8 * 1024).0,
+        raw(&format!(r#"{{"customerID":7,"exp":{exp}.75}}"#)),
+        raw(r#"{"customerID":7,"exp":253402300799}"#),
+        claims(r#","nbf":0,"iat":0"#),
+        claims(&format!(r#","nbf":{},"iat":{}"#, now() + 15, now() + 500)),
+        token(json!({ "customerID": 7, "exp": now() - 15 })),
+        claims(r#","iss":5,"aud":{},"sub":[],"scope":1"#),
+    ];
+    for header in [
+        r#"{"alg":"HS256"}"#,
+        r#"{"alg":"HS256","typ":"jwt","kid":"any"}"#,
+        r#"{"alg":"HS256","typ":"at+jwt"}"#,
+        r#"{"alg":"HS256","typ":"application/AT+JWT"}"#,
+        r#"{"alg":"HS256","x":{"y":[1,null,true]},"n":1.5,"z":null}"#,
+    ] {
+        tokens.push(headed(header));
+    }
+    for token in tokens {
+        let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
+        assert_eq!(app.caller(Some(token)).get("/api/EndUsers").await.expect(200), empty);
+    }
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        let send =
+            Send::new("GET", "/api/EndUsers").header("authorization", &format!("{scheme} {}", raw(&good_claims())));
+        send.to(&app).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_number_and_the_string_of_its_digits_are_one_tenant() {
+    let app = App::start().await;
+    let person = app.tenant(1).create(json!({ "firstname": "One" })).await;
+    let id = &person["endUserID"];
+    assert_eq!(app.tenant("1").read(id).await, person);
+    for other in ["01", "1-", "_1", "11"] {
+        app.tenant(other).get(&format!("/api/EndUsers/{id}")).await.expect(404);
+    }
+    let greatest = app.tenant(9_007_199_254_740_991u64).create(json!({ "firstname": "Great" })).await;
+    assert_eq!(app.tenant("9007199254740991").read(&greatest["endUserID"]).await, greatest);
+
+    let longest = "aZ9_-".repeat(13)[..64].to_owned();
+    let person = app.tenant(longest.clone()).create(json!({ "firstname": "Long" })).await;
+    app.tenant(longest.to_lowercase()).get(&format!("/api/EndUsers/{}", person["endUserID"])).await.expect(404);
+    assert_eq!(app.tenant(longest).read(&person["endUserID"]).await, person);
+}
+
+#[tokio::test]
+async fn issuer_and_audience_are_enforced_when_set() {
+    let app = App::with(&[("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "contacts")]).await;
+    for aud in [json!("contacts"), json!(["other", "contacts"])] {
+        let token = token(json!({ "customerID": 7, "iss": "https://issuer.test", "aud": aud }));
+        app.caller(Some(token)).get("/api/EndUsers").await.expect(200);
+    }
+    let wrong = [
+        (json!(null), json!("contacts")),
+        (json!("https://issuer.test/"), json!("contacts")),
+        (json!("HTTPS://issuer.test"), json!("contacts")),
+        (json!(["https://issuer.test"]), json!("contacts")),
+        (json!(7), json!("contacts")),
+        (json!("https://issuer.test"), json!(null)),
+        (json!("https://issuer.test"), json!("")),
+        (json!("https://issuer.test"), json!("Contacts")),
+        (json!("https://issuer.test"), json!("contacts other")),
+        (json!("https://issuer.test"), json!([])),
+        (json!("https://issuer.test"), json!(["other"])),
+        (json!("https://issuer.test"), json!([["contacts"]])),
+        (json!("https://issuer.test"), json!({ "contacts": true })),
+        (json!("https://issuer.test"), json!(7)),
+    ];
+    for (iss, aud) in wrong {
+        let token = token(json!({ "customerID": 7, "iss": iss, "aud": aud }));
+        let answer = app.caller(Some(token)).get("/api/EndUsers").await;
+        assert_refused(answer, Invalid, &format!("iss {iss} aud {aud}"));
+    }
+}
+
+#[tokio::test]
+async fn the_read_scope_reads_and_the_write_scope_does_all() {
+    let app = App::with(&[("JWT_READ_SCOPE", "people:read"), ("JWT_WRITE_SCOPE", "people:write")]).await;
+    let caller = |claims: Value| {
+        let mut all = json!({ "customerID": 7 });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        app.caller(Some(token(all)))
+    };
+    let refused = [
+        json!({}),
+        json!({ "scope": "" }),
+        json!({ "scope": "people" }),
+        json!({ "scope": "People:Read" }),
+        json!({ "scope": "people:reader xpeople:write" }),
+        json!({ "scope": [] }),
+        json!({ "scope": ["people:read people:write"] }),
+        json!({ "scope": { "people:write": true } }),
+        json!({ "scope": 7 }),
+    ];
+    for claims in refused {
+        let caller = caller(claims.clone());
+        assert_refused(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
+        let answer = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
+        assert_refused(answer, Forbidden, &format!("POST with {claims}"));
+    }
+    for scope in [
+        json!({ "scope": "a people:read b" }),
+        json!({ "scope": ["people:read"] }),
+        json!({ "scp": "people:read" }),
+        json!({ "scp": ["people:read"] }),
+    ] {
+        let caller = caller(scope.clone());
+        assert_eq!(caller.get("/api/EndUsers?search=no").await.expect(200)["totalCount"], 0, "{scope}");
+        for (method, path) in [
+            ("POST", "/api/EndUsers"),
+            ("PUT", "/api/EndUsers/1"),
+            ("DELETE", "/api/EndUsers/1"),
+            ("POST", "/api/EndUserUIDs/assign"),
+        ] {
+            let answer = caller.send(Send::new(method, path).json(&json!({}))).await;
+            assert_refused(answer, Forbidden, &format!("{method} {path} with {scope}"));
+        }
+    }
+    for scope in [
+        json!({ "scope": "people:write" }),
+        json!({ "scope": ["x", "people:write"] }),
+        json!({ "scp": ["people:write"] }),
+    ] {
+        let caller = caller(scope);
+        let person = caller.create(json!({ "firstname": "Yes" })).await;
+        assert_eq!(caller.read(&person["endUserID"]).await, person);
+    }
+}
+
+#[tokio::test]
+async fn the_tenant_claim_and_the_leeway_are_settings() {
+    let app =
+        App::with(&[("JWT_CUSTOMER_CLAIM", "https://x.test/tenant"), ("JWT_LEEWAY_SECONDS", "0"), ("JWT_ISSUER", "")])
+            .await;
+    let caller = |claims| app.caller(Some(token(claims)));
+    let person = caller(json!({ "https://x.test/tenant": 7 })).create(json!({ "firstname": "Named" })).await;
+    assert_eq!(
+        caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&person["endUserID"]).await,
+        person
+    );
+    assert_refused(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
+    let late = caller(json!({ "https://x.test/tenant": 7, "exp": now() - 2 }));
+    assert_refused(late.get("/api/EndUsers").await, Expired, "two seconds late");
+    let early = caller(json!({ "https://x.test/tenant": 7, "nbf": now() + 20 }));
+    assert_refused(early.get("/api/EndUsers").await, Invalid, "twenty seconds early");
+}
+
+fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Why `local` does not start with these variables.
+async fn start_failure(pairs: &[(&str, &str)]) -> String {
+    let options = Options { port: 0, storage: Storage::Memory, demo: false, variables: variables(pairs) };
+    match Local::start(options).await {
+        Ok(_) => panic!("local starts with {pairs:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn nothing_starts_without_exactly_one_sound_key() {
+    let pem = ed25519_pem();
+    let binary_31 = format!("base64:{}", STANDARD.encode([7; 31]));
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("JWT_SECRET", SECRET), ("JWT_PUBLIC_KEY", &pem)], "JWT_PUBLIC_KEY"),
+        (&[("JWT_SECRET", SECRET), ("JWT_JWKS_URL", "http://127.0.0.1:9/")], "JWT_JWKS_URL"),
+        (&[("JWT_PUBLIC_KEY", &pem), ("JWT_JWKS_URL", "http://127.0.0.1:9/")], "JWT_PUBLIC_KEY"),
+        (&[("JWT_SECRET", &SECRET[..31])], "32 bytes"),
+        (&[("JWT_SECRET", &binary_31)], "32 bytes"),
+        (&[("JWT_SECRET", "base64:?????????????????????????????????????????????")], "base64"),
+        (&[("JWT_PUBLIC_KEY", "no key")], "JWT_PUBLIC_KEY"),
+        (&[("JWT_JWKS_URL", "no url")], "JWT_JWKS_URL"),
+        (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "-1")], "JWT_LEEWAY_SECONDS"),
+        (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "soon")], "JWT_LEEWAY_SECONDS"),
+    ];
+    for (pairs, says) in cases {
+        let error = start_failure(pairs).await;
+        assert!(error.contains(says), "{pairs:?}: {error}");
+        assert!(!error.contains(&SECRET[..31]), "{error}");
+        let set = variables(pairs);
+        assert!(AuthConfig::from_lookup(&|name| set.get(name).cloned()).is_err(), "{pairs:?}");
+    }
+    let none = AuthConfig::from_lookup(&|_| None).unwrap_err().to_string();
+    assert!(["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"].iter().all(|name| none.contains(name)), "{none}");
+    assert!(AuthConfig::from_lookup(&|_| Some(String::new())).is_err(), "empty ones count as unset");
+}
+
+#[tokio::test]
+async fn a_binary_secret_is_given_in_base64() {
+    let app = App::with(&[("JWT_SECRET", &format!("base64:{}", STANDARD.encode(SECRET)))]).await;
+    app.tenant(7).get("/api/EndUsers").await.expect(200);
+}
+
+/// The key pair of RFC 8037, appendix A.
+const ED25519_D: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+const ED25519_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+fn ed25519_pem() -> String {
+    let der = [
+        &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..],
+        &URL_SAFE_NO_PAD.decode(ED25519_X).unwrap(),
+    ]
+    .concat();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+}
+
+fn ed25519_signed(header: &str, claims: &str) -> String {
+    let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let der = [&prefix[..], &URL_SAFE_NO_PAD.decode(ED25519_D).unwrap()].concat();
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let key = EncodingKey::from_ed_der(&der);
+    format!("{message}.{}", jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap())
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_a_secret() {
+    let pem = ed25519_pem();
+    let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
+    let honest = ed25519_signed(r#"{"alg":"EdDSA"}"#, &good_claims());
+    app.caller(Some(honest)).get("/api/EndUsers").await.expect(200);
+    let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519_X).unwrap()).into_owned();
+    for secret in [pem.as_str(), pem.trim_end(), &raw_key] {
+        let forged = signed_with(secret, Algorithm::HS256, HEADER, &good_claims());
+        assert_refused(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
+    }
+    for alg in ["ES256", "RS256", "HS256", "none"] {
+        let token = ed25519_signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
+        assert_refused(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
+    }
+}
+
+/// An issuer whose published keys can be changed; counts how often they are fetched.
+struct Issuer {
+    url: String,
+    published: Arc<Mutex<(u16, String)>>,
+    fetched: Arc<Mutex<usize>>,
+}
+
+impl Issuer {
+    fn start(keys: Value) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let published = Arc::new(Mutex::new((200, json!({ "keys": keys }).to_string())));
+        let fetched = Arc::new(Mutex::new(0));
+        let (answers, count) = (published.clone(), fetched.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    request.push(byte[0]);
+                }
+                *count.lock().unwrap() += 1;
+                let (status, body) = answers.lock().unwrap().clone();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        });
+        Self { url, published, fetched }
+    }
+
+    fn fetched(&self) -> usize {
+        *self.fetched.lock().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn published_keys_are_found_by_kid_and_kept_when_the_issuer_is_down() {
+    let symmetric = URL_SAFE_NO_PAD.encode(SECRET);
+    let issuer = Issuer::start(json!([
+        { "kty": "oct", "kid": "shared", "k": symmetric },
+        { "kty": "OKP", "crv": "Ed25519", "kid": "one", "x": ED25519_X },
+    ]));
+    let app = App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", &issuer.url)]).await;
+    let get = |token: String| async { app.caller(Some(token)).get("/api/EndUsers").await };
+    let one = || ed25519_signed(r#"{"alg":"EdDSA","kid":"one"}"#, &good_claims());
+
+    for _ in 0..3 {
+        get(one()).await.expect(200);
+    }
+    assert_eq!(issuer.fetched(), 1);
+    assert_refused(get(ed25519_signed(r#"{"alg":"EdDSA"}"#, &good_claims())).await, Invalid, "no kid");
+    for _ in 0..3 {
+        assert_refused(get(headed(r#"{"alg":"HS256","kid":"shared"}"#)).await, Invalid, "a symmetric key in the set");
+        assert_refused(get(ed25519_signed(r#"{"alg":"EdDSA","kid":"two"}"#, &good_claims())).await, Invalid, "unknown");
+    }
+    assert!(issuer.fetched() <= 2, "refetched {} times within a minute", issuer.fetched());
+    *issuer.published.lock().unwrap() = (500, String::new());
+    get(one()).await.expect(200);
+    app.caller(None).get("/api/EndUsers").await.expect(401);
+}

@@ -1,0 +1,177 @@
+//! What each request may cost (design.md, "Budgets"), exactly as the engine counts it, in a tenant
+//! of 1,000 people.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use shared::domain::end_user::Draft;
+use shared::domain::ids::Tenant;
+use shared::domain::input::Json;
+use shared::domain::ticket::Event;
+use shared::store::{Entry, Meter};
+
+use crate::app::{Answer, App, Caller};
+
+/// A person of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
+fn person(i: usize) -> Value {
+    json!({
+        "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",
+        "street": "Bisschoppenhoflaan", "houseNumber": "380", "postalCode": "2100", "country": "BE", "lang": "nl",
+        "customerRef": format!("ERP-{i}"),
+        "uids": [{ "uid": format!("person{i}@example.com"), "isPrimary": true },
+                 { "uidType": "Phone", "uid": format!("+3247{i:07}") }]
+    })
+}
+
+async fn thousand(app: &App) -> Caller<'_> {
+    let tenant = app.tenant(7);
+    let all: Vec<_> = (0..1_000).collect();
+    for chunk in all.chunks(50) {
+        futures::future::join_all(chunk.iter().map(|i| tenant.create(person(*i)))).await;
+    }
+    app.settle().await;
+    tenant
+}
+
+#[track_caller]
+fn within(answer: Answer, (rtt, rru, wru): (f64, f64, f64)) -> Value {
+    assert!(answer.status < 300, "{}", answer.text());
+    let cost = answer.cost();
+    // The README's table: cargo test --workspace --test suite budgets -- --nocapture
+    println!("{:<60} rtt={} rru={} wru={}", answer.what, cost.0, cost.1, cost.2);
+    let fits = cost.0 <= rtt && cost.1 <= rru && cost.2 <= wru;
+    assert!(fits, "rtt, rru, wru are {cost:?}, the budget is {:?}", (rtt, rru, wru));
+    answer.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_stays_within_its_budget_at_a_thousand_people() {
+    let app = App::start().await;
+    let tenant = thousand(&app).await;
+    let page = within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
+    assert_eq!(page["totalCount"], 1_000);
+    let id = page["items"][3]["endUserID"].clone();
+    let path = format!("/api/EndUsers/{id}");
+    let email = page["items"][3]["uids"][0]["uid"].as_str().unwrap().to_owned();
+
+    within(tenant.get(&path).await, (1.0, 1.0, 0.0));
+    let found = within(tenant.get(&format!("/api/EndUsers/byUid?uid={email}")).await, (2.0, 3.0, 0.0));
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    within(tenant.get("/api/EndUsers/byUid?uid=%2B32470000042").await, (2.0, 3.0, 0.0));
+    within(tenant.get("/api/EndUsers?sortBy=lastname").await, (2.0, 12.0, 0.0));
+    within(tenant.get("/api/EndUsers?sortBy=name&sortOrder=desc").await, (2.0, 12.0, 0.0));
+    let found = within(tenant.get("/api/EndUsers?search=first42").await, (2.0, 12.0 + 11.0 / 80.0, 0.0));
+    assert_eq!(found["totalCount"], 11);
+    let found = within(tenant.get("/api/EndUsers?search=acme").await, (2.0, 12.0 + 1_000.0 / 80.0, 0.0));
+    assert_eq!(found["totalCount"], 1_000);
+
+    within(tenant.put(&path, json!({ "firstname": "Janet" })).await, (2.0, 1.0, 3.0));
+    let assign = json!({ "endUserID": id, "uid": "another@example.com" });
+    within(tenant.post("/api/EndUserUIDs/assign", assign).await, (2.0, 1.0, 7.0));
+    let uids = tenant.read(&id).await["uids"].clone();
+    let removal = json!({ "uids": [{ "endUserUIDID": uids[2]["endUserUIDID"], "markAsDeleted": true }] });
+    tenant.update(&id, removal).await;
+    within(tenant.delete(&path).await, (2.0, 1.0, 11.0));
+}
+
+#[tokio::test]
+async fn a_create_costs_two_round_trips_and_one_in_a_burst() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    within(tenant.post("/api/EndUsers", person(0)).await, (2.0, 0.0, 12.0));
+    let mut trips = Vec::new();
+    for i in 1..64 {
+        let answer = tenant.post("/api/EndUsers", person(i)).await;
+        trips.push(answer.cost().0);
+        within(answer, (2.0, 0.0, 12.0));
+    }
+    let single = trips.iter().filter(|rtt| **rtt == 1.0).count();
+    assert!(single >= 50, "round trips of a burst of creates: {trips:?}");
+}
+
+#[tokio::test]
+async fn the_tickets_of_a_person_cost_three_round_trips() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let mut body = person(1);
+    body["uids"].as_array_mut().unwrap().push(json!({ "uidType": "WhatsApp", "uid": "32470999999" }));
+    let id = tenant.create(body).await["endUserID"].clone();
+    let uids = ["person1@example.com", "+32470000001", "+32470999999"];
+    let mut events = Vec::new();
+    for n in 1..=30 {
+        let ticket = json!({ "ticketID": n, "uid": uids[n % 3], "subject": "x".repeat(400), "status": "Open",
+            "customFieldsData": { "text": "y".repeat(300) },
+            "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": format!("2026-11-{n:02}T10:00:00Z") });
+        let message = json!({ "ticketMessageID": n, "ticketID": n, "date": "2026-11-01T10:00:00Z", "sender": "EndUser",
+            "topics": ["Billing"], "isEscalated": true, "feedbackComment": "wrong tone" });
+        let at = "2026-11-20T10:00:00Z";
+        events.push(json!({ "type": "ticket.upserted", "customerID": 7, "occurredAt": at, "ticket": ticket }));
+        events.push(json!({ "type": "message.upserted", "customerID": 7, "occurredAt": at, "message": message }));
+    }
+    app.events(&events).await;
+    let page = within(tenant.get(&format!("/api/EndUsers/{id}/tickets")).await, (3.0, 20.0, 0.0));
+    assert_eq!(page["totalCount"], 30);
+    assert_eq!(page["items"][0]["ticketID"], 30);
+    assert_eq!(page["items"][0]["aiFeedbackComments"], json!(["wrong tone"]));
+}
+
+/// A table of its own that no pump follows, and the functions' state over it.
+pub async fn unwatched(app: &App) -> shared::bootstrap::App {
+    let template = local::template::Template::load().unwrap();
+    let request = template.table.create(app.local.client().create_table().table_name("unwatched")).unwrap();
+    request.send().await.unwrap();
+    let lookup = |name: &str| (name == "TABLE_NAME").then(|| "unwatched".to_owned());
+    let config = shared::bootstrap::Config::from_lookup(&lookup).unwrap();
+    shared::bootstrap::App::new(config, app.local.client().clone())
+}
+
+#[tokio::test]
+async fn indexing_a_new_person_writes_an_entry_per_order_and_word() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let tenant = Tenant::parse("7").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let body = Json::parse(person(1).to_string().as_bytes()).unwrap();
+    let meter = Meter::default();
+    let created =
+        functions.scope(&tenant, &meter, deadline).create_end_user(&Draft::read(&body, None).unwrap()).await.unwrap();
+
+    let meter = Meter::default();
+    let scope = functions.scope(&tenant, &meter, deadline);
+    scope.index_end_user(created.id).await.unwrap();
+    let words = shared::store::entries(&created).iter().filter(|entry| matches!(entry, Entry::Word(_))).count();
+    let cost = meter.cost();
+    println!(
+        "{:<60} rtt={} rru={} wru={} words={words}",
+        "index one new person", cost.round_trips, cost.read_units, cost.write_units
+    );
+    assert!(cost.read_units <= 4.0 && cost.write_units <= 18.0 + words as f64, "{cost:?} for {words} words");
+
+    scope.index_end_user(created.id).await.unwrap();
+    assert_eq!(meter.cost().write_units, cost.write_units, "indexing again writes nothing");
+}
+
+#[tokio::test]
+async fn a_ticket_event_costs_four_round_trips() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let tenant = Tenant::parse("7").unwrap();
+    let ticket = json!({ "type": "ticket.upserted", "customerID": 7, "occurredAt": "2026-11-20T10:00:00Z", "ticket": {
+        "ticketID": 1, "uid": "a@x.be", "subject": "Hello", "dateCreated": "2026-11-20T10:00:00Z", "lastMessageDate": "2026-11-20T10:00:00Z" } });
+    let message = |n: u64| {
+        json!({ "type": "message.upserted", "customerID": 7, "occurredAt": "2026-11-20T10:00:00Z", "message": {
+        "ticketMessageID": n, "ticketID": 1, "date": "2026-11-20T10:00:00Z", "sender": "EndUser", "topics": [format!("Topic {n}")] } })
+    };
+    for event in [ticket, message(1), message(2), message(3)] {
+        let meter = Meter::default();
+        let event = Event::parse(event.to_string().as_bytes()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        functions.scope(&tenant, &meter, deadline).take_ticket_event(&event).await.unwrap();
+        let cost = meter.cost();
+        println!(
+            "{:<60} rtt={} rru={} wru={}",
+            "ticket or message event", cost.round_trips, cost.read_units, cost.write_units
+        );
+        assert!(cost.round_trips <= 4 && cost.read_units <= 4.0 && cost.write_units <= 6.0, "{cost:?}");
+    }
+}

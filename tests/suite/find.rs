@@ -1,0 +1,435 @@
+//! `GET /api/EndUsers/byUid`: contract §5.6, and the keys of §3.
+
+use serde_json::{Value, json};
+
+use crate::app::{App, Caller, ids};
+
+const NONE: [u64; 0] = [];
+
+async fn person(caller: &Caller<'_>, body: Value) -> u64 {
+    caller.create(body).await["endUserID"].as_u64().unwrap()
+}
+
+/// A person with one UID.
+async fn holder(caller: &Caller<'_>, kind: &str, uid: &str) -> u64 {
+    person(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
+}
+
+/// Looks up with a raw query string.
+async fn raw(caller: &Caller<'_>, uid: &str) -> Vec<u64> {
+    ids(&caller.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200))
+}
+
+async fn assert_found(caller: &Caller<'_>, values: &[&str], expected: &[u64]) {
+    for value in values {
+        assert_eq!(caller.by_uid(value).await, expected, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_answers_an_array_of_whole_people() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let body = json!({
+        "firstname": "Jane", "lastname": "Doe", "customerRef": "ERP-3049353", "customerType": "Customer", "lang": "nl",
+        "country": "BE", "uids": [{ "uidType": "Email", "uid": "jane@example.com", "isPrimary": true }],
+    });
+    let jane = caller.create(body).await;
+    assert_eq!(caller.get("/api/EndUsers/byUid?uid=jane@example.com").await.expect(200), json!([jane]));
+    assert_eq!(caller.get("/api/EndUsers/byUid?UID=erp-3049353").await.expect(200), json!([jane]));
+    assert_eq!(caller.get("/api/EndUsers/byUid?uid=john@example.com").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    for query in [
+        "",
+        "?",
+        "?uid=",
+        "?uid",
+        "?uid=%20",
+        "?uid=+",
+        "?uid=%E3%80%80%09",
+        "?id=x",
+        "?uid=a&uid=a",
+        "?uid=a&UID=b",
+        "?uid=%00",
+        "?uid=%FF",
+        "?uid=a%01b",
+    ] {
+        assert_eq!(caller.get(&format!("/api/EndUsers/byUid{query}")).await.faults(), ["uid"], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_phone_number_finds_the_same_person() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let id =
+        person(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+    let forms = [
+        "+32470000000",
+        "+32 470 00 00 00",
+        "+32-470-00-00-00",
+        "+32 (0)470 00 00 00",
+        "+32/470.00.00.00",
+        "0032470000000",
+        "00 32 470 00 00 00",
+        "32470000000",
+        " +32470000000 ",
+        "tel:+32470000000",
+        "TEL:+32-470-00-00-00",
+        "callto:+32470000000",
+        "whatsapp:+32470000000",
+        "＋３２４７０００００００",
+        "+٣٢٤٧٠٠٠٠٠٠٠",
+        "\u{202a}+32470000000\u{202c}",
+        "+32\u{a0}470\u{2011}00\u{200b}0000",
+        "tel:470000000;phone-context=+32",
+    ];
+    assert_found(&caller, &forms, &[id]).await;
+    let others = [
+        "0470000000",
+        "470000000",
+        "+32470000001",
+        "+33470000000",
+        "+3247000000",
+        "+32470l00000",
+        "+32470000000;ext=5",
+        "x",
+    ];
+    assert_found(&caller, &others, &NONE).await;
+}
+
+#[tokio::test]
+async fn whatever_form_was_stored_its_forms_find_it() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    for (n, stored) in
+        ["+32 470 00 00 10", "0032470000011", "0470/00.00.12", "tel:+32-470-00-00-13", "+32 (0)470 00 00 14"]
+            .iter()
+            .enumerate()
+    {
+        let id = person(&caller, json!({ "country": "be", "uids": [{ "uidType": "phone", "uid": stored }] })).await;
+        let digits = format!("324700000{}", 10 + n);
+        assert_found(&caller, &[&format!("+{digits}"), &format!("00{digits}"), &digits], &[id]).await;
+    }
+}
+
+#[tokio::test]
+async fn whatsapp_numbers_are_found_as_numbers_and_names_as_text() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let bare = holder(&caller, "WhatsApp", "32470000000").await;
+    let plus = holder(&caller, "whatsapp", "+32 470 00 00 00").await;
+    let phone = holder(&caller, "Phone", "+32470000000").await;
+    let name = holder(&caller, "WhatsApp", "@Jane.Doe").await;
+    let scoped = holder(&caller, "WhatsApp", "US.13491208655302741918").await;
+    assert_found(&caller, &["+32470000000", "32470000000", "0032470000000", "+32 470 00 00 00"], &[bare, plus, phone])
+        .await;
+    assert_found(&caller, &["@jane.doe", "@JANE.DOE", " @Jane.Doe "], &[name]).await;
+    assert_found(&caller, &["us.13491208655302741918"], &[scoped]).await;
+    assert_found(&caller, &["jane.doe", "13491208655302741918", "0470000000"], &NONE).await;
+}
+
+#[tokio::test]
+async fn look_ups_are_also_read_by_the_default_region() {
+    let app = App::with(&[("DEFAULT_PHONE_REGION", "BE")]).await;
+    let caller = app.tenant(1);
+    let id = holder(&caller, "Phone", "0470 00 00 00").await;
+    assert_found(
+        &caller,
+        &["0470000000", "0470/00.00.00", "(0470) 00 00 00", "32470000000", "+32470000000", "0032470000000"],
+        &[id],
+    )
+    .await;
+    // A customerRef that looks like one stays text.
+    let text = person(&caller, json!({ "customerRef": "0470000000" })).await;
+    assert_found(&caller, &["0470000000"], &[id, text]).await;
+    assert_found(&caller, &["+32470000000", "0470 000 000"], &[id]).await;
+    // A person of another country is not read by the default.
+    let dutch =
+        person(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
+    assert_found(&caller, &["+31612345678", "31612345678"], &[dutch]).await;
+}
+
+#[tokio::test]
+async fn without_a_default_region_a_national_number_is_only_text() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    person(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+    let text = person(&caller, json!({ "customerRef": "0470 00 00 00" })).await;
+    assert_found(&caller, &["0470 00 00 00"], &[text]).await;
+    assert_found(&caller, &["0470000000"], &NONE).await;
+}
+
+#[tokio::test]
+async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let phone = holder(&caller, "Phone", "+32470000000").await;
+    let tagged = holder(&caller, "Email", "jane+tag@example.com").await;
+    let twice = holder(&caller, "Email", "j+a+b@example.com").await;
+    let first = holder(&caller, "Email", "+jane@example.com").await;
+    let text = holder(&caller, "Other", "a b").await;
+    for query in [
+        "+32470000000",
+        "%2B32470000000",
+        "%2b32470000000",
+        "%2032470000000",
+        "+32%20470%2000%2000%2000",
+        "+32+470+00+00+00",
+    ] {
+        assert_eq!(raw(&caller, query).await, [phone], "{query}");
+    }
+    for query in ["jane+tag@example.com", "jane%2Btag@example.com", "jane%20tag@example.com", "JANE+TAG%40example.com"]
+    {
+        assert_eq!(raw(&caller, query).await, [tagged], "{query}");
+    }
+    assert_eq!(raw(&caller, "j+a+b@example.com").await, [twice]);
+    assert_eq!(raw(&caller, "%2Bjane@example.com").await, [first]);
+    assert_eq!(raw(&caller, "+jane@example.com").await, [first]);
+    // Elsewhere a + is a space.
+    assert_eq!(raw(&caller, "a+b").await, [text]);
+    assert_eq!(raw(&caller, "a%2Bb").await, NONE);
+}
+
+#[tokio::test]
+async fn neither_case_nor_width_nor_composition_counts() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let email = holder(&caller, "Email", "Jane.Doe@Example.COM").await;
+    let other = holder(&caller, "Login", "Straße Ⅷ ﬁ é").await;
+    let reference = person(&caller, json!({ "customerRef": "ΣΊΣΥΦΟΣ-Ａ" })).await;
+    assert_found(&caller, &["jane.doe@example.com", "JANE.DOE@EXAMPLE.COM", "\tjane.doe@example.com\n"], &[email])
+        .await;
+    assert_found(&caller, &["strasse viii fi e\u{301}", "STRASSE VIII FI É", "ｓｔｒａßｅ Ⅷ ﬁ é"], &[other]).await;
+    assert_found(&caller, &["σίσυφος-a", "σίσυφοσ-A"], &[reference]).await;
+    assert_found(&caller, &["janedoe@example.com", "jane.doe@example.co", "strasse viii fi e", "strasse"], &NONE).await;
+}
+
+#[tokio::test]
+async fn an_address_is_found_by_either_form_of_its_domain() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let unicode = holder(&caller, "Email", "jane@bücher.example").await;
+    let ascii = holder(&caller, "Email", "jane@XN--BCHER-KVA.example").await;
+    for value in
+        ["jane@bücher.example", "JANE@BÜCHER.EXAMPLE", "jane@xn--bcher-kva.example", "jane@bu\u{308}cher.example"]
+    {
+        assert_eq!(caller.by_uid(value).await, [unicode, ascii], "{value}");
+    }
+    // Non-transitional: ß is a letter of its own in a domain.
+    let sharp = holder(&caller, "Email", "jane@faß.example").await;
+    assert_found(&caller, &["jane@faß.example", "jane@xn--fa-hia.example"], &[sharp]).await;
+    assert_found(&caller, &["jane@fass.example", "jane@bucher.example"], &NONE).await;
+    // The stored spelling is what readers get.
+    assert_eq!(caller.read(&json!(unicode)).await["uids"][0]["uid"], json!("jane@bücher.example"));
+}
+
+#[tokio::test]
+async fn a_customer_reference_is_looked_up_as_a_uid_is() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let reference = person(&caller, json!({ "customerRef": "ERP-1" })).await;
+    let both = person(&caller, json!({ "customerRef": "erp-1", "uids": [{ "uidType": "ERP", "uid": "ERP-1" }] })).await;
+    let uid = holder(&caller, "ERP", "Erp-1").await;
+    assert_found(&caller, &["ERP-1", "erp-1"], &[reference, both, uid]).await;
+    caller.update(&json!(reference), json!({ "customerRef": "ERP-2" })).await;
+    caller.update(&json!(both), json!({ "customerRef": null })).await;
+    assert_found(&caller, &["ERP-1"], &[both, uid]).await;
+    assert_found(&caller, &["ERP-2"], &[reference]).await;
+}
+
+#[tokio::test]
+async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(
+            person(
+                &caller,
+                json!({ "customerRef": "family@example.com", "uids": [
+                { "uid": "Family@example.com" }, { "uidType": "Login", "uid": "family@EXAMPLE.com" },
+            ] }),
+            )
+            .await,
+        );
+    }
+    assert_found(&caller, &["family@example.com"], &all).await;
+    caller.delete(&format!("/api/EndUsers/{}", all.remove(2))).await.expect(204);
+    assert_found(&caller, &["family@example.com"], &all).await;
+}
+
+#[tokio::test]
+async fn at_most_a_hundred_people_are_answered_the_oldest() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let mut all = Vec::new();
+    for n in 0..103 {
+        let body = if n % 2 == 0 {
+            json!({ "customerRef": "shared" })
+        } else {
+            json!({ "uids": [{ "uidType": "x", "uid": "SHARED" }] })
+        };
+        all.push(person(&caller, body).await);
+    }
+    assert_found(&caller, &["shared"], &all[..100]).await;
+}
+
+#[tokio::test]
+async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let phone = holder(&caller, "Phone", "+32470000000").await;
+    let spelled = holder(&caller, "Other", "+32470000000").await;
+    let bare = holder(&caller, "Other", "32470000000").await;
+    let keyed = holder(&caller, "Other", "p=+32470000000").await;
+    let reference = person(&caller, json!({ "customerRef": "t=+32470000000" })).await;
+    assert_found(&caller, &["+32470000000"], &[phone, spelled]).await;
+    assert_found(&caller, &["32470000000"], &[phone, bare]).await;
+    assert_found(&caller, &["0032470000000", "+32 470 00 00 00"], &[phone]).await;
+    assert_found(&caller, &["p=+32470000000"], &[keyed]).await;
+    assert_found(&caller, &["t=+32470000000"], &[reference]).await;
+}
+
+#[tokio::test]
+async fn an_extension_is_part_of_the_number() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let five = holder(&caller, "Phone", "+32 2 555 12 12 ext. 5").await;
+    let six = holder(&caller, "Phone", "+32 2 555 12 12 x6").await;
+    let none = holder(&caller, "Phone", "+32 2 555 12 12").await;
+    assert_eq!(caller.read(&json!(five)).await["uids"][0]["uid"], json!("+3225551212;ext=5"));
+    assert_found(
+        &caller,
+        &["+3225551212;ext=5", "003225551212 ext 5", "+32 2 555 12 12 x5", "tel:+3225551212;ext=5"],
+        &[five],
+    )
+    .await;
+    assert_found(&caller, &["+3225551212;ext=6"], &[six]).await;
+    assert_found(&caller, &["+3225551212"], &[none]).await;
+    assert_found(&caller, &["+3225551212;ext=7"], &NONE).await;
+}
+
+#[tokio::test]
+async fn the_longest_and_oddest_values_can_be_stored_and_found() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let mut values: Vec<String> =
+        ["\u{fdfa}", "😀", "#", "~", "\u{1f82}", "語", "x", "=", "\u{10fffd}", "\u{390}", "İ", "%", "'", "\\", "\""]
+            .map(|unit| unit.repeat(320))
+            .to_vec();
+    values.extend(
+        [
+            "#",
+            "C#1#EndUser",
+            "C#2#Uid#t=x",
+            "t=",
+            "p=",
+            "~",
+            "t~",
+            "-",
+            "0",
+            "😀",
+            "\u{200b}",
+            "\u{feff}x",
+            "a\tb",
+            "a\nb",
+            "null",
+            "../..",
+            "1#2",
+            "🏳\u{fe0f}\u{200d}🌈",
+            "\u{202e}abc",
+            "e\u{301}",
+            "ﷺ",
+            "<script>",
+            "' OR 1=1",
+            "%00",
+            "%2B",
+            "+",
+            "&uid=x",
+        ]
+        .map(str::to_owned),
+    );
+    for value in &values {
+        let uid = holder(&caller, "Other", value).await;
+        let mut expected = vec![uid];
+        if value.chars().count() <= 254 {
+            expected.push(person(&caller, json!({ "customerRef": value })).await);
+        }
+        let found = caller.by_uid(value).await;
+        assert_eq!(found, expected, "{:.40}", value);
+        let stored = &caller.read(&json!(uid)).await["uids"][0]["uid"];
+        assert!(stored == &json!(value) || value == "e\u{301}" && stored == &json!("é"), "{:.40}", value);
+    }
+    for (n, unit) in ["\u{fdfa}", "😀", "#", "x", "語"].iter().enumerate() {
+        // 254 characters, the last of which tells it from the others.
+        let value = format!("{}{n}", unit.repeat(253));
+        let one = person(&caller, json!({ "customerRef": value })).await;
+        let two = person(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
+        assert_eq!(caller.by_uid(&value).await, [one], "{unit}");
+        assert_eq!(caller.by_uid(&format!("{}Z", unit.repeat(253))).await, [two], "{unit}");
+    }
+    app.settle().await;
+    let page = caller.get("/api/EndUsers?sortBy=customerRef&pageSize=100").await.expect(200);
+    assert_eq!(ids(&page["items"]).len() as u64, page["totalCount"].as_u64().unwrap().min(100));
+}
+
+#[tokio::test]
+async fn values_that_differ_at_their_very_end_are_told_apart() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    for unit in ["x", "\u{fdfa}", "😀"] {
+        let value = |end: &str| format!("{}{end}", unit.repeat(319));
+        let (a, b) = (holder(&caller, "Other", &value("a")).await, holder(&caller, "Other", &value("b")).await);
+        assert_eq!(caller.by_uid(&value("a")).await, [a]);
+        assert_eq!(caller.by_uid(&value("B")).await, [b]);
+        assert_eq!(caller.by_uid(&value("c")).await, NONE);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_uids_shows_in_the_very_next_look_up() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let created = caller
+        .create(json!({ "uids": [{ "uid": "one@example.com" }, { "uidType": "Phone", "uid": "+32470000000" }] }))
+        .await;
+    let (id, number) = (created["endUserID"].clone(), created["endUserID"].as_u64().unwrap());
+    let (email, phone) = (&created["uids"][0]["endUserUIDID"], &created["uids"][1]["endUserUIDID"]);
+
+    caller.update(&id, json!({ "uids": [{ "endUserUIDID": email, "uid": "two@example.com" }] })).await;
+    assert_found(&caller, &["one@example.com"], &NONE).await;
+    assert_found(&caller, &["two@example.com", "+32470000000"], &[number]).await;
+
+    caller
+        .update(
+            &id,
+            json!({ "uids": [{ "endUserUIDID": phone, "uidType": "Phone", "uid": "", "markAsDeleted": true }] }),
+        )
+        .await;
+    assert_found(&caller, &["+32470000000"], &NONE).await;
+
+    // Another kind of the same value is held under another key.
+    let assign = json!({ "uid": "+32470000000", "endUserID": number, "uidType": "Other" });
+    caller.post("/api/EndUserUIDs/assign", assign).await.expect(201);
+    assert_found(&caller, &["+32470000000"], &[number]).await;
+    assert_found(&caller, &["0032470000000"], &NONE).await;
+
+    caller.delete(&format!("/api/EndUsers/{number}")).await.expect(204);
+    assert_found(&caller, &["two@example.com", "+32470000000"], &NONE).await;
+}
+
+#[tokio::test]
+async fn a_uid_is_found_in_its_own_tenant_alone() {
+    let app = App::start().await;
+    let one = holder(&app.tenant(1), "Email", "jane@example.com").await;
+    let two = person(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;
+    assert_found(&app.tenant("1"), &["jane@example.com"], &[one]).await;
+    assert_found(&app.tenant("1-"), &["jane@example.com"], &[two]).await;
+    assert_found(&app.tenant(2), &["jane@example.com"], &NONE).await;
+}

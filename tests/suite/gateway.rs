@@ -1,0 +1,476 @@
+//! Contract §2: what surrounds every answer. Unknown paths, headers, CORS, odd requests, and the
+//! two paths that exist in `local` alone.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::{Answer, App, Send, token};
+use crate::auth::routes;
+
+fn authorized(method: &str, path: &str) -> Send {
+    let token = token(json!({ "customerID": 7 }));
+    Send::new(method, path).header("authorization", &format!("Bearer {token}"))
+}
+
+#[track_caller]
+fn assert_gateway_404(answer: Answer, what: &str) {
+    assert_eq!(answer.status, 404, "{what}: {}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
+    assert_eq!(answer.header("x-request-id"), None, "{what}: no function was asked");
+    assert_eq!(answer.json(), json!({ "message": "Not Found" }), "{what}");
+}
+
+#[tokio::test]
+async fn paths_and_methods_match_exactly() {
+    let app = App::start().await;
+    let person = app.tenant(7).create(json!({ "firstname": "Here" })).await;
+    let id = person["endUserID"].to_string();
+    let unknown = [
+        ("GET", "/"),
+        ("GET", "/api"),
+        ("GET", "/api/"),
+        ("GET", "/api/endusers"),
+        ("GET", "/API/EndUsers"),
+        ("GET", "/api/EndUsers/"),
+        ("GET", "//api/EndUsers"),
+        ("GET", "/api//EndUsers"),
+        ("GET", "/prod/api/EndUsers"),
+        ("GET", "/api/EndUsers/ID/"),
+        ("GET", "/api/EndUsers/ID/Tickets"),
+        ("GET", "/api/EndUsers/ID/tickets/"),
+        ("GET", "/api/EndUsers/ID/tickets/1"),
+        ("GET", "/api/EndUsers//tickets"),
+        ("GET", "/api/EndUsers/byUid/"),
+        ("GET", "/api/EndUserUIDs"),
+        ("GET", "/api/EndUserUIDs/assign"),
+        ("PUT", "/api/EndUserUIDs/assign"),
+        ("POST", "/api/EndUserUIDs/assign/"),
+        ("POST", "/api/EndUserUIDs/Assign"),
+        ("POST", "/api/EndUsers/"),
+        ("POST", "/api/EndUsers/ID"),
+        ("PUT", "/api/EndUsers"),
+        ("DELETE", "/api/EndUsers"),
+        ("PATCH", "/api/EndUsers/ID"),
+        ("PATCH", "/api/EndUsers"),
+        ("OPTIONS", "/api/EndUsers"),
+        ("OPTIONS", "/api/EndUsers/ID"),
+        ("TRACE", "/api/EndUsers"),
+        ("BREW", "/api/EndUsers"),
+        ("get", "/api/EndUsers"),
+        ("GET", "/local/settle"),
+        ("GET", "/local/ticket-events"),
+        ("POST", "/local/other"),
+    ];
+    for (method, path) in unknown {
+        let path = path.replace("ID", &id).replace(&format!("EndUserU{id}s"), "EndUserUIDs");
+        assert_gateway_404(authorized(method, &path).to(&app).await, &format!("{method} {path}"));
+        assert_gateway_404(Send::new(method, &path).to(&app).await, &format!("{method} {path} without a token"));
+    }
+    for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=a", &format!("/api/EndUsers/{id}"), "/"] {
+        let answer = authorized("HEAD", path).to(&app).await;
+        assert_eq!((answer.status, answer.text().as_str()), (404, ""), "HEAD {path}");
+    }
+    assert_eq!(app.tenant(7).read(&person["endUserID"]).await, person);
+}
+
+#[tokio::test]
+async fn every_answer_of_a_function_has_its_headers() {
+    let app = App::start().await;
+    let id = app.tenant(7).create(json!({ "firstname": "Here" })).await["endUserID"].to_string();
+    let mut seen = std::collections::HashSet::new();
+    let mut last = Vec::new();
+    for (method, path) in routes() {
+        let path = path.replace("{id}", &id);
+        let requests = [
+            (Send::new(&method, &path), "no token"),
+            (authorized(&method, &path), "bare"),
+            (
+                authorized(&method, &path).json(&json!({ "endUserID": id.parse::<u64>().unwrap(), "uid": "a@b.test" })),
+                "a body",
+            ),
+            (authorized(&method, &path.replace(&id, "x")), "another id"),
+            (authorized(&method, &path.replace(&id, "2147483647")), "nobody"),
+            (authorized(&method, &path).header("content-type", "text/plain").body("x"), "plain text"),
+        ];
+        for (send, what) in requests {
+            if method == "DELETE" && !["no token", "another id", "nobody"].contains(&what) {
+                continue;
+            }
+            last.push((send.to(&app).await, format!("{method} {path}: {what}")));
+        }
+    }
+    last.push((authorized("DELETE", &format!("/api/EndUsers/{id}")).to(&app).await, "DELETE".to_owned()));
+    for (answer, what) in last {
+        let request_id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
+        assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{what}: {request_id}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
+        assert_server_timing(&answer, &what);
+        match answer.status {
+            204 => {
+                assert!(answer.body.is_empty(), "{what}");
+                assert_eq!(answer.header("content-type"), None, "{what}");
+            }
+            200 | 201 => assert_eq!(answer.header("content-type"), Some("application/json"), "{what}"),
+            _ => assert_problem(&answer, &what),
+        }
+    }
+}
+
+/// `db;dur=MS;desc="rtt=N rru=X wru=Y"`
+#[track_caller]
+fn assert_server_timing(answer: &Answer, what: &str) {
+    let timing = answer.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
+    let figures = timing.strip_prefix("db;dur=").and_then(|rest| rest.strip_suffix('"'));
+    let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{what}: {timing}"));
+    let names: Vec<_> = desc.split(' ').map(|figure| figure.split_once('=').unwrap()).collect();
+    assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rtt", "rru", "wru"], "{what}: {timing}");
+    for number in names.iter().map(|(_, number)| *number).chain([dur]) {
+        assert!(number.parse::<f64>().is_ok_and(|n| n >= 0.0), "{what}: {timing}");
+    }
+}
+
+#[track_caller]
+fn assert_problem(answer: &Answer, what: &str) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
+    let problem = answer.json();
+    let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
+    members.retain(|member| *member != "errors");
+    members.sort_unstable();
+    assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{what}");
+    assert_eq!(problem["status"], answer.status, "{what}");
+    assert_eq!(problem["type"], "about:blank", "{what}");
+    assert_eq!(problem["instance"].as_str(), answer.header("x-request-id"), "{what}");
+    let title = http::StatusCode::from_u16(answer.status).unwrap().canonical_reason().unwrap();
+    assert_eq!(problem["title"], title, "{what}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}");
+    assert_eq!(problem.get("errors").is_some(), answer.status == 400, "{what}: {problem}");
+    if let Some(errors) = problem.get("errors") {
+        for (path, messages) in errors.as_object().unwrap() {
+            let messages = messages.as_array().unwrap();
+            assert!(
+                !path.is_empty() && !messages.is_empty() && messages.iter().all(|m| m.is_string()),
+                "{what}: {errors}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_problem_has_its_whole_body() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let cases = [
+        (authorized("GET", "/api/EndUsers/1"), 404, "Not Found"),
+        (authorized("GET", "/api/EndUsers/x"), 400, "Bad Request"),
+        (
+            authorized("POST", "/api/EndUsers").header("content-type", "text/plain").body("{}"),
+            415,
+            "Unsupported Media Type",
+        ),
+        (authorized("POST", "/api/EndUsers").body(vec![b' '; (1 << 20) + 1]), 413, "Payload Too Large"),
+    ];
+    for (send, status, title) in cases {
+        let answer = send.to(&app).await;
+        assert_eq!((answer.status, answer.json()["title"].as_str()), (status, Some(title)));
+        assert_problem(&answer, title);
+    }
+    // Nothing of what was sent comes back.
+    let secret = "do-not-echo-this";
+    let answer = tenant.post("/api/EndUsers", json!({ "country": secret, "uids": [{ "uid": secret }] })).await;
+    assert!(!answer.text().contains(secret), "{}", answer.text());
+}
+
+const CORS: [&str; 6] = [
+    "access-control-allow-origin",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-expose-headers",
+    "access-control-allow-credentials",
+    "access-control-max-age",
+];
+
+fn preflight(origin: &str, path: &str) -> Send {
+    Send::new("OPTIONS", path)
+        .header("origin", origin)
+        .header("access-control-request-method", "PUT")
+        .header("access-control-request-headers", "authorization,content-type")
+}
+
+#[tokio::test]
+async fn there_is_no_cors_unless_origins_are_set() {
+    let app = App::start().await;
+    assert_gateway_404(preflight("https://app.test", "/api/EndUsers").to(&app).await, "a preflight");
+    let answer = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
+    assert_eq!(answer.status, 200);
+    for name in CORS {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
+}
+
+fn list(header: Option<&str>) -> Vec<String> {
+    let mut items: Vec<_> = header.unwrap_or_default().split(',').map(|item| item.trim().to_lowercase()).collect();
+    items.sort();
+    items
+}
+
+#[tokio::test]
+async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
+    let app = App::with(&[("CORS_ALLOWED_ORIGINS", "https://app.test, https://b.test")]).await;
+    for origin in ["https://app.test", "https://b.test"] {
+        let answer = preflight(origin, "/api/EndUsers/1").to(&app).await;
+        assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
+        assert_eq!(answer.header(CORS[0]), Some(origin));
+        assert_eq!(list(answer.header(CORS[1])), ["delete", "get", "post", "put"]);
+        let allowed = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"];
+        assert_eq!(list(answer.header(CORS[2])), allowed);
+        assert_eq!(answer.header(CORS[4]), None);
+
+        let exposed = ["etag", "location", "retry-after", "server-timing", "www-authenticate", "x-request-id"];
+        for send in [
+            authorized("GET", "/api/EndUsers"),
+            Send::new("GET", "/api/EndUsers"),
+            authorized("GET", "/api/EndUsers/1"),
+        ] {
+            let answer = send.header("origin", origin).to(&app).await;
+            assert_eq!(answer.header(CORS[0]), Some(origin), "{}", answer.status);
+            assert_eq!(list(answer.header(CORS[3])), exposed);
+            assert_eq!(answer.header(CORS[4]), None);
+        }
+    }
+    for origin in [
+        "https://evil.test",
+        "http://app.test",
+        "https://app.test.evil.test",
+        "null",
+        "https://app.test, https://b.test",
+    ] {
+        for send in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)] {
+            let answer = send.to(&app).await;
+            for name in CORS {
+                assert_eq!(answer.header(name), None, "{origin}: {name}");
+            }
+        }
+    }
+}
+
+/// What comes back for bytes that no well-behaved client sends.
+async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
+    let address = app.local.address();
+    let head = head.to_vec();
+    let exchange = move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(&head).unwrap();
+        let mut answer = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut chunk) {
+            answer.extend_from_slice(&chunk[..read]);
+        }
+        answer
+    };
+    tokio::task::spawn_blocking(exchange).await.unwrap()
+}
+
+#[tokio::test]
+async fn no_raw_request_line_or_host_is_a_server_fault() {
+    let app = App::start().await;
+    app.tenant(7).create(json!({ "firstname": "Here" })).await;
+    let token = token(json!({ "customerID": 7 }));
+    let mut heads: Vec<Vec<u8>> = Vec::new();
+    for query in [
+        r#"search="here""#,
+        "search=<b>",
+        "search=`x`",
+        "search={x}",
+        "search=[x]|^\\",
+        "search=#x",
+        "search=?x&&=&=x&%",
+        "search=%zz",
+        "search=%",
+        "%ff=1",
+        "search=%ff",
+        "search=a%00b",
+        "=",
+        "&&&&",
+        "pageSize",
+        "?",
+        "search='--",
+    ] {
+        for path in ["/api/EndUsers", "/api/EndUsers/byUid", "/api/EndUsers/1/tickets"] {
+            heads.push(format!("GET {path}?{query} HTTP/1.1\r\nHost: localhost\r\n").into());
+        }
+    }
+    heads.push(b"GET /api/EndUsers?search=\xc3\xa9\xff HTTP/1.1\r\nHost: localhost\r\n".to_vec());
+    for path in [
+        "/api/EndUsers/%ff",
+        "/api/EndUsers/%00",
+        "/api/EndUsers/\"",
+        "/api/EndUsers/%2F",
+        "/api/EndUsers/..",
+        "/api/EndUsers/<1>",
+        "*",
+        "http://x/api/EndUsers",
+    ] {
+        heads.push(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n").into());
+    }
+    for host in [
+        "",
+        " ",
+        "a b",
+        "[",
+        "[::1",
+        "a:b:c",
+        "a:99999999",
+        "\"",
+        "<x>",
+        "user@host",
+        "h\u{e9}",
+        "..",
+        "/",
+        "a/b?c#d",
+        "%",
+        "localhost\r\nHost: other",
+    ] {
+        heads.push(format!("GET /api/EndUsers HTTP/1.1\r\nHost: {host}\r\n").into());
+    }
+    heads.push(b"GET /api/EndUsers HTTP/1.1\r\nHost: \xff\xfe\r\n".to_vec());
+    heads.push(b"GET /api/EndUsers HTTP/1.0\r\n".to_vec());
+    for header in [
+        "X-Forwarded-Proto: \"<",
+        "X-Forwarded-Proto: ",
+        "X-Forwarded-Host: a b",
+        "Cookie: \"",
+        "X-Amzn-Trace-Id: ?",
+        "Origin: \u{7f}",
+    ] {
+        heads.push(format!("GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\n{header}\r\n").into());
+    }
+    let answers = heads.into_iter().map(|head| {
+        let rest = format!("Authorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+        let (app, whole) = (&app, [&head[..], rest.as_bytes()].concat());
+        async move { (head, raw(app, &whole).await) }
+    });
+    for (head, answer) in futures::future::join_all(answers).await {
+        let (head, answer) =
+            (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&answer).into_owned());
+        let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
+        assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_quote_or_a_bracket_in_the_query_means_itself() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "customerRef": r#"<a"b>"# })).await;
+    app.settle().await;
+    let token = token(json!({ "customerID": 7 }));
+    let head = format!(
+        "GET /api/EndUsers/byUid?uid=%3Ca\"b%3E HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&json!([person]).to_string())
+            || answer.starts_with("HTTP/1.1 400"),
+        "{answer}"
+    );
+}
+
+fn ticket(id: u64, uid: &str) -> serde_json::Value {
+    json!({
+        "type": "ticket.upserted", "customerID": 7, "occurredAt": "2026-01-01T00:00:00Z",
+        "ticket": { "ticketID": id, "uid": uid, "dateCreated": "2026-01-01T00:00:00Z", "lastMessageDate": "2026-01-01T00:00:00Z" }
+    })
+}
+
+#[tokio::test]
+async fn ticket_events_are_taken_one_or_many_valid_or_not() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(json!({ "uids": [{ "uid": "jane@x.test" }] })).await["endUserID"].clone();
+    let tickets = || async {
+        app.settle().await;
+        let page = tenant.get(&format!("/api/EndUsers/{id}/tickets?sortBy=ticketID")).await.expect(200);
+        page["items"].as_array().unwrap().iter().map(|t| t["ticketID"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let post =
+        |kind: &str, body: Vec<u8>| Send::new("POST", "/local/ticket-events").header("content-type", kind).body(body);
+
+    let one = serde_json::to_string_pretty(&ticket(1, "jane@x.test")).unwrap();
+    let answer = post("application/json", one.into()).to(&app).await;
+    assert_eq!((answer.status, answer.text().as_str()), (202, ""));
+    assert_eq!(tickets().await, [1]);
+
+    let lines =
+        format!("{}\r\n\n{}\n{}\n", ticket(2, "jane@x.test"), r#"{"type":"nothing"}"#, ticket(3, "jane@x.test"));
+    post("application/x-ndjson", lines.into()).to(&app).await.expect(202);
+    assert_eq!(tickets().await, [1, 2, 3], "a bad event takes no neighbour down");
+    assert_eq!(app.local.dead_letters(), [r#"{"type":"nothing"}"#]);
+
+    for (kind, body) in [
+        ("application/x-ndjson", format!("{}\nnot JSON\n", ticket(4, "jane@x.test")).into_bytes()),
+        ("application/x-ndjson", [ticket(4, "jane@x.test").to_string().as_bytes(), b"\n\"\xff\""].concat()),
+        ("application/json", format!("{0}\n{0}", ticket(4, "jane@x.test")).into_bytes()),
+        ("application/json", b"not JSON".to_vec()),
+        ("application/json", Vec::new()),
+    ] {
+        let what = String::from_utf8_lossy(&body).into_owned();
+        let answer = post(kind, body).to(&app).await;
+        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+    }
+    assert_eq!(tickets().await, [1, 2, 3], "of a bad body none is taken");
+    assert_eq!(app.local.dead_letters().len(), 1);
+}
+
+#[tokio::test]
+async fn settled_means_that_what_was_sent_is_seen() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let answer = Send::new("POST", "/local/settle").to(&app).await;
+    assert_eq!((answer.status, answer.text().as_str()), (204, ""));
+    for i in 0..20 {
+        tenant.create(json!({ "firstname": "Settled", "lastname": format!("n{i}") })).await;
+    }
+    app.settle().await;
+    assert_eq!(tenant.get("/api/EndUsers?search=settled").await.expect(200)["totalCount"], 20);
+}
+
+#[tokio::test]
+async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
+    let app = App::start().await;
+    let answer = app.tenant(7).send(Send::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
+    assert_eq!((answer.status, answer.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
+    assert_eq!(answer.header("x-request-id"), None);
+}
+
+#[tokio::test]
+async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
+    let app = App::start().await;
+    let post = |kind: &str, body: &str| {
+        Send::new("POST", "/local/ticket-events").header("content-type", kind).body(body.to_owned()).to(&app)
+    };
+    post("application/json", r#"{"type":"nonsense"}"#).await.expect(202);
+    post("application/x-ndjson", "{\"a\":1}\n\n[2]\n").await.expect(202);
+    assert!(post("application/x-ndjson", "{\"a\":1}\nnot JSON\n").await.expect(400)["message"].is_string());
+    post("application/json", "").await.expect(400);
+    app.settle().await;
+    assert_eq!(app.local.dead_letters(), [r#"{"type":"nonsense"}"#, r#"{"a":1}"#, "[2]"], "taken, tried and set aside");
+}
+
+#[tokio::test]
+async fn no_answer_hides_a_write_of_its_own_from_a_read() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for n in 1..=20 {
+        let person = tenant.create(json!({ "uids": [{ "uid": format!("p{n}@x.be") }] })).await;
+        assert_eq!(tenant.read(&person["endUserID"]).await, person);
+        assert_eq!(tenant.get("/api/EndUsers?pageSize=1&sortOrder=desc").await.expect(200)["items"][0], person);
+        assert_eq!(tenant.get("/api/EndUsers").await.expect(200)["totalCount"], n);
+    }
+    tenant.delete("/api/EndUsers/20").await.expect(204);
+    tenant.delete("/api/EndUsers/20").await.expect(404);
+    assert_eq!(tenant.get("/api/EndUsers").await.expect(200)["totalCount"], 19);
+}

@@ -1,0 +1,106 @@
+//! The index behind lists and search: whatever order, repeats and races its work comes in, it ends
+//! as the documents say.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::dynamodb;
+use serde_json::{Value, json};
+use shared::bootstrap::App as Functions;
+use shared::domain::end_user::{Draft, EndUser, Update};
+use shared::domain::ids::Tenant;
+use shared::domain::input::Json;
+use shared::store::keys::{self, Key};
+use shared::store::{Entry, Meter, Scope, entries};
+
+use crate::app::App;
+use crate::budgets::unwatched;
+
+fn json_of(body: Value) -> Json {
+    Json::parse(body.to_string().as_bytes()).unwrap()
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+fn tenant() -> Tenant {
+    Tenant::parse("7").unwrap()
+}
+
+fn scope<'a>(functions: &'a Functions, meter: &'a Meter) -> Scope<'a> {
+    functions.scope(&tenant(), meter, deadline())
+}
+
+/// The keys of all entries in the table.
+async fn stored(app: &App) -> BTreeSet<Key> {
+    let scan = app.local.client().scan().table_name("unwatched").into_paginator().items().send();
+    let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
+    let entries = items.iter().filter(|item| item["kind"].as_s().unwrap() == "Entry");
+    let text = |item: &shared::store::Item, name: &str| item[name].as_s().unwrap().clone();
+    entries.map(|item| Key { pk: text(item, "pk"), sk: text(item, "sk") }).collect()
+}
+
+fn expected(person: &EndUser) -> BTreeSet<Key> {
+    let key = |entry: &Entry| match entry {
+        Entry::Sort(field, collation) => keys::sort_entry(&tenant(), *field, collation, person.id),
+        Entry::Word(term) => keys::word_entry(&tenant(), term, person.id),
+    };
+    entries(person).iter().map(key).collect()
+}
+
+#[tokio::test]
+async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let meter = Meter::default();
+    let db = scope(&functions, &meter);
+    let draft =
+        Draft::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None).unwrap();
+    let id = db.create_end_user(&draft).await.unwrap().id;
+    for round in 1..=5 {
+        let writer = async {
+            for n in 0..4 {
+                let body =
+                    json!({ "firstname": format!("Name {round} {n}"), "city": if n % 2 == 0 { "Gent" } else { "" } });
+                db.update_end_user(id, &Update::read(&json_of(body), None).unwrap()).await.unwrap();
+            }
+        };
+        let indexers = futures::future::join_all((0..4).map(|_| db.index_end_user(id)));
+        let ((), indexed) = futures::future::join(writer, indexers).await;
+        indexed.into_iter().for_each(|result| result.unwrap());
+        // The stream's last record comes behind the last write, and is delivered twice.
+        db.index_end_user(id).await.unwrap();
+        db.index_end_user(id).await.unwrap();
+        let person = db.end_user(id).await.unwrap().unwrap();
+        assert_eq!(stored(&app).await, expected(&person), "after round {round}");
+    }
+    assert!(db.delete_end_user(id).await.unwrap());
+    futures::future::join_all((0..4).map(|_| db.index_end_user(id)))
+        .await
+        .into_iter()
+        .for_each(|result| result.unwrap());
+    assert_eq!(stored(&app).await, BTreeSet::new(), "of a deleted person nothing is left");
+}
+
+fn record(sequence: &str, id: u32) -> Value {
+    json!({ "eventID": sequence, "eventName": "MODIFY", "eventSource": "aws:dynamodb", "awsRegion": "x", "dynamodb": {
+        "ApproximateCreationDateTime": 1, "SequenceNumber": sequence, "SizeBytes": 1, "OldImage": {}, "NewImage": {},
+        "Keys": { "pk": { "S": "C#7#EndUser" }, "sk": { "S": format!("{id:010}") } } } })
+}
+
+fn batch(records: &[Value]) -> dynamodb::Event {
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_is_resumed_from_the_first_record_that_could_not_be_indexed() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let whole = index_end_users::handle(&functions, batch(&[record("1", 1), record("2", 2)]), deadline()).await;
+    assert!(whole.batch_item_failures.is_empty());
+    app.local.client().delete_table().table_name("unwatched").send().await.unwrap();
+    let failed = index_end_users::handle(&functions, batch(&[record("3", 1), record("4", 2)]), deadline()).await;
+    let failed: Vec<_> = failed.batch_item_failures.iter().map(|f| f.item_identifier.clone().unwrap()).collect();
+    assert_eq!(failed, ["3"]);
+}

@@ -1,0 +1,120 @@
+//! Tenants cannot see, count, find or touch each other's records by any verb.
+
+use serde_json::{Value, json};
+
+use crate::app::{Answer, App, Caller, Send};
+
+fn jane() -> Value {
+    json!({ "firstname": "Jane", "customerRef": "ERP-1", "uids": [
+        { "uid": "jane@example.com", "isPrimary": true }, { "uidType": "Phone", "uid": "+32470000000" }] })
+}
+
+fn ticket(customer: &str) -> Value {
+    json!({ "type": "ticket.upserted", "customerID": customer, "occurredAt": "2026-11-01T10:00:00Z", "ticket": {
+        "ticketID": 1, "uid": "jane@example.com", "subject": customer,
+        "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": "2026-11-01T10:00:00Z" } })
+}
+
+/// Status and body without the request's id.
+fn seen(answer: Answer) -> (u16, Value) {
+    let mut body = answer.json();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("instance");
+    }
+    (answer.status, body)
+}
+
+async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in [
+        "/api/EndUsers",
+        "/api/EndUsers?sortBy=name",
+        "/api/EndUsers?search=jane",
+        "/api/EndUsers?search=jane@example.com&sortBy=city",
+        "/api/EndUsers/byUid?uid=jane@example.com",
+        "/api/EndUsers/byUid?uid=%2B32470000000",
+        "/api/EndUsers/byUid?uid=erp-1",
+    ] {
+        all.push(tenant.get(path).await.expect(200));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_tenant_sees_counts_and_finds_only_its_own() {
+    let app = App::start().await;
+    let (one, two) = (app.tenant("one"), app.tenant("two"));
+    let empty = everything(&two).await;
+    one.create(jane()).await;
+    app.events(&[ticket("one")]).await;
+    assert_eq!(everything(&two).await, empty);
+    assert_eq!(empty[0], json!({ "items": [], "totalCount": 0, "totalPages": 0 }));
+
+    let hers = two.create(jane()).await;
+    app.events(&[ticket("two")]).await;
+    let tickets = two.get(&format!("/api/EndUsers/{}/tickets", hers["endUserID"])).await.expect(200);
+    assert_eq!((&tickets["totalCount"], &tickets["items"][0]["subject"]), (&json!(1), &json!("two")));
+    for found in everything(&two).await {
+        let items = found.get("items").unwrap_or(&found);
+        assert_eq!(items, &json!([hers]), "{found}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
+    let app = App::start().await;
+    let (one, two) = (app.tenant("one"), app.tenant("two"));
+    one.create(jane()).await;
+    let hers = one.create(jane()).await;
+    let id = hers["endUserID"].as_u64().unwrap();
+    // Tenant two has a person of its own, but none of this id.
+    let own = two.create(json!({ "firstname": "Own" })).await;
+    assert_ne!(own["endUserID"], id);
+    let requests = |id: u64| {
+        let path = format!("/api/EndUsers/{id}");
+        let assign = json!({ "endUserID": id, "uid": "evil@example.com" });
+        [
+            Send::new("GET", &path),
+            Send::new("PUT", &path).json(&json!({ "firstname": "Evil", "uids": [{ "uid": "evil@example.com" }] })),
+            Send::new("DELETE", &path),
+            Send::new("GET", &format!("{path}/tickets")),
+            Send::new("POST", "/api/EndUserUIDs/assign").json(&assign),
+        ]
+    };
+    for (theirs, missing) in requests(id).into_iter().zip(requests(4711)) {
+        let (theirs, missing) = (two.send(theirs).await, two.send(missing).await);
+        // Ids for UIDs are taken in blocks ahead of the read, so what is written differs by chance.
+        let reads = |answer: &Answer| (answer.cost().0, answer.cost().1);
+        assert_eq!(reads(&theirs), reads(&missing), "the same work is done for {}", theirs.what);
+        assert_eq!(theirs.status, 404, "{}", theirs.text());
+        assert_eq!(seen(theirs), seen(missing));
+    }
+    assert_eq!(one.read(&json!(id)).await, hers, "nothing was touched");
+    assert_eq!(two.by_uid("evil@example.com").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn a_uid_record_of_another_tenant_cannot_be_changed() {
+    let app = App::start().await;
+    let (one, two) = (app.tenant("one"), app.tenant("two"));
+    let hers = one.create(jane()).await;
+    let own = two.create(json!({})).await;
+    let uid_id = hers["uids"][0]["endUserUIDID"].clone();
+    let path = format!("/api/EndUsers/{}", own["endUserID"]);
+    let change = json!({ "uids": [{ "endUserUIDID": uid_id, "uid": "evil@example.com" }] });
+    assert_eq!(two.put(&path, change).await.faults(), ["uids[0].endUserUIDID"]);
+    let removal = json!({ "uids": [{ "endUserUIDID": uid_id, "markAsDeleted": true }] });
+    two.put(&path, removal).await.expect(204);
+    assert_eq!(one.read(&hers["endUserID"]).await, hers);
+}
+
+#[tokio::test]
+async fn names_that_look_alike_are_different_tenants() {
+    let app = App::start().await;
+    app.tenant("a").create(jane()).await;
+    app.tenant(1).create(jane()).await;
+    for other in ["A", "a-", "a_", "aEndUser", "01", "1-"] {
+        assert_eq!(app.tenant(other).get("/api/EndUsers").await.expect(200)["totalCount"], 0, "{other}");
+    }
+    assert_eq!(app.tenant("1").get("/api/EndUsers").await.expect(200)["totalCount"], 1, "1 and \"1\" are one tenant");
+}

@@ -1,0 +1,19 @@
+//! Black-box suites of the End Users API, over HTTP against `local` in this process.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod app;
+mod auth;
+mod budgets;
+mod find;
+mod gateway;
+mod index;
+mod isolation;
+mod list;
+mod logs;
+mod search;
+mod template;
+mod tickets;
+mod uids;
+mod validation;
+mod vectors;

@@ -1,0 +1,329 @@
+//! template.yaml against the code and the design: what deploys is what runs here.
+
+use std::collections::BTreeSet;
+
+use local::template::Template;
+use serde_json::{Value, json};
+
+/// The endpoints of the contract and the packages that answer them.
+const ROUTES: [(&str, &str, &str); 8] = [
+    ("GET", "/api/EndUsers", "list-end-users"),
+    ("POST", "/api/EndUsers", "create-end-user"),
+    ("GET", "/api/EndUsers/{id}", "get-end-user"),
+    ("PUT", "/api/EndUsers/{id}", "update-end-user"),
+    ("DELETE", "/api/EndUsers/{id}", "delete-end-user"),
+    ("GET", "/api/EndUsers/byUid", "find-end-users-by-uid"),
+    ("GET", "/api/EndUsers/{id}/tickets", "list-end-user-tickets"),
+    ("POST", "/api/EndUserUIDs/assign", "assign-end-user-uid"),
+];
+
+fn document() -> Value {
+    Template::load().unwrap().document().clone()
+}
+
+/// The resources of a type, by name.
+fn resources(document: &Value, kind: &str) -> Vec<(String, Value)> {
+    let all = document["Resources"].as_object().unwrap().iter();
+    all.filter(|(_, resource)| resource["Type"] == kind)
+        .map(|(name, resource)| (name.clone(), resource.clone()))
+        .collect()
+}
+
+fn functions(document: &Value) -> Vec<(String, Value)> {
+    resources(document, "AWS::Serverless::Function")
+}
+
+/// Everything in a value, itself first.
+fn walk(value: &Value) -> Vec<&Value> {
+    let inner: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
+    };
+    [value].into_iter().chain(inner.into_iter().flat_map(walk)).collect()
+}
+
+/// A value that is one string or a list of them.
+fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        value => value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect(),
+    }
+}
+
+#[test]
+fn the_routes_are_those_of_the_contract() {
+    let template = Template::load().unwrap();
+    let routes: BTreeSet<_> =
+        template.routes.iter().map(|r| (r.method.as_str(), r.path.as_str(), r.function.as_str())).collect();
+    assert_eq!(routes, BTreeSet::from(ROUTES));
+    assert_eq!(template.routes.len(), ROUTES.len());
+}
+
+#[tokio::test]
+async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() {
+    let app = crate::app::App::start().await;
+    let caller = app.caller(None);
+    for (method, path, _) in ROUTES {
+        let path = path.replace("{id}", "1");
+        let answer = caller.send(crate::app::Send::new(method, &path)).await;
+        assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
+        assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+            if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
+                // byUid is an {id} to the other methods of that path.
+                let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
+                let answer = caller.send(crate::app::Send::new(method, &path)).await;
+                assert_eq!(answer.status, if id { 401 } else { 404 }, "{method} {path}: {}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_package_of_functions_is_one_function_and_one_binary() {
+    let document = document();
+    let deployed: BTreeSet<String> = functions(&document)
+        .iter()
+        .map(|(_, function)| function["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap().to_owned())
+        .collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
+    let packages: BTreeSet<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(deployed, packages);
+    assert_eq!(functions(&document).len(), 10);
+    for (name, function) in functions(&document) {
+        assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda", "{name}");
+        assert_eq!(function["Properties"]["Events"].as_object().unwrap().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn every_function_may_do_exactly_what_its_statements_say_in_domain_words() {
+    let document = document();
+    for (name, function) in functions(&document) {
+        let policies = function["Properties"]["Policies"].as_array().unwrap();
+        let statements: Vec<&Value> =
+            policies.iter().flat_map(|policy| policy["Statement"].as_array().unwrap()).collect();
+        assert!(!statements.is_empty(), "{name}");
+        let sids: BTreeSet<&str> = statements.iter().map(|statement| statement["Sid"].as_str().unwrap()).collect();
+        assert_eq!(sids.len(), statements.len(), "{name}");
+        for statement in &statements {
+            let sid = statement["Sid"].as_str().unwrap();
+            assert!(sid.len() > 8 && sid.bytes().all(|b| b.is_ascii_alphanumeric()), "{name}: {sid}");
+            assert!(!sid.contains("DynamoDB") && !sid.contains("Item"), "{name}: {sid} is no domain word");
+            assert_eq!(statement["Effect"], "Allow", "{name}: {sid}");
+            for action in strings(&statement["Action"]) {
+                assert!(!action.contains('*') && action != "dynamodb:Scan", "{name}: {action}");
+                assert!(action.starts_with("dynamodb:"), "{name}: {action}");
+            }
+            let resource = statement["Resource"].to_string();
+            assert!(!resource.contains('*') && resource.contains("Table.Arn"), "{name}: {resource}");
+        }
+    }
+}
+
+#[test]
+fn a_function_that_only_reads_may_not_write() {
+    let document = document();
+    for (name, function) in functions(&document) {
+        let events = function["Properties"]["Events"].to_string();
+        if events.contains("\"Method\":\"GET\"") {
+            let policies = function["Properties"]["Policies"].to_string();
+            for write in ["Put", "Update", "Delete", "Write"] {
+                assert!(!policies.contains(&format!("dynamodb:{write}")) && !policies.contains("BatchWrite"), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_function_writes_into_a_log_group_of_its_own_that_forgets() {
+    let document = document();
+    let groups = resources(&document, "AWS::Logs::LogGroup");
+    let mut used = BTreeSet::new();
+    for (name, function) in functions(&document) {
+        let group = function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap().to_owned();
+        let (_, resource) = groups.iter().find(|(name, _)| *name == group).unwrap();
+        let binary = function["Metadata"]["BuildProperties"]["Binary"].as_str().unwrap();
+        assert!(resource["Properties"]["LogGroupName"].to_string().contains(binary), "{name}");
+        assert!(used.insert(group), "{name} shares its log group");
+    }
+    for (name, group) in groups {
+        assert_eq!(group["Properties"]["RetentionInDays"], json!({ "Ref": "LogRetentionDays" }), "{name}");
+    }
+}
+
+#[test]
+fn the_table_is_that_of_the_design() {
+    let document = document();
+    let tables = resources(&document, "AWS::DynamoDB::Table");
+    assert_eq!(tables.len(), 1);
+    let table = &tables[0].1;
+    let of = &table["Properties"];
+    assert_eq!(table["DeletionPolicy"], "Retain");
+    assert_eq!(table["UpdateReplacePolicy"], "Retain");
+    assert_eq!(of["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(of["DeletionProtectionEnabled"], json!({ "Ref": "DeletionProtection" }));
+    assert_eq!(of["PointInTimeRecoverySpecification"], json!({ "PointInTimeRecoveryEnabled": true }));
+    assert_eq!(of["TimeToLiveSpecification"], json!({ "AttributeName": "expiresAt", "Enabled": true }));
+    assert_eq!(of["StreamSpecification"]["StreamViewType"], "NEW_AND_OLD_IMAGES");
+    let key = |hash: &str, range: &str| json!([{ "AttributeName": hash, "KeyType": "HASH" }, { "AttributeName": range, "KeyType": "RANGE" }]);
+    assert_eq!(of["KeySchema"], key("pk", "sk"));
+    assert_eq!(
+        of["GlobalSecondaryIndexes"],
+        json!([
+            { "IndexName": "byUid", "KeySchema": key("uidPk", "uidSk"), "Projection": { "ProjectionType": "ALL" } },
+            { "IndexName": "byCustomerRef", "KeySchema": key("refPk", "refSk"), "Projection": { "ProjectionType": "KEYS_ONLY" } },
+        ])
+    );
+    let attributes: BTreeSet<(&str, &str)> = of["AttributeDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| (a["AttributeName"].as_str().unwrap(), a["AttributeType"].as_str().unwrap()))
+        .collect();
+    assert_eq!(attributes, BTreeSet::from(["pk", "sk", "uidPk", "uidSk", "refPk", "refSk"].map(|name| (name, "S"))));
+}
+
+#[test]
+fn the_stream_wakes_the_indexer_for_people_alone_and_gives_up_into_dead_letters() {
+    let document = document();
+    let (_, function) = functions(&document)
+        .into_iter()
+        .find(|(_, function)| function["Metadata"]["BuildProperties"]["Binary"] == "index-end-users")
+        .unwrap();
+    let event = function["Properties"]["Events"].as_object().unwrap().values().next().unwrap().clone();
+    assert_eq!(event["Type"], "DynamoDB");
+    let of = &event["Properties"];
+    assert_eq!(of["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    assert_eq!(of["BisectBatchOnFunctionError"], true);
+    assert!(
+        of["MaximumRetryAttempts"].as_u64().unwrap() > 0 && of["MaximumRecordAgeInSeconds"].as_u64().unwrap() <= 86_400
+    );
+    let target = of["DestinationConfig"]["OnFailure"].to_string();
+    assert!(resources(&document, "AWS::SQS::Queue").iter().any(|(name, _)| target.contains(name)), "{target}");
+    let patterns: Vec<Value> = of["FilterCriteria"]["Filters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|filter| serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap())
+        .collect();
+    let person = json!({ "kind": { "S": ["EndUser"] } });
+    assert_eq!(
+        patterns,
+        [
+            json!({ "dynamodb": { "NewImage": person } }),
+            json!({ "eventName": ["REMOVE"], "dynamodb": { "OldImage": person } })
+        ]
+    );
+}
+
+#[test]
+fn the_queue_retries_and_then_gives_up_into_dead_letters() {
+    let document = document();
+    let (_, function) = functions(&document)
+        .into_iter()
+        .find(|(_, function)| function["Metadata"]["BuildProperties"]["Binary"] == "ingest-tickets")
+        .unwrap();
+    let event = function["Properties"]["Events"].as_object().unwrap().values().next().unwrap().clone();
+    assert_eq!(event["Type"], "SQS");
+    assert_eq!(event["Properties"]["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    let queues = resources(&document, "AWS::SQS::Queue");
+    assert_eq!(queues.len(), 3);
+    let (_, queue) = queues
+        .iter()
+        .find(|(name, _)| event["Properties"]["Queue"].to_string().contains(&format!("{name}.Arn")))
+        .unwrap();
+    let of = &queue["Properties"];
+    let target = of["RedrivePolicy"]["deadLetterTargetArn"].to_string();
+    assert!(queues.iter().any(|(name, _)| target.contains(name)), "{target}");
+    assert!(of["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap() >= 3);
+    // AWS asks for six times the function's time-out.
+    let time_out = function["Properties"]["Timeout"].as_u64().unwrap();
+    assert!(of["VisibilityTimeout"].as_u64().unwrap() >= 6 * time_out);
+}
+
+#[test]
+fn every_setting_of_the_contract_is_a_parameter() {
+    let document = document();
+    let parameters = document["Parameters"].as_object().unwrap();
+    for name in [
+        "Architecture",
+        "DefaultPhoneRegion",
+        "ServerTiming",
+        "LogRetentionDays",
+        "DeletionProtection",
+        "ThrottleRate",
+        "ThrottleBurst",
+        "CorsAllowedOrigins",
+        "JwtSecret",
+        "JwtPublicKey",
+        "JwtJwksUrl",
+        "JwtIssuer",
+        "JwtAudience",
+        "JwtCustomerClaim",
+        "JwtLeewaySeconds",
+        "JwtReadScope",
+        "JwtWriteScope",
+    ] {
+        assert!(parameters.contains_key(name), "{name}");
+    }
+    assert_eq!(parameters["Architecture"]["Default"], "arm64");
+    assert_eq!(parameters["JwtSecret"]["NoEcho"], true);
+    for (name, parameter) in parameters {
+        let used = walk(&document["Resources"])
+            .into_iter()
+            .chain(walk(&document["Globals"]))
+            .chain(walk(&document["Conditions"]));
+        let here = |value: &Value| {
+            value["Ref"] == **name || value.as_str().is_some_and(|s| s.contains(&format!("${{{name}}}")))
+        };
+        assert!(
+            used.into_iter().any(|value| value.is_object() && here(value) || value.is_string() && here(value)),
+            "{name} is not used"
+        );
+        assert!(parameter["Type"].is_string(), "{name}");
+    }
+    let variables: BTreeSet<&str> = document["Globals"]["Function"]["Environment"]["Variables"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    for name in [
+        "TABLE_NAME",
+        "DEFAULT_PHONE_REGION",
+        "SERVER_TIMING",
+        "JWT_SECRET",
+        "JWT_PUBLIC_KEY",
+        "JWT_JWKS_URL",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
+        "JWT_CUSTOMER_CLAIM",
+        "JWT_LEEWAY_SECONDS",
+        "JWT_READ_SCOPE",
+        "JWT_WRITE_SCOPE",
+    ] {
+        assert!(variables.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn cors_is_that_of_the_contract_and_off_by_default() {
+    let document = document();
+    let template = Template::load().unwrap();
+    let split = |list: &str| list.split(',').map(|item| item.trim().to_ascii_lowercase()).collect::<BTreeSet<_>>();
+    let set = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(split(&template.cors.allow_methods), set(&["get", "post", "put", "delete"]));
+    let allowed = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"];
+    assert_eq!(split(&template.cors.allow_headers), set(&allowed));
+    let exposed = ["location", "x-request-id", "www-authenticate", "retry-after", "server-timing", "etag"];
+    assert_eq!(split(&template.cors.expose_headers), set(&exposed));
+    assert_eq!(document["Parameters"]["CorsAllowedOrigins"]["Default"], "");
+    let cors = &document["Resources"]["Api"]["Properties"]["DefinitionBody"]["x-amazon-apigateway-cors"];
+    assert_eq!(
+        cors.pointer("/If/1/allowCredentials").or(cors.pointer("/Fn::If/1/allowCredentials")),
+        Some(&json!(false))
+    );
+}

@@ -1,0 +1,258 @@
+//! The identity rules of contract §4, and assigning.
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+
+fn uid<'a>(person: &'a Value, value: &str) -> &'a Value {
+    let uids = person["uids"].as_array().unwrap();
+    uids.iter().find(|uid| uid["uid"] == value).unwrap_or_else(|| panic!("{value} is not in {person}"))
+}
+
+/// `type value` of each UID, `*` before the primary, by id.
+fn shown(person: &Value) -> Vec<String> {
+    let uids = person["uids"].as_array().unwrap();
+    let ids: Vec<_> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
+    assert!(ids.is_sorted(), "{person}");
+    let star = |uid: &Value| if uid["isPrimary"] == true { "*" } else { "" };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    uids.iter().map(|uid| format!("{}{} {}", star(uid), text(&uid["uidType"]), text(&uid["uid"]))).collect()
+}
+
+fn email(value: &str, primary: bool) -> Value {
+    json!({ "uidType": "Email", "uid": value, "isPrimary": primary })
+}
+
+#[tokio::test]
+async fn repeats_on_create_converge_on_one() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let uids = json!([email("a@x.be", false), { "uid": " A@X.be ", "isPrimary": true, "endUserUIDID": 99, "markAsDeleted": true },
+        { "uidType": "CRM", "uid": "42" }, { "uidType": "crm", "uid": "42" }]);
+    let person = tenant.create(json!({ "uids": uids })).await;
+    assert_eq!(shown(&person), ["*Email A@X.be", "crm 42"]);
+    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+}
+
+#[tokio::test]
+async fn two_uids_marked_primary_are_a_fault() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let body = json!({ "uids": [email("a@x.be", true), email("b@x.be", true)] });
+    assert_eq!(tenant.post("/api/EndUsers", body.clone()).await.faults(), ["uids[1].isPrimary"]);
+    let person = tenant.create(json!({})).await;
+    let answer = tenant.put(&format!("/api/EndUsers/{}", person["endUserID"]), body).await;
+    assert_eq!(answer.faults(), ["uids[1].isPrimary"]);
+    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+}
+
+#[tokio::test]
+async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant
+        .create(json!({ "firstname": "Jane", "lastname": "Doe", "city": "Gent", "company": "Acme", "customerType": "partner",
+            "uids": [email("a@x.be", true)] }))
+        .await;
+    let id = &person["endUserID"];
+    tenant.update(id, json!({ "lastname": null, "city": "", "customerType": "", "uids": null })).await;
+    let mut expected = person.clone();
+    expected["lastname"] = Value::Null;
+    expected["city"] = Value::Null;
+    expected["name"] = json!("Jane");
+    assert_eq!(tenant.read(id).await, expected);
+    assert_eq!(expected["customerType"], "Partner");
+}
+
+#[tokio::test]
+async fn what_was_read_can_be_edited_and_sent_back() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let phone = json!({ "uidType": "Phone", "uid": "0470 00 00 00" });
+    let person = tenant.create(json!({ "country": "be", "uids": [email("a@x.be", true), phone] })).await;
+    let id = &person["endUserID"];
+    tenant.update(id, person.clone()).await;
+    assert_eq!(tenant.read(id).await, person);
+
+    let mut edited = person.clone();
+    edited["firstname"] = json!("Jane");
+    edited["uids"][0]["uid"] = json!("jane@x.be");
+    tenant.update(id, edited.clone()).await;
+    edited["name"] = json!("Jane");
+    assert_eq!(tenant.read(id).await, edited);
+    assert_eq!(tenant.by_uid("a@x.be").await, [0u64; 0]);
+    assert_eq!(tenant.by_uid("jane@x.be").await, [id.as_u64().unwrap()]);
+}
+
+#[tokio::test]
+async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
+    let id = &person["endUserID"];
+    let a = &uid(&person, "a@x.be")["endUserUIDID"];
+    let uids = json!([email("c@x.be", false),
+        { "endUserUIDID": a, "uid": "not looked at", "isPrimary": true, "markAsDeleted": true },
+        { "endUserUIDID": 4711, "markAsDeleted": true },
+        { "uid": "B@X.BE", "markAsDeleted": true },
+        { "uidType": "Email", "uid": "not there", "markAsDeleted": true }]);
+    tenant.update(id, json!({ "uids": uids })).await;
+    assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary promotes none");
+}
+
+#[tokio::test]
+async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
+    let id = &person["endUserID"];
+    let a = &uid(&person, "a@x.be")["endUserUIDID"];
+    tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uid": "new@x.be", "uidType": null }] })).await;
+    assert_eq!(shown(&tenant.read(id).await), ["*Email new@x.be", "Email b@x.be"]);
+    tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uidType": "External" }] })).await;
+    assert_eq!(shown(&tenant.read(id).await), ["*External new@x.be", "Email b@x.be"]);
+    let answer = tenant
+        .put(&format!("/api/EndUsers/{id}"), json!({ "uids": [{ "endUserUIDID": a, "uidType": "Phone" }] }))
+        .await;
+    assert_eq!(answer.faults(), ["uids[0].uid"], "the stored value is no phone number");
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_the_persons_is_a_fault_and_nothing_is_written() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let other = tenant.create(json!({ "uids": [email("o@x.be", false)] })).await;
+    let person = tenant.create(json!({ "uids": [email("a@x.be", false)] })).await;
+    let id = &person["endUserID"];
+    let uids = json!([email("b@x.be", false), { "endUserUIDID": other["uids"][0]["endUserUIDID"], "uid": "z@x.be" }]);
+    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
+    assert_eq!(answer.faults(), ["uids[1].endUserUIDID"]);
+    assert_eq!(tenant.read(id).await, person);
+    assert_eq!(tenant.by_uid("b@x.be").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
+    let id = &person["endUserID"];
+    tenant
+        .update(id, json!({ "uids": [{ "uid": "A@X.BE" }, { "uidType": "Phone", "uid": "+32 470 00 00 00" }] }))
+        .await;
+    let after = tenant.read(id).await;
+    assert_eq!(shown(&after), ["*Email A@X.BE", "Phone +32470000000"]);
+    assert_eq!(after["uids"][0]["endUserUIDID"], person["uids"][0]["endUserUIDID"]);
+    tenant.update(id, json!({ "uids": [{ "uidType": "phone", "uid": "0032470000000", "isPrimary": true }] })).await;
+    assert_eq!(shown(&tenant.read(id).await), ["Email A@X.BE", "*Phone +32470000000"]);
+}
+
+#[tokio::test]
+async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [email("a@x.be", false), email("b@x.be", false)] })).await;
+    let id = &person["endUserID"];
+    let (a, b) = (&uid(&person, "a@x.be")["endUserUIDID"], &uid(&person, "b@x.be")["endUserUIDID"]);
+    let swap = json!([{ "endUserUIDID": a, "uid": "b@x.be" }, { "endUserUIDID": b, "uid": "a@x.be" }]);
+    tenant.update(id, json!({ "uids": swap })).await;
+    let swapped = tenant.read(id).await;
+    assert_eq!((&uid(&swapped, "b@x.be")["endUserUIDID"], &uid(&swapped, "a@x.be")["endUserUIDID"]), (a, b));
+    tenant.update(id, json!({ "uids": [{ "endUserUIDID": b, "uid": "B@x.be" }] })).await;
+    let merged = tenant.read(id).await;
+    assert_eq!(shown(&merged), ["Email B@x.be"]);
+    assert_eq!(&merged["uids"][0]["endUserUIDID"], b);
+}
+
+#[tokio::test]
+async fn a_phone_is_read_by_the_country_as_it_will_be() {
+    let app = App::with(&[("DEFAULT_PHONE_REGION", "NL")]).await;
+    let tenant = app.tenant(7);
+    let phone = |value: &str| json!([{ "uidType": "Phone", "uid": value }]);
+    let person = tenant.create(json!({ "uids": phone("06 12345678") })).await;
+    assert_eq!(shown(&person), ["Phone +31612345678"], "the default region");
+    let id = &person["endUserID"];
+    tenant.update(id, json!({ "country": "BE", "uids": phone("0470 00 00 00") })).await;
+    tenant.update(id, json!({ "uids": phone("0471/00.00.00 ext. 5") })).await;
+    tenant.update(id, json!({ "country": "UK", "uids": phone("07400 123456") })).await;
+    let shown = shown(&tenant.read(id).await);
+    assert_eq!(shown, ["Phone +31612345678", "Phone +32470000000", "Phone +32471000000;ext=5", "Phone +447400123456"]);
+    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
+    assert_eq!(answer.faults(), ["uids[0].uid"]);
+}
+
+#[tokio::test]
+async fn a_person_has_at_most_forty_uids() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let uids = |n: usize| (0..n).map(|i| json!({ "uidType": "CRM", "uid": format!("ref {i}") })).collect::<Value>();
+    assert_eq!(tenant.post("/api/EndUsers", json!({ "uids": uids(41) })).await.faults(), ["uids"]);
+    let person = tenant.create(json!({ "uids": uids(40) })).await;
+    let id = &person["endUserID"];
+    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
+    assert_eq!(answer.faults(), ["uids"]);
+    let answer = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
+    assert_eq!(answer.faults(), ["uids"]);
+    let uids = json!([email("a@x.be", false), { "uidType": "crm", "uid": "REF 7", "markAsDeleted": true }]);
+    tenant.update(id, json!({ "uids": uids })).await;
+    assert_eq!(tenant.read(id).await["uids"].as_array().unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn assigning_links_once_and_says_so() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
+    let id = &person["endUserID"];
+    let assign = |body: Value| {
+        let tenant = tenant.clone();
+        async move { tenant.post("/api/EndUserUIDs/assign", body).await }
+    };
+    let linked = assign(json!({ "uid": " Visitor@Example.com ", "endUserID": id, "uidType": "" })).await.expect(201);
+    let uid_id = linked["endUserUIDID"].clone();
+    assert_eq!(
+        linked,
+        json!({ "endUserUIDID": uid_id, "endUserID": id, "uidType": "Email", "uid": "Visitor@Example.com", "isPrimary": false })
+    );
+    let again = assign(json!({ "uid": "VISITOR@example.com", "endUserID": id, "isPrimary": true })).await.expect(200);
+    assert!(again["message"].is_string(), "{again}");
+    assert_eq!(
+        (&again["endUserUIDID"], &again["uid"], &again["isPrimary"]),
+        (&uid_id, &json!("Visitor@Example.com"), &json!(true))
+    );
+    assert_eq!(shown(&tenant.read(id).await), ["Email a@x.be", "*Email Visitor@Example.com"]);
+    let third = assign(json!({ "uid": "visitor@example.com", "endUserID": id, "isPrimary": false })).await.expect(200);
+    assert_eq!(third["isPrimary"], true, "only true takes effect");
+    assign(json!({ "uid": "x@x.be", "endUserID": 4711 })).await.expect(404);
+    assert_eq!(assign(json!({ "uid": "no mail", "isPrimary": 1 })).await.faults(), ["endUserID", "isPrimary", "uid"]);
+}
+
+#[tokio::test]
+async fn the_same_uid_may_belong_to_several_people() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let one = tenant.create(json!({ "uids": [email("shared@x.be", false)] })).await;
+    let two = tenant.create(json!({ "uids": [email("Shared@X.be", true)] })).await;
+    let ids: Vec<_> = [&one, &two].iter().map(|p| p["endUserID"].as_u64().unwrap()).collect();
+    assert_eq!(tenant.by_uid("shared@x.be").await, ids);
+    let found = tenant.get("/api/EndUsers/byUid?uid=shared%40x.be").await.expect(200);
+    assert_eq!(found, json!([one, two]));
+}
+
+#[tokio::test]
+async fn writers_at_once_on_one_person_lose_nothing() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({})).await;
+    let id = person["endUserID"].clone();
+    let mut tasks = Vec::new();
+    for i in 0..16 {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        tasks.push(async move {
+            let body = json!({ "endUserID": id, "uidType": "CRM", "uid": format!("ref {i}") });
+            tenant.post("/api/EndUserUIDs/assign", body).await.expect(201);
+        });
+    }
+    futures::future::join_all(tasks).await;
+    assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 16);
+}

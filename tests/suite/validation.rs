@@ -1,0 +1,487 @@
+//! Contract §2 and §3: how input is read, and every fault that it can have.
+
+use serde_json::{Value, json};
+
+use crate::app::{App, Caller, Send};
+
+const PEOPLE: &str = "/api/EndUsers";
+
+async fn faults(tenant: &Caller<'_>, body: Value) -> Vec<String> {
+    tenant.post(PEOPLE, body).await.faults()
+}
+
+#[tokio::test]
+async fn a_person_is_answered_with_every_field() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let answer = tenant.post(PEOPLE, json!({})).await;
+    assert_eq!(answer.header("location"), Some("/api/EndUsers/1"));
+    let empty = json!({ "endUserID": 1, "firstname": null, "lastname": null, "name": "", "gender": null,
+        "otherContactDetails": null, "aiDocumentation": null, "customerRef": null, "customerType": "Lead", "country": null,
+        "lang": null, "street": null, "houseNumber": null, "postalCode": null, "city": null, "company": null, "uids": [] });
+    assert_eq!(answer.expect(201), empty);
+    let full = json!({ "firstname": " Jane ", "lastname": "Doe", "gender": "f", "otherContactDetails": "a\nb", "aiDocumentation": "x",
+        "customerRef": "ERP-1", "customerType": "PARTNER", "country": "be", "lang": "NL_be", "street": "s", "houseNumber": "1",
+        "postalCode": "2", "city": "c", "company": "d", "uids": [{ "uidType": "email", "uid": " Jane@Example.com ", "isPrimary": true }] });
+    let expected = json!({ "endUserID": 2, "firstname": "Jane", "lastname": "Doe", "name": "Jane Doe", "gender": "f",
+        "otherContactDetails": "a\nb", "aiDocumentation": "x", "customerRef": "ERP-1", "customerType": "Partner", "country": "BE",
+        "lang": "nl-BE", "street": "s", "houseNumber": "1", "postalCode": "2", "city": "c", "company": "d",
+        "uids": [{ "endUserUIDID": 1, "uidType": "Email", "uid": "Jane@Example.com", "isPrimary": true }] });
+    assert_eq!(tenant.create(full).await, expected);
+    assert_eq!(tenant.read(&json!(2)).await, expected);
+}
+
+#[tokio::test]
+async fn names_of_members_are_read_without_regard_to_case_and_once() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant
+        .create(json!({ "FirstName": "Jane", "UIDS": [{ "UidType": "crm", "UID": "1", "isprimary": true }] }))
+        .await;
+    assert_eq!((&person["firstname"], &person["uids"][0]["uid"]), (&json!("Jane"), &json!("1")));
+    for (body, path) in [
+        (r#"{"firstname":"a","firstname":"a"}"#, "firstname"),
+        (r#"{"firstname":"a","firstName":"b"}"#, "firstName"),
+        (r#"{"uids":[{"uid":"a@x.be","uid":"b@x.be"}]}"#, "uids[0].uid"),
+        (r#"{"uids":[{"uid":"a@x.be","Uid":"b@x.be"}]}"#, "uids[0].Uid"),
+        (r#"{"unknown":{"a":1,"a":2}}"#, "unknown.a"),
+    ] {
+        assert_eq!(tenant.send(Send::new("POST", PEOPLE).body(body)).await.faults(), [path], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_and_response_only_members_are_ignored() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let body =
+        json!({ "endUserID": 99, "name": "No One", "x": [1, { "y": "\u{7}" }], "firstname": "Jane", "lastname": null });
+    let person = tenant.create(body).await;
+    assert_eq!((&person["endUserID"], &person["name"]), (&json!(1), &json!("Jane")));
+}
+
+#[tokio::test]
+async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for (limit, names) in [
+        (200, &["firstname", "lastname", "company", "street", "city"][..]),
+        (50, &["houseNumber", "postalCode", "gender"]),
+        (254, &["customerRef"]),
+    ] {
+        for name in names {
+            // An e and an accent that compose to one character.
+            let longest = format!("\u{3000} {} ", "e\u{301}".repeat(limit));
+            let person = tenant.create(json!({ *name: longest })).await;
+            assert_eq!(person[*name], "é".repeat(limit));
+            assert_eq!(faults(&tenant, json!({ *name: "x".repeat(limit + 1) })).await, [*name]);
+        }
+    }
+    for (name, bytes) in [("otherContactDetails", 8 * 1024), ("aiDocumentation", 32 * 1024)] {
+        let longest = "é".repeat(bytes / 2);
+        assert_eq!(tenant.create(json!({ name: longest })).await[name], longest);
+        assert_eq!(faults(&tenant, json!({ name: format!("{longest}x") })).await, [name]);
+    }
+    let uid = |kind: &str, value: String| json!({ "uids": [{ "uidType": kind, "uid": value }] });
+    tenant.create(uid(&"k".repeat(20), "u".repeat(320))).await;
+    assert_eq!(faults(&tenant, uid(&"k".repeat(21), "u".repeat(321))).await, ["uids[0].uid", "uids[0].uidType"]);
+}
+
+#[tokio::test]
+async fn control_characters_are_refused_but_for_tab_and_line_ends() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    assert_eq!(tenant.create(json!({ "company": "a\tb\r\nc" })).await["company"], "a\tb\r\nc");
+    for c in ['\0', '\u{7}', '\u{b}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9f}'] {
+        let body = json!({ "company": format!("a{c}b"), "uids": [{ "uidType": "X", "uid": format!("a{c}b") }] });
+        assert_eq!(faults(&tenant, body).await, ["company", "uids[0].uid"], "{c:?}");
+        let encoded =
+            percent_encoding::utf8_percent_encode(&format!("a{c}b"), percent_encoding::NON_ALPHANUMERIC).to_string();
+        assert_eq!(tenant.get(&format!("/api/EndUsers?search={encoded}")).await.faults(), ["search"], "{c:?}");
+        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.faults(), ["uid"], "{c:?}");
+    }
+}
+
+#[tokio::test]
+async fn codes_are_spelt_one_way_or_refused() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for (sent, stored) in [("NL", "nl"), ("nl-be", "nl-BE"), ("FR_fr", "fr-FR"), ("nld", "nld")] {
+        assert_eq!(tenant.create(json!({ "lang": sent })).await["lang"], stored);
+    }
+    for bad in ["n", "nlde", "nl-B", "nl-BEL", "nld-BE", "12", "nl-", "-BE", "n l"] {
+        assert_eq!(faults(&tenant, json!({ "lang": bad })).await, ["lang"], "{bad}");
+    }
+    for bad in ["B", "BEL", "1E", "bé", "ＢＥ"] {
+        assert_eq!(faults(&tenant, json!({ "country": bad })).await, ["country"], "{bad}");
+    }
+    for (sent, stored) in [("lead", "Lead"), ("CUSTOMER", "Customer"), (" Partner ", "Partner"), ("", "Lead")] {
+        assert_eq!(tenant.create(json!({ "customerType": sent })).await["customerType"], stored);
+    }
+    assert_eq!(faults(&tenant, json!({ "customerType": "Friend" })).await, ["customerType"]);
+}
+
+#[tokio::test]
+async fn all_faults_are_named_at_once_each_at_its_path() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let body = json!({ "firstname": 1, "lang": "xxxxx", "country": true, "uids": [
+        { "uid": "no mail" }, { "uidType": "Phone", "uid": "0470 00 00 00" }, "x", {}, { "uid": null, "isPrimary": "yes" },
+        { "uidType": "Phone", "uid": "+32470l23456" }, { "uidType": 1, "uid": 2 } ] });
+    let expected = [
+        "country",
+        "firstname",
+        "lang",
+        "uids[0].uid",
+        "uids[1].uid",
+        "uids[2]",
+        "uids[3].uid",
+        "uids[4].isPrimary",
+        "uids[4].uid",
+        "uids[5].uid",
+        "uids[6].uid",
+        "uids[6].uidType",
+    ];
+    assert_eq!(faults(&tenant, body.clone()).await, expected);
+    let problem = tenant.post(PEOPLE, json!({ "customerType": "x", "uids": {} })).await.expect(400);
+    assert_eq!(
+        problem["errors"],
+        json!({ "customerType": ["must be Lead, Customer, Partner or empty"], "uids": ["must be an array"] })
+    );
+    assert_eq!(tenant.get("/api/EndUsers").await.expect(200)["totalCount"], 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let post = |body: &[u8]| tenant.send(Send::new("POST", PEOPLE).body(body));
+    for body in [
+        &b""[..],
+        b" ",
+        b"{",
+        b"{} x",
+        b"{}{}",
+        b"[]",
+        b"null",
+        b"\"x\"",
+        b"1",
+        b"\xef\xbb\xbf{}",
+        b"{\"firstname\":\"\xff\"}",
+        br#"{"firstname":"\ud800"}"#,
+        br#"{"firstname":"\udc00x"}"#,
+        b"{'a':1}",
+        b"{\"a\":NaN}",
+    ] {
+        assert_eq!(post(body).await.faults(), ["body"], "{}", String::from_utf8_lossy(body));
+    }
+    let padded = |size: usize| format!("{}{{}}", " ".repeat(size - 2)).into_bytes();
+    post(&padded(1 << 20)).await.expect(201);
+    assert_eq!(post(&padded((1 << 20) + 1)).await.expect(413)["detail"], "the body must be at most 1 MiB");
+}
+
+#[tokio::test]
+async fn a_body_is_json_in_utf8_and_not_compressed() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let send = |name: &str, value: &str| tenant.send(Send::new("POST", PEOPLE).header(name, value).body("{}"));
+    for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/merge-patch+json", "text/json"] {
+        send("content-type", kind).await.expect(201);
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "json", ""] {
+        send("content-type", kind).await.expect(415);
+    }
+    send("content-encoding", "identity").await.expect(201);
+    for coding in ["gzip", "br", "identity, gzip"] {
+        send("content-encoding", coding).await.expect(415);
+    }
+}
+
+#[tokio::test]
+async fn checks_come_in_their_order() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let put = |path: &str| Send::new("PUT", path).header("content-type", "text/plain").body("{");
+    app.caller(None).send(put("/api/EndUsers/x")).await.expect(401);
+    let no_tenant = crate::app::token(json!({}));
+    app.caller(Some(no_tenant)).send(put("/api/EndUsers/x")).await.expect(403);
+    assert_eq!(tenant.send(put("/api/EndUsers/x")).await.faults(), ["id"]);
+    tenant.send(put("/api/EndUsers/1")).await.expect(415);
+    assert_eq!(tenant.put("/api/EndUsers/1", json!({ "lang": "?" })).await.faults(), ["lang"]);
+    // Without a country in the request the number may be good by that of the stored person.
+    let phone =
+        json!({ "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }, { "endUserUIDID": 9, "uid": "x@x.be" }] });
+    tenant.put("/api/EndUsers/1", phone.clone()).await.expect(404);
+    tenant.create(json!({})).await;
+    assert_eq!(tenant.put("/api/EndUsers/1", phone).await.faults(), ["uids[0].uid", "uids[1].endUserUIDID"]);
+}
+
+#[tokio::test]
+async fn an_id_in_a_path_is_a_positive_32_bit_integer() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for id in ["0", "-1", "x", "1.0", "2147483648", "99999999999999999999", "%31%20", "1%00", "%2B1", "1e3"] {
+        for send in [
+            Send::new("GET", &format!("/api/EndUsers/{id}")),
+            Send::new("DELETE", &format!("/api/EndUsers/{id}")),
+            Send::new("GET", &format!("/api/EndUsers/{id}/tickets")),
+        ] {
+            assert_eq!(tenant.send(send).await.faults(), ["id"], "{id}");
+        }
+    }
+    tenant.get("/api/EndUsers/2147483647").await.expect(404);
+}
+
+#[tokio::test]
+async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for n in 0..3 {
+        tenant.create(json!({ "firstname": format!("p{n}") })).await;
+    }
+    assert_eq!(tenant.list("PageSize=1&PAGENUMBER=2&SortOrder=DESC&other=1&other=2").await, [2]);
+    assert_eq!(tenant.list("pageSize=&pageNumber=%20&sortBy=&sortOrder=&search=%20").await, [1, 2, 3]);
+    assert_eq!(tenant.get("/api/EndUsers?pageSize=1&PageSize=1").await.faults(), ["pageSize"]);
+    let bad = "pageNumber=2147483648&pageSize=x&sortBy=uids&sortOrder=up&search=%ff";
+    assert_eq!(
+        tenant.get(&format!("/api/EndUsers?{bad}")).await.faults(),
+        ["pageNumber", "pageSize", "search", "sortBy", "sortOrder"]
+    );
+    for bad in ["pageSize=0", "pageSize=101", "pageSize=1.5", "pageSize=-1", "pageSize=%D9%A1"] {
+        assert_eq!(tenant.get(&format!("/api/EndUsers?{bad}")).await.faults(), ["pageSize"], "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_as_a_whole_is_bounded_and_the_largest_member_is_named() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    // A quotation mark takes four bytes when it is escaped twice.
+    assert_eq!(faults(&tenant, json!({ "aiDocumentation": "\"".repeat(12_000) })).await, ["aiDocumentation"]);
+    let person = tenant.create(json!({ "aiDocumentation": "\"".repeat(11_000) })).await;
+    let path = format!("/api/EndUsers/{}", person["endUserID"]);
+    let uids: Vec<_> = (0..40).map(|n| json!({ "uidType": "X", "uid": format!("{n:0320}") })).collect();
+    assert_eq!(tenant.put(&path, json!({ "uids": uids })).await.faults(), ["aiDocumentation"]);
+    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+}
+
+const TEXTS: [&str; 13] = [
+    "firstname",
+    "lastname",
+    "gender",
+    "otherContactDetails",
+    "aiDocumentation",
+    "customerRef",
+    "country",
+    "lang",
+    "street",
+    "houseNumber",
+    "postalCode",
+    "city",
+    "company",
+];
+
+#[tokio::test]
+async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let person = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await;
+    let path = format!("/api/EndUsers/{}", person["endUserID"]);
+    let mut names: Vec<_> = TEXTS.into_iter().chain(["customerType", "uids"]).collect();
+    names.sort_unstable();
+    for wrong in [json!(1), json!(1.5), json!(true), json!({})] {
+        let body: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), wrong.clone())).collect();
+        assert_eq!(faults(&tenant, body.clone().into()).await, names, "{wrong}");
+        assert_eq!(tenant.put(&path, body.into()).await.faults(), names, "{wrong}");
+    }
+    for wrong in [json!(1), json!("x"), json!(null), json!([]), json!(true)] {
+        assert_eq!(faults(&tenant, json!({ "uids": [{ "uid": "a@x.be" }, wrong] })).await, ["uids[1]"], "{wrong}");
+    }
+    for wrong in [json!("true"), json!(1), json!(0), json!([]), json!({})] {
+        let uid = json!({ "uidType": "X", "uid": "1", "isPrimary": wrong, "markAsDeleted": wrong });
+        assert_eq!(
+            tenant.put(&path, json!({ "uids": [uid] })).await.faults(),
+            ["uids[0].isPrimary", "uids[0].markAsDeleted"]
+        );
+    }
+    for wrong in [json!("1"), json!(0), json!(-1), json!(1.5), json!(2_147_483_648u64), json!(true), json!([1])] {
+        let uid = json!({ "endUserUIDID": wrong, "uid": "b@x.be" });
+        assert_eq!(tenant.put(&path, json!({ "uids": [uid] })).await.faults(), ["uids[0].endUserUIDID"], "{wrong}");
+        let assign = json!({ "uid": "b@x.be", "endUserID": wrong });
+        assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["endUserID"], "{wrong}");
+    }
+    let assign = json!({ "uid": 1, "endUserID": null, "uidType": 2, "isPrimary": 3 });
+    let expected = ["endUserID", "isPrimary", "uid", "uidType"];
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), expected);
+    for send in [Send::new("PUT", &path), Send::new("POST", "/api/EndUserUIDs/assign")] {
+        assert_eq!(tenant.send(send).await.faults(), ["body"]);
+    }
+    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+}
+
+#[tokio::test]
+async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let nulls = || TEXTS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<serde_json::Map<_, _>>();
+    let uid =
+        json!({ "endUserUIDID": null, "uidType": null, "uid": "a@x.be", "isPrimary": null, "markAsDeleted": null });
+    let mut body = nulls();
+    body.extend([("customerType".to_owned(), Value::Null), ("uids".to_owned(), json!([uid]))]);
+    let empty = tenant.create(body.into()).await;
+    assert_eq!(
+        (&empty["customerType"], &empty["uids"][0]["uidType"], &empty["uids"][0]["isPrimary"]),
+        (&json!("Lead"), &json!("Email"), &json!(false))
+    );
+    assert!(TEXTS.iter().all(|name| empty[*name].is_null()), "{empty}");
+
+    for clear in [json!(null), json!(""), json!(" \u{3000}\n")] {
+        let mut full: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), json!("be"))).collect();
+        full.insert("customerType".to_owned(), json!("Partner"));
+        full.insert("uids".to_owned(), json!([{ "uid": "a@x.be", "isPrimary": true }]));
+        let person = tenant.create(full.into()).await;
+        let id = &person["endUserID"];
+        tenant.update(id, json!({})).await;
+        tenant.update(id, json!({ "uids": null, "customerType": clear })).await;
+        assert_eq!(tenant.read(id).await, person, "nothing was said");
+        tenant.update(id, person.clone()).await;
+        assert_eq!(tenant.read(id).await, person, "what was read can be sent back");
+        let cleared: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), clear.clone())).collect();
+        tenant.update(id, cleared.into()).await;
+        let read = tenant.read(id).await;
+        assert!(TEXTS.iter().all(|name| read[*name].is_null()), "{clear}: {read}");
+        assert_eq!(
+            (&read["name"], &read["customerType"], &read["uids"]),
+            (&json!(""), &json!("Partner"), &person["uids"])
+        );
+        for blank in [json!(null), json!(""), json!(" ")] {
+            assert_eq!(faults(&tenant, json!({ "uids": [{ "uid": blank }] })).await, ["uids[0].uid"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_create_ignores_what_only_an_update_knows() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for ignored in [json!("x"), json!(-1), json!(true), json!({ "a": [] })] {
+        let uid = json!({ "endUserUIDID": ignored, "uid": "a@x.be", "markAsDeleted": ignored });
+        let person = tenant.create(json!({ "endUserID": ignored, "name": ignored, "uids": [uid] })).await;
+        assert_eq!(person["uids"].as_array().unwrap().len(), 1, "{ignored}");
+        tenant.update(&person["endUserID"], json!({ "endUserID": ignored, "name": ignored })).await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_first_hides_what_comes_after() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let large = || vec![b'{'; (1 << 20) + 1];
+    let writes = [("POST", "/api/EndUsers"), ("PUT", "/api/EndUsers/9"), ("POST", "/api/EndUserUIDs/assign")];
+    for (method, path) in writes {
+        app.caller(None).send(Send::new(method, path).body(large())).await.expect(401);
+        app.caller(Some(crate::app::token(json!({})))).send(Send::new(method, path).body(large())).await.expect(403);
+        tenant.send(Send::new(method, path).body(large())).await.expect(413);
+        let typed = Send::new(method, path).header("content-type", "text/plain").body("{");
+        tenant.send(typed).await.expect(415);
+        assert_eq!(tenant.send(Send::new(method, path).body("{")).await.faults(), ["body"]);
+    }
+    assert_eq!(tenant.send(Send::new("PUT", "/api/EndUsers/0").body(large())).await.faults(), ["id"]);
+    for path in ["/api/EndUsers/0/tickets?pageSize=0", "/api/EndUsers/0/tickets?search=%ff"] {
+        let faults = tenant.get(path).await.faults();
+        assert!(faults.contains(&"id".to_owned()), "{path}: {faults:?}");
+    }
+    assert_eq!(tenant.get("/api/EndUsers/9/tickets?pageSize=0").await.faults(), ["pageSize"]);
+    tenant.get("/api/EndUsers/9/tickets").await.expect(404);
+    let assign = json!({ "uid": "no mail", "endUserID": 9 });
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["uid"]);
+    tenant.post("/api/EndUserUIDs/assign", json!({ "uid": "a@x.be", "endUserID": 9 })).await.expect(404);
+    assert_eq!(
+        tenant
+            .put("/api/EndUsers/9", json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "1" }] }))
+            .await
+            .faults(),
+        ["uids[0].uid"]
+    );
+}
+
+#[tokio::test]
+async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await["endUserID"].clone();
+    let tickets = |query: &str| {
+        let path = format!("/api/EndUsers/{id}/tickets?{query}");
+        let tenant = &tenant;
+        async move { tenant.get(&path).await }
+    };
+    let all = "status=x&customerRepID=1&channelType=Mail&channelIDs=1,2&channelIDs=3&uid=a@x.be&isClosed=TRUE&isSpam=False&search=a\
+        &sortBy=TICKETID&sortOrder=DESC&pageNumber=1&pageSize=100";
+    tickets(all).await.expect(200);
+    tickets(&all.to_uppercase().replace("MAIL", "mail")).await.expect(200);
+    let blank: Vec<_> = all.split('&').map(|pair| pair.split('=').next().unwrap().trim().to_owned() + "=%20").collect();
+    let blank: Vec<_> =
+        blank.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    tickets(&blank.join("&")).await.expect(200);
+    let bad = "isClosed=yes&isSpam=1&customerRepID=0&channelIDs=1,x&sortBy=topics&sortOrder=down&pageNumber=0&pageSize=101&status=a%00b";
+    let mut expected: Vec<_> = bad.split('&').map(|pair| pair.split('=').next().unwrap()).collect();
+    expected.sort_unstable();
+    assert_eq!(tickets(bad).await.faults(), expected);
+    for name in [
+        "status",
+        "customerRepID",
+        "channelType",
+        "uid",
+        "isClosed",
+        "isSpam",
+        "search",
+        "sortBy",
+        "sortOrder",
+        "pageNumber",
+        "pageSize",
+    ] {
+        assert_eq!(tickets(&format!("{name}=1&{}=1", name.to_uppercase())).await.faults(), [name]);
+        assert_eq!(tickets(&format!("{name}=%c3%28")).await.faults(), [name]);
+    }
+    for query in [
+        "",
+        "uid",
+        "uid=",
+        "uid=%20",
+        "uid=%E3%80%80",
+        "UID=",
+        "uid=a&uid=b",
+        "uid=a&Uid=",
+        "uid=%ff",
+        "uid=a%07b",
+        "other=1",
+    ] {
+        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?{query}")).await.faults(), ["uid"], "{query}");
+    }
+    let long = "x".repeat(320);
+    assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?uid={long}")).await.expect(200), json!([]));
+    assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?UID={long}x")).await.faults(), ["uid"]);
+    tenant.get(&format!("/api/EndUsers?search={long}")).await.expect(200);
+    assert_eq!(tenant.get(&format!("/api/EndUsers?search={long}x")).await.faults(), ["search"]);
+}
+
+#[tokio::test]
+async fn a_person_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let size =
+        |person: &Value| person.to_string().bytes().map(|b| if b == b'"' || b == b'\\' { 2 } else { 1 }).sum::<usize>();
+    let body =
+        |plain: usize| json!({ "aiDocumentation": "\\".repeat(11_000), "otherContactDetails": "x".repeat(plain) });
+    let base = size(&tenant.create(body(1)).await) - 1;
+    // An id is as long as its digits: leave room for ten.
+    let person = tenant.create(body(48_000 - base - 10)).await;
+    assert!((47_980..=48_000).contains(&size(&person)), "{}", size(&person));
+    assert_eq!(faults(&tenant, body(48_001 - base)).await, ["aiDocumentation"]);
+    let id = &person["endUserID"];
+    let assign = json!({ "endUserID": id, "uidType": "X", "uid": "y".repeat(300) });
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["aiDocumentation"]);
+    let path = format!("/api/EndUsers/{id}");
+    assert_eq!(tenant.put(&path, json!({ "street": "z".repeat(200) })).await.faults(), ["aiDocumentation"]);
+    assert_eq!(tenant.read(id).await, person);
+}
