@@ -109,7 +109,7 @@ impl Authenticator {
         let payload = self.verify(bearer(authorization)?, now).await?;
         let claims = object(&payload)?;
         self.check_claims(&claims, now)?;
-        let tenant = claims.member(self.config.customer_claim()).and_then(tenant).ok_or(Refusal::NoTenant)?;
+        let tenant = claims.member(self.config.customer_claim()).and_then(Tenant::read).ok_or(Refusal::NoTenant)?;
         self.check_scope(&claims, access)?;
         Ok(Caller { tenant })
     }
@@ -233,12 +233,5 @@ fn strings(list: &Json) -> Option<Vec<&str>> {
     match list {
         Json::Array(items) => items.iter().map(Json::as_str).collect(),
         _ => None,
-    }
-}
-
-fn tenant(claim: &Json) -> Option<Tenant> {
-    match claim {
-        Json::String(name) => Tenant::parse(name),
-        claim => claim.as_u64().and_then(Tenant::from_number),
     }
 }

@@ -162,9 +162,7 @@ impl Draft {
         match empty.change(&patch, &entries, default, &mut ids) {
             Ok(person) => faults.or(Self(person)),
             Err(more) => {
-                for (path, message) in more.as_map().iter().flat_map(|(p, ms)| ms.iter().map(move |m| (p, m))) {
-                    faults.add(path, message);
-                }
+                faults.append(more);
                 Err(faults)
             }
         }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::input::Json;
+
 /// The greatest integer that every JSON reader keeps exactly (RFC 8259 §6): 2⁵³-1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
@@ -24,6 +26,14 @@ impl Tenant {
     /// Reads a numeric tenant, 1 to 2⁵³-1.
     pub fn from_number(number: u64) -> Option<Self> {
         (1..=MAX_SAFE_INTEGER).contains(&number).then(|| Self(number.to_string()))
+    }
+
+    /// Reads a tenant as tokens and events name it: an integer, or a string.
+    pub fn read(json: &Json) -> Option<Self> {
+        match json {
+            Json::String(name) => Self::parse(name),
+            json => json.as_u64().and_then(Self::from_number),
+        }
     }
 
     /// The name as it stands in keys and logs.

@@ -24,6 +24,13 @@ impl Faults {
         }
     }
 
+    /// Notes the faults of another part of the request too.
+    pub fn append(&mut self, others: Self) {
+        for (path, messages) in others.0 {
+            messages.into_iter().for_each(|message| self.add(path.clone(), message));
+        }
+    }
+
     /// A single fault.
     pub fn one(path: impl Into<String>, message: impl Into<String>) -> Self {
         let mut faults = Self::default();

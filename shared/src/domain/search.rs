@@ -15,8 +15,6 @@ pub const MAX_SEARCH_LENGTH: usize = 320;
 pub const MAX_SEARCH_WORDS: usize = 20;
 /// How many distinct words of otherContactDetails are searched.
 const MAX_DETAIL_WORDS: usize = 100;
-/// How many characters of a word count.
-const MAX_WORD_LENGTH: usize = 200;
 
 /// What a search is compared with, folded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -30,7 +28,7 @@ pub enum Term {
 impl Term {
     fn whole(value: &str) -> Option<Self> {
         let at = value.chars().skip(1).any(|c| c == '@');
-        at.then(|| Self::Whole(text::fold(value).chars().take(MAX_WORD_LENGTH).collect()))
+        at.then(|| Self::Whole(text::fold(value).chars().take(text::WORD_LENGTH).collect()))
     }
 
     /// Whether this term of a search asks for `found`: the same kind, and a prefix.
@@ -66,7 +64,7 @@ impl Search {
         }
         let digits: String = search.chars().filter(char::is_ascii_digit).collect();
         if !digits.is_empty() && search.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c)) {
-            let joined = BTreeSet::from([Term::Word(digits.chars().take(MAX_WORD_LENGTH).collect())]);
+            let joined = BTreeSet::from([Term::Word(digits.chars().take(text::WORD_LENGTH).collect())]);
             if !alternatives.contains(&joined) {
                 alternatives.push(joined);
             }

@@ -102,7 +102,7 @@ pub fn fold(text: &str) -> String {
 }
 
 /// The characters of a word that count in a search.
-const WORD_LENGTH: usize = 200;
+pub(super) const WORD_LENGTH: usize = 200;
 
 /// The folded words of a text, in its order: the runs of letters, marks and decimal digits, each
 /// cut to its first 200 characters.

@@ -155,11 +155,7 @@ impl Event {
         let mut faults = Faults::default();
         json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
         let Some(fields) = Fields::of(&json, "", &mut faults) else { return Err(faults) };
-        let tenant = match fields.get("customerID") {
-            Some(Json::String(name)) => Tenant::parse(name),
-            Some(json) => json.as_u64().and_then(Tenant::from_number),
-            None => None,
-        };
+        let tenant = fields.get("customerID").and_then(Tenant::read);
         if tenant.is_none() {
             faults.add("customerID", "must be a tenant: an integer or a short name");
         }

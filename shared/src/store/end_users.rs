@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacit
 use super::keys::{self, Key};
 use super::{Item, Kind, Query, Scope, StoreError, fault, items, primary, unreadable};
 use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, SortField};
-use crate::domain::ids::EndUserId;
+use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::Faults;
 use crate::domain::profile::Field;
 use crate::domain::search::{self, Search};
@@ -104,26 +104,32 @@ impl Scope<'_> {
 
     /// Updates a person, all or nothing, on the person as it then is.
     pub async fn update_end_user(&self, id: EndUserId, update: &domain::Update) -> Result<(), ChangeError> {
-        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(update.uid_count()), self.end_user(id))?;
-        loop {
-            let before = person.ok_or(ChangeError::NotFound)?;
-            let after = update.apply(&before, &ids).map_err(ChangeError::Invalid)?;
-            if self.replace(&before, after).await? == Commit::Done {
-                return Ok(());
-            }
-            person = self.end_user(id).await?;
-        }
+        self.revise(id, update.uid_count(), |person, ids| Ok((update.apply(person, ids)?, ()))).await
     }
 
     /// Links a UID to a person.
     pub async fn assign_uid(&self, assignment: &Assignment) -> Result<Assigned, ChangeError> {
-        let id = assignment.end_user;
-        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(1), self.end_user(id))?;
+        let apply = |person: &EndUser, ids: &[UidId]| {
+            let assigned = assignment.apply(person, ids[0])?;
+            Ok((assigned.person.clone(), assigned))
+        };
+        self.revise(assignment.end_user, 1, apply).await
+    }
+
+    /// Changes a person, with ids for `uids` new UIDs at hand, and starts over from the person as it
+    /// is then where the race for it was lost. Answers what `change` says of the change written.
+    async fn revise<T>(
+        &self,
+        id: EndUserId,
+        uids: usize,
+        change: impl Fn(&EndUser, &[UidId]) -> Result<(EndUser, T), Faults>,
+    ) -> Result<T, ChangeError> {
+        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(uids), self.end_user(id))?;
         loop {
             let before = person.ok_or(ChangeError::NotFound)?;
-            let assigned = assignment.apply(&before, ids[0]).map_err(ChangeError::Invalid)?;
-            if self.replace(&before, assigned.person.clone()).await? == Commit::Done {
-                return Ok(assigned);
+            let (after, answer) = change(&before, &ids).map_err(ChangeError::Invalid)?;
+            if self.replace(&before, after).await? == Commit::Done {
+                return Ok(answer);
             }
             person = self.end_user(id).await?;
         }

@@ -7,17 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, ENTRIES_VERSION, Key};
-use super::{Item, Kind, Query, Scope, StoreError, fault, items, lost, primary, unreadable};
+use super::{Item, Kind, Query, Scope, StoreError, expiry, fault, items, lost, primary, unreadable};
 use crate::domain::end_user::{EndUser, SortField};
 use crate::domain::ids::EndUserId;
 use crate::domain::search::{self, Search, Term};
 
 /// How many found people are rather read and tested than that the rest of a long word is walked.
 const FEW: usize = 100;
-/// How long the index remembers that a person is gone, in seconds: far longer than any record of
-/// the stream can come late.
-const GONE: u64 = 35 * 24 * 60 * 60;
-
 /// A place of a person in the index. Its text form is what `Indexed` keeps of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Entry {
@@ -112,7 +108,7 @@ impl Scope<'_> {
                 kind: "Indexed".to_owned(),
                 v: 1,
                 rev: indexed.as_ref().map_or(1, |item| item.rev + 1),
-                expires_at: wanted.is_empty().then(|| now() + GONE),
+                expires_at: wanted.is_empty().then(expiry),
                 entries: wanted.iter().map(Entry::write).collect(),
                 entries_version: ENTRIES_VERSION,
             };
@@ -242,10 +238,4 @@ impl Scope<'_> {
 
 fn ids(entries: &[Item]) -> Result<BTreeSet<EndUserId>, StoreError> {
     entries.iter().map(|entry| items::read_id(entry, "sk")).collect()
-}
-
-/// Seconds since 1970, as TTL counts them.
-pub(super) fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

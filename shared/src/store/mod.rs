@@ -312,3 +312,11 @@ fn jitter() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now())
 }
+
+/// When what is kept of something that is gone expires, in seconds since 1970 as TTL counts them:
+/// in 35 days, far longer than any event or record of the stream can come late.
+fn expiry() -> u64 {
+    const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now + REMEMBERED).as_secs()
+}

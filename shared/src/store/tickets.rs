@@ -8,17 +8,14 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value};
 
-use super::index::now;
 use super::keys::{self, Key};
-use super::{Item, Kind, Query, Scope, StoreError, fault, lost, primary, unreadable};
+use super::{Item, Kind, Query, Scope, StoreError, expiry, fault, lost, primary, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::profile::Field;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
 use crate::domain::time::Moment;
 use crate::domain::uid::{self, MatchKey};
 
-/// How long a tombstone stays, in seconds: far longer than a queue keeps an event.
-const TOMBSTONE_LIFE: u64 = 35 * 24 * 60 * 60;
 /// How many tickets or messages are asked for at once.
 const MAX_ROWS: usize = usize::MAX;
 
@@ -31,7 +28,6 @@ impl Scope<'_> {
     }
 
     async fn write_record(&self, event: &Event) -> Result<(), StoreError> {
-        let record = |facts| to_attribute_value(facts).map_err(unreadable);
         let request = match &event.change {
             Change::TicketUpserted(ticket) => {
                 let facts = to_attribute_value(ticket).map_err(unreadable)?;
@@ -46,7 +42,8 @@ impl Scope<'_> {
             }
             Change::MessageUpserted(message) => {
                 let key = keys::message(&self.tenant, message.ticket_id, message.ticket_message_id);
-                self.upsert(key, "Message", record(message)?, event.occurred_at).update_expression(
+                let facts = to_attribute_value(message).map_err(unreadable)?;
+                self.upsert(key, "Message", facts, event.occurred_at).update_expression(
                     "SET #kind = :kind, v = :one, occurredAt = :at, facts = :facts REMOVE deleted, expiresAt",
                 )
             }
@@ -76,7 +73,7 @@ impl Scope<'_> {
             )
             .condition_expression("attribute_not_exists(occurredAt) OR occurredAt <= :at")
             .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":expiresAt", AttributeValue::N((now() + TOMBSTONE_LIFE).to_string()))
+            .expression_attribute_values(":expiresAt", AttributeValue::N(expiry().to_string()))
     }
 
     fn record(&self, key: Key, kind: &str, at: Moment) -> UpdateItemFluentBuilder {
