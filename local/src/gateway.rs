@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::http::Handler;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

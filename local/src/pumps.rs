@@ -11,7 +11,7 @@ use aws_sdk_dynamodbstreams::Client;
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
 use base64::Engine;
 use serde_json::{Value, json};
-use shared::bootstrap::App;
+use shared::app::App;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 

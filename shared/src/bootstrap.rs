@@ -1,8 +1,8 @@
-//! Configuration from the environment, state built once per cold start, and the three ways in
-//! which a function is run.
+//! Start: the environment, the database client, the log, and the three ways in which a function is
+//! run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::dynamodb;
@@ -16,103 +16,11 @@ use futures::future::BoxFuture;
 use lambda_http::RequestExt;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 
-use crate::auth::{Access, AuthConfig, Authenticator, Caller, Refusal};
+use crate::app::{App, Config};
 use crate::domain::ids::Tenant;
 use crate::domain::input::Faults;
-use crate::domain::phone::Region;
 use crate::http::{self, Handler};
-use crate::store::{Meter, Scope, Store, StoreError};
-
-/// Why a function cannot start; one line that says what to mend.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-/// The settings of the functions; an empty variable counts as unset.
-pub struct Config {
-    /// `TABLE_NAME`.
-    pub table: String,
-    /// `DEFAULT_PHONE_REGION`: the region of a national number of a person without a country.
-    pub default_region: Option<Region>,
-    /// `SERVER_TIMING=true`: answers say what they cost.
-    pub server_timing: bool,
-    /// The `JWT_…` variables; only the functions of the API have them.
-    pub auth: Option<AuthConfig>,
-}
-
-impl Config {
-    /// Reads the settings that every function has.
-    pub fn from_lookup(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let region = variable("DEFAULT_PHONE_REGION").map(|code| {
-            Region::parse(&code)
-                .ok_or_else(|| ConfigError(format!("DEFAULT_PHONE_REGION: no region has the code {code}")))
-        });
-        let flag = |name| match variable(name).as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(ConfigError(format!("{name} must be true or false"))),
-        };
-        Ok(Self {
-            table: variable("TABLE_NAME").ok_or_else(|| ConfigError("TABLE_NAME must name the table".to_owned()))?,
-            default_region: region.transpose()?,
-            server_timing: flag("SERVER_TIMING")?,
-            auth: None,
-        })
-    }
-
-    /// Reads the settings of a function of the API: exactly one key source, or it does not start.
-    pub fn with_auth(self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let auth = AuthConfig::from_lookup(variable).map_err(|error| ConfigError(error.to_string()))?;
-        Ok(Self { auth: Some(auth), ..self })
-    }
-}
-
-/// What an instance of a function holds between its invocations.
-pub struct App {
-    store: Store,
-    default_region: Option<Region>,
-    server_timing: bool,
-    authenticator: Option<Authenticator>,
-}
-
-impl App {
-    /// Over a table that `client` reaches.
-    pub fn new(config: Config, client: Client) -> Self {
-        Self {
-            store: Store::new(client, config.table),
-            default_region: config.default_region,
-            server_timing: config.server_timing,
-            authenticator: config.auth.map(Authenticator::new),
-        }
-    }
-
-    /// The region of a national number of a person without a country.
-    pub fn default_region(&self) -> Option<Region> {
-        self.default_region
-    }
-
-    pub(crate) fn server_timing(&self) -> bool {
-        self.server_timing
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Without keys nobody is let in.
-    pub(crate) async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, Refusal> {
-        match &self.authenticator {
-            Some(authenticator) => authenticator.authenticate(authorization, access).await,
-            None => Err(Refusal::IssuerUnavailable),
-        }
-    }
-
-    /// A tenant's part of the table for a function that events drive; they name the tenant.
-    pub fn scope<'a>(&'a self, tenant: &Tenant, meter: &'a Meter, deadline: Instant) -> Scope<'a> {
-        self.store.scope(tenant, meter, deadline)
-    }
-}
+use crate::store::{Meter, StoreError};
 
 /// The clients' settings: a bounded number of attempts, each of bounded length, so that a request
 /// has tries left before its deadline.
@@ -130,9 +38,8 @@ pub fn client(shared: &aws_config::SdkConfig) -> Client {
 }
 
 /// When an invocation must be over.
-pub fn deadline(context: &Context) -> Instant {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Instant::now() + Duration::from_millis(context.deadline).saturating_sub(now)
+fn deadline(context: &Context) -> Instant {
+    Instant::now() + http::time_left(context).unwrap_or_default()
 }
 
 fn environment(name: &str) -> Option<String> {

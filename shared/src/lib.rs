@@ -2,9 +2,10 @@
 //!
 //! Rooms, ground floor first; an arrow never runs back up:
 //! [`domain`] (what a person, a UID and a ticket are) → [`store`] (the single table) →
-//! [`auth`] (token → caller) → [`http`] (the edge: the only place that knows status codes) →
-//! [`bootstrap`] (configuration, state, start).
+//! [`auth`] (token → caller) → [`app`] (settings and state) → [`http`] (the edge: the only place that
+//! knows status codes) → [`bootstrap`] (start).
 
+pub mod app;
 pub mod auth;
 pub mod bootstrap;
 pub mod domain;

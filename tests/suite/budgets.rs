@@ -116,13 +116,13 @@ async fn the_tickets_of_a_person_cost_three_round_trips() {
 }
 
 /// A table of its own that no pump follows, and the functions' state over it.
-pub async fn unwatched(app: &App) -> shared::bootstrap::App {
+pub async fn unwatched(app: &App) -> shared::app::App {
     let template = local::template::Template::load().unwrap();
     let request = template.table.create(app.local.client().create_table().table_name("unwatched")).unwrap();
     request.send().await.unwrap();
     let lookup = |name: &str| (name == "TABLE_NAME").then(|| "unwatched".to_owned());
-    let config = shared::bootstrap::Config::from_lookup(&lookup).unwrap();
-    shared::bootstrap::App::new(config, app.local.client().clone())
+    let config = shared::app::Config::from_lookup(&lookup).unwrap();
+    shared::app::App::new(config, app.local.client().clone())
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::dynamodb;
 use serde_json::{Value, json};
-use shared::bootstrap::App as Functions;
+use shared::app::App as Functions;
 use shared::domain::end_user::{Draft, EndUser, Update};
 use shared::domain::ids::Tenant;
 use shared::domain::input::Json;

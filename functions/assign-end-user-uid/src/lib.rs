@@ -1,7 +1,7 @@
 //! `POST /api/EndUserUIDs/assign`: links a UID to an end user.
 
 use serde::Serialize;
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::{Assigned, Assignment, UidReadDto};
 use shared::domain::ids::EndUserId;
 use shared::http::{Error, Request, Response};

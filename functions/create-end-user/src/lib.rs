@@ -1,6 +1,6 @@
 //! `POST /api/EndUsers`: creates an end user with its UIDs.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::{Draft, EndUserReadDto};
 use shared::http::{Error, LOCATION, Request, Response};
 use shared::store::Scope;

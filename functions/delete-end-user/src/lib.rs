@@ -1,6 +1,6 @@
 //! `DELETE /api/EndUsers/{id}`: deletes an end user. Tickets stay.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::http::{Error, Request, Response};
 use shared::store::Scope;
 

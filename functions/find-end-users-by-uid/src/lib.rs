@@ -1,6 +1,6 @@
 //! `GET /api/EndUsers/byUid`: the end users whom an identifier finds.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::EndUserReadDto;
 use shared::domain::uid;
 use shared::http::{Error, Request, Response};

@@ -1,6 +1,6 @@
 //! `GET /api/EndUsers/{id}`: one end user.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::EndUserReadDto;
 use shared::http::{Error, Request, Response};
 use shared::store::Scope;

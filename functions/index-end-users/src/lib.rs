@@ -6,7 +6,7 @@ use std::time::Instant;
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use futures::StreamExt;
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::{Meter, keys};
 

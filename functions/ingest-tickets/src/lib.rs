@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::ticket::Event;
 use shared::store::Meter;
 

@@ -1,6 +1,6 @@
 //! `GET /api/EndUsers/{id}/tickets`: the tickets of an end user over all its UIDs and customerRef.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::ids::MAX_SAFE_INTEGER;
 use shared::domain::search::MAX_SEARCH_LENGTH;
 use shared::domain::ticket::{TicketFilter, TicketReadDto, TicketSort};

@@ -1,6 +1,6 @@
 //! `GET /api/EndUsers`: a page of the tenant's end users, sorted and searched.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::{EndUserReadDto, SortField};
 use shared::http::{Error, Paginated, Request, Response};
 use shared::store::{ListOrder, Scope};

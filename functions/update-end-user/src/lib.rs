@@ -1,6 +1,6 @@
 //! `PUT /api/EndUsers/{id}`: updates an end user, and adds, updates or removes UIDs.
 
-use shared::bootstrap::App;
+use shared::app::App;
 use shared::domain::end_user::Update;
 use shared::http::{Error, Request, Response};
 use shared::store::Scope;

@@ -14,11 +14,13 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, RequestExt, http};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::app::App;
 use crate::auth::Access;
-use crate::bootstrap::App;
+
 use crate::store::{Cost, Meter, Scope};
 pub use lambda_http::http::header::LOCATION;
 pub use problem::Error;
+pub(crate) use request::time_left;
 pub use request::{Query, Request};
 pub use response::{Paginated, Response};
 

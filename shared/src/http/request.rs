@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, RequestExt, http::Method, http::header};
+use lambda_http::{Body, Context, RequestExt, http::Method, http::header};
 use percent_encoding::percent_decode_str;
 
 use super::problem::Error;
@@ -49,9 +49,7 @@ impl Request {
 
     /// What is left of the function's time, where it says.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        let deadline = self.inner.lambda_context_ref()?.deadline;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        (deadline > 0).then(|| Duration::from_millis(deadline).saturating_sub(now))
+        time_left(self.inner.lambda_context_ref()?)
     }
 
     /// The path's `{id}`.
@@ -95,6 +93,12 @@ impl Request {
     pub fn query(&self) -> Query {
         Query::parse(self.inner.uri().query().unwrap_or_default())
     }
+}
+
+/// What is left of an invocation's time, where its context says.
+pub(crate) fn time_left(context: &Context) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    (context.deadline > 0).then(|| Duration::from_millis(context.deadline).saturating_sub(now))
 }
 
 /// `application/json`, `text/json` or `…+json`, in UTF-8 where it says (RFC 8259 §8.1).
