@@ -15,8 +15,15 @@ use tokio::task::JoinHandle;
 use crate::template::TableSpec;
 use crate::{StartError, Storage};
 
+/// The variable that names another engine.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+/// What a client signs with where nothing is configured; an engine on this machine takes anything.
+const DEFAULTS: [(&str, &str); 3] =
+    [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_REGION", "eu-central-1")];
+
 /// A database with our table.
 pub(crate) struct Engine {
+    url: String,
     config: SdkConfig,
     table: String,
     stream_arn: String,
@@ -31,7 +38,7 @@ impl Engine {
         spec: &TableSpec,
         table: &str,
     ) -> Result<Self, StartError> {
-        let endpoint = variables.get("AWS_ENDPOINT_URL_DYNAMODB").filter(|url| !url.is_empty());
+        let endpoint = variables.get(ENDPOINT).filter(|url| !url.is_empty());
         let (url, embedded) = match endpoint {
             Some(url) => (url.clone(), None),
             None => {
@@ -39,9 +46,17 @@ impl Engine {
                 (url, Some(task))
             }
         };
-        let config = sdk_config(url, variables);
+        let config = sdk_config(url.clone(), variables);
         let stream_arn = ensure_table(&shared::bootstrap::client(&config), spec, table).await?;
-        Ok(Self { config, table: table.to_owned(), stream_arn, embedded })
+        Ok(Self { url, config, table: table.to_owned(), stream_arn, embedded })
+    }
+
+    /// `variables`, and those by which another process reaches this engine.
+    pub(crate) fn variables(&self, variables: &HashMap<String, String>) -> HashMap<String, String> {
+        let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        all.extend(variables.clone());
+        all.insert(ENDPOINT.to_owned(), self.url.clone());
+        all
     }
 
     pub(crate) fn sdk_config(&self) -> &SdkConfig {
@@ -65,17 +80,14 @@ impl Engine {
 }
 
 fn sdk_config(url: String, variables: &HashMap<String, String>) -> SdkConfig {
-    let variable = |name: &str, default: &str| variables.get(name).cloned().unwrap_or_else(|| default.to_owned());
-    let credentials = Credentials::new(
-        variable("AWS_ACCESS_KEY_ID", "local"),
-        variable("AWS_SECRET_ACCESS_KEY", "local"),
-        variables.get("AWS_SESSION_TOKEN").cloned(),
-        None,
-        "local",
-    );
+    let [key, secret, region] = DEFAULTS.map(|(name, default)| match variables.get(name) {
+        Some(value) => value.clone(),
+        None => default.to_owned(),
+    });
+    let credentials = Credentials::new(key, secret, variables.get("AWS_SESSION_TOKEN").cloned(), None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(variable("AWS_REGION", "eu-central-1")))
+        .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(url)
         .build()

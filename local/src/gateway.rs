@@ -1,25 +1,23 @@
-//! What stands in for API Gateway: routes of the template, matched exactly, to the handlers of the
-//! functions, by way of the event that the gateway makes of a request.
+//! What stands in for API Gateway: routes of the template, matched exactly, to the functions, by way
+//! of the event that the gateway makes of a request and the answer that a function makes of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use aws_lambda_events::apigw::ApiGatewayV2httpResponse;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use base64::Engine;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use lambda_http::RequestExt;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
-use shared::app::App;
-use shared::http::Handler;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::StartError;
+use crate::events;
+use crate::functions::{Failure, Functions};
 use crate::pumps::Pumps;
 use crate::queue::Queue;
 use crate::template::{CorsSpec, Route, Template};
@@ -29,22 +27,10 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How long `/local/settle` waits.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// The handler of each function of the API, by its binary.
-const HANDLERS: [(&str, Handler); 8] = [
-    ("list-end-users", |app, db, request| Box::pin(list_end_users::handle(app, db, request))),
-    ("create-end-user", |app, db, request| Box::pin(create_end_user::handle(app, db, request))),
-    ("get-end-user", |app, db, request| Box::pin(get_end_user::handle(app, db, request))),
-    ("update-end-user", |app, db, request| Box::pin(update_end_user::handle(app, db, request))),
-    ("delete-end-user", |app, db, request| Box::pin(delete_end_user::handle(app, db, request))),
-    ("find-end-users-by-uid", |app, db, request| Box::pin(find_end_users_by_uid::handle(app, db, request))),
-    ("list-end-user-tickets", |app, db, request| Box::pin(list_end_user_tickets::handle(app, db, request))),
-    ("assign-end-user-uid", |app, db, request| Box::pin(assign_end_user_uid::handle(app, db, request))),
-];
-
 /// The gateway of a system.
 pub(crate) struct Gateway {
-    app: Arc<App>,
-    routes: Vec<(Route, Handler)>,
+    functions: Arc<Functions>,
+    routes: Vec<Route>,
     cors: CorsSpec,
     origins: Vec<String>,
     pumps: Pumps,
@@ -64,25 +50,18 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop
 }
 
 impl Gateway {
-    /// The gateway of the template's routes; every one must have its handler here.
+    /// The gateway of the template's routes.
     pub(crate) fn new(
-        app: Arc<App>,
+        functions: Arc<Functions>,
         template: &Template,
         variables: &HashMap<String, String>,
         pumps: Pumps,
         queue: Arc<Queue>,
-    ) -> Result<Self, StartError> {
-        let handler = |route: &Route| {
-            let found = HANDLERS.into_iter().find(|(function, _)| *function == route.function);
-            let missing =
-                || StartError::Config(format!("template.yaml names {}, which local does not run", route.function));
-            found.map(|(_, handler)| (route.clone(), handler)).ok_or_else(missing)
-        };
-        let routes = template.routes.iter().map(handler).collect::<Result<_, _>>()?;
+    ) -> Self {
         let origins = variables.get("CORS_ALLOWED_ORIGINS").map(String::as_str).unwrap_or_default();
         let origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        Ok(Self { app, routes, cors: template.cors.clone(), origins, pumps, queue })
+        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pumps, queue }
     }
 
     /// Answers a request as the deployed gateway would.
@@ -132,34 +111,22 @@ impl Gateway {
             _ => {}
         }
         let matched = find_route(&self.routes, request.method(), request.uri().path());
-        let Some((route, handler, parameters)) = matched else {
+        let Some((route, parameters)) = matched else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        let event = event(&head, &body.to_bytes(), &route, parameters);
-        let Ok(event) = serde_json::from_value(event) else {
-            return message(StatusCode::BAD_REQUEST, "Bad Request");
-        };
-        let mut context = lambda_runtime::Context::default();
-        context.deadline = (now() + route.time_out).as_millis() as u64;
-        let gateway = self.clone();
-        let writes = head.method != Method::GET;
-        // A task of its own: like a function it goes on when the caller hangs up, and its panic is its own.
-        let answer = tokio::spawn(async move {
-            let request = shared::http::read_event(event).with_lambda_context(context);
-            let answer = shared::http::answer(&gateway.app, handler, request).await;
-            if writes {
-                gateway.pumps.written();
-            }
-            answer
-        });
-        match tokio::time::timeout(route.time_out, answer).await {
-            Ok(Ok(response)) => response.map(Body::from),
-            Ok(Err(_panic)) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-            Err(_late) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        let event = events::of_request(&head, &body.to_bytes(), route, parameters);
+        let answer = self.functions.invoke(&route.function, &event).await;
+        if head.method != Method::GET {
+            self.pumps.written();
+        }
+        match answer {
+            Ok(answer) => read_answer(&answer),
+            Err(Failure::Crashed) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            Err(Failure::Late) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
 
@@ -205,8 +172,16 @@ fn read_events(body: &[u8], lines: bool) -> Result<Vec<String>, String> {
     Ok(texts.into_iter().map(str::to_owned).collect())
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+/// The answer of a function, in payload format 2.0; a status that is none is a function's fault.
+fn read_answer(answer: &[u8]) -> Response {
+    let read = || {
+        let answer: ApiGatewayV2httpResponse = serde_json::from_slice(answer).ok()?;
+        let mut response = Response::new(Body::from(answer.body.map(|body| body.to_vec()).unwrap_or_default()));
+        *response.status_mut() = StatusCode::from_u16(answer.status_code.try_into().ok()?).ok()?;
+        *response.headers_mut() = answer.headers;
+        Some(response)
+    };
+    read().unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
 }
 
 fn empty(status: StatusCode) -> Response {
@@ -224,12 +199,12 @@ fn message(status: StatusCode, text: &str) -> Response {
 }
 
 /// The route of a method and a raw path, segment by segment; a fixed segment beats `{name}`.
-fn find_route<H: Copy>(routes: &[(Route, H)], method: &Method, path: &str) -> Option<(Route, H, Map<String, Value>)> {
-    let fits = |(route, handler): &(Route, H)| {
+fn find_route<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<(&'r Route, Map<String, Value>)> {
+    let fits = |route: &'r Route| {
         let parameters = (route.method == method.as_str()).then(|| path_parameters(&route.path, path)).flatten()?;
-        Some((route.clone(), *handler, parameters))
+        Some((route, parameters))
     };
-    routes.iter().filter_map(fits).min_by_key(|(_, _, parameters)| parameters.len())
+    routes.iter().filter_map(fits).min_by_key(|(_, parameters)| parameters.len())
 }
 
 fn path_parameters(pattern: &str, path: &str) -> Option<Map<String, Value>> {
@@ -248,54 +223,14 @@ fn path_parameters(pattern: &str, path: &str) -> Option<Map<String, Value>> {
     (pattern.len() == path.len()).then_some(parameters)
 }
 
-/// The event of payload format 2.0 that API Gateway makes of a request.
-fn event(head: &http::request::Parts, body: &[u8], route: &Route, parameters: Map<String, Value>) -> Value {
-    let mut headers: Map<String, Value> = Map::new();
-    for name in head.headers.keys().filter(|name| *name != header::COOKIE) {
-        let values: Vec<_> = head.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
-        headers.insert(name.to_string(), Value::from(values.join(",")));
-    }
-    let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
-    let (body, encoded) = match std::str::from_utf8(body) {
-        Ok("") => (None, false),
-        Ok(text) => (Some(text.to_owned()), false),
-        Err(_) => (Some(base64::engine::general_purpose::STANDARD.encode(body)), true),
-    };
-    let time = now();
-    json!({
-        "version": "2.0",
-        "routeKey": format!("{} {}", route.method, route.path),
-        "rawPath": path,
-        "rawQueryString": head.uri.query().unwrap_or_default(),
-        "headers": headers,
-        "pathParameters": parameters,
-        "body": body,
-        "isBase64Encoded": encoded,
-        "requestContext": {
-            "accountId": "local", "apiId": "local", "domainName": "localhost", "domainPrefix": "localhost",
-            "http": { "method": head.method.as_str(), "path": path, "protocol": "HTTP/1.1",
-                "sourceIp": "127.0.0.1", "userAgent": headers.get("user-agent") },
-            "requestId": request_id(), "routeKey": format!("{} {}", route.method, route.path),
-            "stage": "$default", "time": "", "timeEpoch": time.as_millis() as u64,
-        }
-    })
-}
-
-/// 16 characters that no other request has.
-fn request_id() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    format!("{:016x}", RandomState::new().hash_one(now()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn found(method: Method, path: &str) -> Option<(String, Option<String>)> {
-        let routes =
-            Template::load().expect("a template").routes.into_iter().map(|route| (route, ())).collect::<Vec<_>>();
-        let (route, (), parameters) = find_route(&routes, &method, path)?;
-        Some((route.function, parameters.get("id").and_then(Value::as_str).map(str::to_owned)))
+        let routes = Template::load().expect("a template").routes;
+        let (route, parameters) = find_route(&routes, &method, path)?;
+        Some((route.function.clone(), parameters.get("id").and_then(Value::as_str).map(str::to_owned)))
     }
 
     #[test]

@@ -4,9 +4,12 @@
 
 pub mod demo;
 mod engine;
+mod events;
+mod functions;
 mod gateway;
 mod pumps;
 mod queue;
+mod runtime;
 pub mod template;
 pub mod token;
 
@@ -16,12 +19,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use serde_json::Value;
 use shared::app::{App, Config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use engine::Engine;
+use functions::Functions;
 use gateway::Gateway;
 use pumps::Pumps;
 use queue::Queue;
@@ -35,6 +40,9 @@ pub struct Options {
     pub storage: Storage,
     /// Whether an empty database is given a demo.
     pub demo: bool,
+    /// Where the built functions are, as `<name>/bootstrap`, to be run as processes; without one,
+    /// the functions that this program was built with run inside it.
+    pub functions: Option<PathBuf>,
     /// The environment variables of the functions (contract §1), `TABLE_NAME`,
     /// `AWS_ENDPOINT_URL_DYNAMODB` and `CORS_ALLOWED_ORIGINS`.
     pub variables: HashMap<String, String>,
@@ -65,6 +73,9 @@ pub enum StartError {
     /// The database.
     #[error("the database engine {0}")]
     Engine(String),
+    /// The built functions.
+    #[error("{0}")]
+    Function(String),
     /// The settings.
     #[error("{0}")]
     Config(String),
@@ -77,6 +88,7 @@ pub enum StartError {
 pub struct Local {
     address: SocketAddr,
     gateway: Arc<Gateway>,
+    functions: Arc<Functions>,
     queue: Arc<Queue>,
     client: Client,
     stop: watch::Sender<bool>,
@@ -87,7 +99,7 @@ pub struct Local {
 impl Local {
     /// Starts a system; when this returns, it answers and the demo is in place.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { port, storage, demo, mut variables } = options;
+        let Options { port, storage, demo, functions, mut variables } = options;
         let template = Template::load()?;
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| "end-users".to_owned());
         variables.insert("SERVER_TIMING".to_owned(), "true".to_owned());
@@ -103,14 +115,19 @@ impl Local {
         let queue = Arc::new(Queue::open(&storage)?);
         let engine = Engine::start(&storage, &variables, &template.table, &config.table).await?;
         let client = shared::bootstrap::client(engine.sdk_config());
-        let app = Arc::new(App::new(config, client.clone()));
+        let functions = Arc::new(match functions {
+            None => Functions::here(&template, App::new(config, client.clone()))?,
+            Some(built) => Functions::processes(&template, &built, &engine.variables(&variables))?,
+        });
 
         let (stop, stopped) = watch::channel(false);
-        let pumps = Pumps::new(app.clone(), queue.clone(), &template, engine.sdk_config(), engine.stream_arn());
-        let gateway = Arc::new(Gateway::new(app, &template, &variables, pumps.clone(), queue.clone())?);
+        let config = engine.sdk_config();
+        let pumps = Pumps::new(functions.clone(), queue.clone(), &template, config, engine.stream_arn());
+        let gateway = Gateway::new(functions.clone(), &template, &variables, pumps.clone(), queue.clone());
+        let gateway = Arc::new(gateway);
         let mut tasks = pumps.run(&stopped);
         tasks.push(tokio::spawn(gateway::serve(listener, gateway.clone(), stopped)));
-        let local = Self { address, gateway, queue, client, stop, tasks, engine };
+        let local = Self { address, gateway, functions, queue, client, stop, tasks, engine };
         if demo {
             demo::load(&local, &variables).await?;
         }
@@ -135,6 +152,11 @@ impl Local {
     /// The ticket events that every delivery failed for.
     pub fn dead_letters(&self) -> Vec<String> {
         self.queue.dead_letters().unwrap_or_default()
+    }
+
+    /// What a function answers to an event; `None` where it crashes or overruns its time.
+    pub async fn invoke(&self, function: &str, event: &Value) -> Option<Value> {
+        serde_json::from_slice(&self.functions.invoke(function, event).await.ok()?).ok()
     }
 
     /// Answers a request without a network between.

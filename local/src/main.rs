@@ -41,6 +41,10 @@ struct Serve {
     /// Leaves an empty database empty.
     #[arg(long)]
     no_demo: bool,
+    /// Runs the functions built in this directory (cargo-lambda's target/lambda) as processes,
+    /// instead of those inside this program.
+    #[arg(long, value_name = "DIR")]
+    functions: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -104,16 +108,14 @@ async fn serve(variables: HashMap<String, String>, options: Serve) -> Result<(),
             "no JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL is set: using the development secret, which everybody knows"
         );
     }
-    let storage = if options.memory { Storage::Memory } else { Storage::Directory(options.data) };
+    let Serve { port, memory, data, no_demo, functions } = options;
+    let storage = if memory { Storage::Memory } else { Storage::Directory(data) };
     // Before anything is said: whoever waits for the first line may end us from then on.
     let ended = ended()?;
     let local =
-        Local::start(Options { port: options.port, storage, demo: !options.no_demo, variables: variables.clone() })
-            .await?;
+        Local::start(Options { port, storage, demo: !no_demo, functions, variables: variables.clone() }).await?;
     say(&format!("listening on http://{}", local.address()));
-    if !options.no_demo
-        && let Ok(demos) = demo::show(&local, &variables).await
-    {
+    if !no_demo && let Ok(demos) = demo::show(&local, &variables).await {
         demos.iter().for_each(|demo| say(&introduce(demo)));
         if let Some(demo) = demos.first() {
             say(&try_out(&local, demo));

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
+use aws_lambda_events::sqs::SqsBatchResponse;
+use aws_lambda_events::streams::DynamoDbEventResponse;
 use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
-use base64::Engine;
+use aws_sdk_dynamodbstreams::types::ShardIteratorType;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::app::App;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::events::{self, sequence_number};
+use crate::functions::Functions;
 use crate::queue::{Delivery, Queue};
 use crate::template::{self, QueueSource, StreamSource, Template};
 
@@ -30,7 +33,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Pumps(Arc<Inner>);
 
 struct Inner {
-    app: Arc<App>,
+    functions: Arc<Functions>,
     queue: Arc<Queue>,
     queue_source: QueueSource,
     stream_source: StreamSource,
@@ -43,9 +46,15 @@ struct Inner {
 }
 
 impl Pumps {
-    pub(crate) fn new(app: Arc<App>, queue: Arc<Queue>, template: &Template, config: &SdkConfig, arn: &str) -> Self {
+    pub(crate) fn new(
+        functions: Arc<Functions>,
+        queue: Arc<Queue>,
+        template: &Template,
+        config: &SdkConfig,
+        arn: &str,
+    ) -> Self {
         Self(Arc::new(Inner {
-            app,
+            functions,
             queue,
             queue_source: template.queue.clone(),
             stream_source: template.stream.clone(),
@@ -114,15 +123,8 @@ impl Inner {
     }
 
     async fn deliver_messages(&self, batch: Vec<Delivery>) -> Result<(), Failure> {
-        let message = |m: &Delivery| {
-            json!({ "messageId": m.id.to_string(), "receiptHandle": m.id.to_string(), "body": m.body,
-                "attributes": { "ApproximateReceiveCount": m.receive_count.to_string() },
-                "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "local" })
-        };
-        let event = serde_json::from_value(json!({ "Records": batch.iter().map(message).collect::<Vec<_>>() }))?;
-        let (app, time_out) = (self.app.clone(), self.queue_source.time_out);
-        let deadline = Instant::now() + time_out;
-        let response = invoke(time_out, async move { ingest_tickets::handle(&app, event, deadline).await }).await;
+        let response: Option<SqsBatchResponse> =
+            self.invoke(&self.queue_source.function, &events::of_messages(&batch)).await;
         let failed: Option<HashSet<String>> =
             response.map(|response| response.batch_item_failures.into_iter().map(|f| f.item_identifier).collect());
         for message in batch {
@@ -216,7 +218,7 @@ impl Inner {
         let Some(from) = iterator.clone() else { return Ok(0) };
         let answer = self.stream.get_records().shard_iterator(from).limit(1_000).send().await?;
         let records = answer.records.unwrap_or_default();
-        let events: Vec<Value> = records.iter().map(event_record).collect();
+        let events: Vec<Value> = records.iter().map(events::of_record).collect();
         let wanted: Vec<_> = events.iter().filter(|e| template::matches(&self.stream_source.filters, e)).collect();
         for batch in wanted.chunks(self.stream_source.batch_size.max(1)) {
             self.deliver_records(batch, stopped).await?;
@@ -234,10 +236,8 @@ impl Inner {
     async fn deliver_records(&self, mut batch: &[&Value], stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
         let mut tries = 0;
         while !batch.is_empty() {
-            let event = serde_json::from_value(json!({ "Records": batch }))?;
-            let (app, time_out) = (self.app.clone(), self.stream_source.time_out);
-            let deadline = Instant::now() + time_out;
-            let response = invoke(time_out, async move { index_end_users::handle(&app, event, deadline).await }).await;
+            let response: Option<DynamoDbEventResponse> =
+                self.invoke(&self.stream_source.function, &json!({ "Records": batch })).await;
             let first = match &response {
                 None => Some(0),
                 Some(response) => {
@@ -261,64 +261,10 @@ impl Inner {
         }
         Ok(())
     }
-}
 
-/// What a function answers; `None` where it crashed or overran its time, as the whole batch failing.
-async fn invoke<T: Send + 'static>(time_out: Duration, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-    match tokio::time::timeout(time_out, tokio::spawn(work)).await {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a function crashed");
-            None
-        }
-        Err(_late) => {
-            tracing::error!("a function overran its time");
-            None
-        }
-    }
-}
-
-fn sequence_number(event: &Value) -> Option<&str> {
-    event["dynamodb"]["SequenceNumber"].as_str()
-}
-
-/// A record of the stream as Lambda hands it to a function.
-fn event_record(record: &Record) -> Value {
-    let change = record.dynamodb.as_ref();
-    let item = |item: Option<&HashMap<String, AttributeValue>>| {
-        item.map(|item| item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>())
-    };
-    let time = change.and_then(|c| c.approximate_creation_date_time).map_or(0, |time| time.secs());
-    json!({
-        "eventID": record.event_id, "eventVersion": record.event_version, "eventSource": "aws:dynamodb",
-        "eventName": record.event_name.as_ref().map(|name| name.as_str()), "awsRegion": "local",
-        "dynamodb": {
-            "ApproximateCreationDateTime": time,
-            "Keys": item(change.and_then(|c| c.keys.as_ref())).unwrap_or_else(|| json!({})),
-            "NewImage": item(change.and_then(|c| c.new_image.as_ref())).unwrap_or_else(|| json!({})),
-            "OldImage": item(change.and_then(|c| c.old_image.as_ref())).unwrap_or_else(|| json!({})),
-            "SequenceNumber": change.and_then(|c| c.sequence_number.as_deref()),
-            "SizeBytes": change.and_then(|c| c.size_bytes).unwrap_or_default(),
-            "StreamViewType": "NEW_AND_OLD_IMAGES",
-        }
-    })
-}
-
-fn attribute(value: &AttributeValue) -> Value {
-    let base64 = |blob: &[u8]| base64::engine::general_purpose::STANDARD.encode(blob);
-    match value {
-        AttributeValue::S(text) => json!({ "S": text }),
-        AttributeValue::N(number) => json!({ "N": number }),
-        AttributeValue::Bool(flag) => json!({ "BOOL": flag }),
-        AttributeValue::Null(flag) => json!({ "NULL": flag }),
-        AttributeValue::B(blob) => json!({ "B": base64(blob.as_ref()) }),
-        AttributeValue::L(items) => json!({ "L": items.iter().map(attribute).collect::<Vec<_>>() }),
-        AttributeValue::M(members) => {
-            json!({ "M": members.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>() })
-        }
-        AttributeValue::Ss(texts) => json!({ "SS": texts }),
-        AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
-        AttributeValue::Bs(blobs) => json!({ "BS": blobs.iter().map(|b| base64(b.as_ref())).collect::<Vec<_>>() }),
-        _ => Value::Null,
+    /// What a function answers; `None`, as the whole batch failing, where it has no answer.
+    async fn invoke<T: DeserializeOwned>(&self, function: &str, event: &Value) -> Option<T> {
+        let answer = self.functions.invoke(function, event).await.ok()?;
+        serde_json::from_slice(&answer).ok()
     }
 }

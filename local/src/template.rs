@@ -18,6 +18,8 @@ pub struct TemplateError(String);
 
 /// The parts of the template that `local` is built from.
 pub struct Template {
+    /// The functions.
+    pub functions: Vec<Function>,
     /// The endpoints.
     pub routes: Vec<Route>,
     /// The one table.
@@ -31,6 +33,19 @@ pub struct Template {
     document: Value,
 }
 
+/// A function.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Function {
+    /// Its binary, by which it goes everywhere else.
+    pub name: String,
+    /// How long an invocation may take.
+    pub time_out: Duration,
+    /// Its memory in MB.
+    pub memory: u64,
+    /// The names of the environment variables that it is given.
+    pub variables: Vec<String>,
+}
+
 /// A route of the gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
@@ -40,8 +55,6 @@ pub struct Route {
     pub path: String,
     /// The function's binary.
     pub function: String,
-    /// The function's time-out.
-    pub time_out: Duration,
 }
 
 /// The table's definition.
@@ -58,8 +71,6 @@ pub struct StreamSource {
     pub filters: Vec<Value>,
     /// How often a failing batch is tried again.
     pub max_retries: u64,
-    /// The function's time-out.
-    pub time_out: Duration,
 }
 
 /// An event source mapping of a queue.
@@ -71,8 +82,6 @@ pub struct QueueSource {
     pub batch_size: usize,
     /// How often a message is delivered before it is a dead letter.
     pub max_receive_count: u64,
-    /// The function's time-out.
-    pub time_out: Duration,
 }
 
 /// The gateway's CORS settings but for the origins, which are a parameter.
@@ -99,19 +108,18 @@ impl Template {
         let queue = reader.event_source("SQS")?;
         let cors = "/Resources/Api/Properties/DefinitionBody/x-amazon-apigateway-cors/If/1";
         Ok(Self {
+            functions: reader.functions()?.into_iter().map(|(function, _)| function).collect(),
             routes: reader.routes()?,
             table: TableSpec(table),
             stream: StreamSource {
                 filters: filters(stream.properties)?,
                 batch_size: stream.number("/BatchSize")? as usize,
                 max_retries: stream.number("/MaximumRetryAttempts")?,
-                time_out: stream.time_out,
                 function: stream.function,
             },
             queue: QueueSource {
                 batch_size: queue.number("/BatchSize")? as usize,
                 max_receive_count: reader.number("/Resources/TicketEvents/Properties/RedrivePolicy/maxReceiveCount")?,
-                time_out: queue.time_out,
                 function: queue.function,
             },
             cors: CorsSpec {
@@ -135,7 +143,6 @@ struct EventSource<'a> {
     reader: Reader<'a>,
     properties: &'a Value,
     function: String,
-    time_out: Duration,
 }
 
 impl EventSource<'_> {
@@ -171,45 +178,72 @@ impl<'a> Reader<'a> {
         Ok(items.join(","))
     }
 
-    /// Every event of every function, with the function's binary and time-out.
-    fn events(self) -> Result<Vec<(&'a Value, String, Duration)>, TemplateError> {
-        let mut events = Vec::new();
-        for (name, resource) in self.get("/Resources")?.as_object().into_iter().flatten() {
-            if resource["Type"] != "AWS::Serverless::Function" {
-                continue;
-            }
-            let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
-            let binary = binary.ok_or_else(|| TemplateError(format!("{name} names no binary")))?;
-            let own = resource.pointer("/Properties/Timeout");
-            let time_out = self.number_of(own.or(self.0.pointer("/Globals/Function/Timeout")), name)?;
-            for event in resource.pointer("/Properties/Events").and_then(Value::as_object).into_iter().flatten() {
-                let kind = event.1["Type"].as_str().unwrap_or_default();
-                if !["HttpApi", "DynamoDB", "SQS"].contains(&kind) {
-                    return Err(TemplateError(format!("{name} is driven by {kind}, which local does not run")));
-                }
-                events.push((event.1, binary.to_owned(), Duration::from_secs(time_out)));
+    /// Every function, with what drives it.
+    fn functions(self) -> Result<Vec<(Function, Vec<&'a Value>)>, TemplateError> {
+        let resources = self.get("/Resources")?.as_object().into_iter().flatten();
+        let functions = resources.filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+        functions.map(|(name, resource)| self.function(name, resource)).collect()
+    }
+
+    fn function(self, name: &str, resource: &'a Value) -> Result<(Function, Vec<&'a Value>), TemplateError> {
+        let globals = self.get("/Globals/Function")?;
+        let number = |property: &str| {
+            let own = resource["Properties"].get(property);
+            self.number_of(own.or(globals.get(property)), &format!("{name}'s {property}"))
+        };
+        let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
+        let function = Function {
+            name: binary.ok_or_else(|| TemplateError(format!("{name} names no binary")))?.to_owned(),
+            time_out: Duration::from_secs(number("Timeout")?),
+            memory: number("MemorySize")?,
+            variables: variables(globals, &resource["Properties"]),
+        };
+        let events: Vec<_> =
+            resource.pointer("/Properties/Events").and_then(Value::as_object).into_iter().flatten().collect();
+        for (_, event) in &events {
+            let kind = event["Type"].as_str().unwrap_or_default();
+            if !["HttpApi", "DynamoDB", "SQS"].contains(&kind) {
+                return Err(TemplateError(format!("{name} is driven by {kind}, which local does not run")));
             }
         }
-        Ok(events)
+        Ok((function, events.into_iter().map(|(_, event)| event).collect()))
+    }
+
+    /// The events of a kind, with the function that each drives.
+    fn events(self, kind: &str) -> Result<Vec<(&'a Value, String)>, TemplateError> {
+        let driven = self
+            .functions()?
+            .into_iter()
+            .flat_map(|(function, events)| events.into_iter().map(move |event| (event, function.name.clone())));
+        Ok(driven.filter(|(event, _)| event["Type"] == kind).collect())
     }
 
     fn routes(self) -> Result<Vec<Route>, TemplateError> {
-        let http = self.events()?.into_iter().filter(|(event, ..)| event["Type"] == "HttpApi");
-        http.map(|(event, function, time_out)| {
+        let route = |(event, function): (&Value, String)| {
             let text = |name: &str| event["Properties"][name].as_str().map(str::to_owned);
             let route = text("Method").zip(text("Path"));
             let (method, path) =
                 route.ok_or_else(|| TemplateError(format!("{function} has an event without a route")))?;
-            Ok(Route { method, path, function, time_out })
-        })
-        .collect()
+            Ok(Route { method, path, function })
+        };
+        self.events("HttpApi")?.into_iter().map(route).collect()
     }
 
     fn event_source(self, kind: &str) -> Result<EventSource<'a>, TemplateError> {
-        let found = self.events()?.into_iter().find(|(event, ..)| event["Type"] == kind);
-        let (event, function, time_out) = found.ok_or_else(|| TemplateError(format!("nothing is driven by {kind}")))?;
-        Ok(EventSource { reader: self, properties: &event["Properties"], function, time_out })
+        let (event, function) =
+            self.events(kind)?.pop().ok_or_else(|| TemplateError(format!("nothing is driven by {kind}")))?;
+        Ok(EventSource { reader: self, properties: &event["Properties"], function })
     }
+}
+
+/// The names of the environment variables of a function: the common ones and its own, without those
+/// that it takes back with `AWS::NoValue`.
+fn variables(globals: &Value, own: &Value) -> Vec<String> {
+    let of = |properties: &Value| properties.pointer("/Environment/Variables").and_then(Value::as_object).cloned();
+    let mut variables = of(globals).unwrap_or_default();
+    variables.extend(of(own).unwrap_or_default());
+    variables.retain(|_, value| value["Ref"] != "AWS::NoValue");
+    variables.into_iter().map(|(name, _)| name).collect()
 }
 
 fn to_json(yaml: &Yaml) -> Value {

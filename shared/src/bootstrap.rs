@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::dynamodb;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_lambda_events::streams::DynamoDbEventResponse;
@@ -67,14 +67,21 @@ fn log() {
 pub async fn run_http(handler: Handler) -> Result<(), Error> {
     log();
     let app = start(Config::from_lookup(&environment)?.with_auth(&environment)?).await;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<ApiGatewayV2httpRequest>| {
+    lambda_runtime::run(service_fn(|event| {
         let app = app.clone();
-        async move {
-            let request = http::read_event(event.payload).with_lambda_context(event.context);
-            Ok::<_, Error>(http::write_event(http::answer(&app, handler, request).await))
-        }
+        async move { Ok::<_, Error>(on_request(&app, handler, event).await) }
     }))
     .await
+}
+
+/// What a function of the API answers to an invocation.
+pub async fn on_request(
+    app: &App,
+    handler: Handler,
+    event: LambdaEvent<ApiGatewayV2httpRequest>,
+) -> ApiGatewayV2httpResponse {
+    let request = http::read_event(event.payload).with_lambda_context(event.context);
+    http::write_event(http::answer(app, handler, request).await)
 }
 
 /// What the indexing function does with a batch of the table's stream.
@@ -84,11 +91,20 @@ pub type StreamHandler = for<'a> fn(&'a App, dynamodb::Event, Instant) -> BoxFut
 pub async fn run_stream(handler: StreamHandler) -> Result<(), Error> {
     log();
     let app = start(Config::from_lookup(&environment)?).await;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<dynamodb::Event>| {
+    lambda_runtime::run(service_fn(|event| {
         let app = app.clone();
-        async move { Ok::<_, Error>(handler(&app, event.payload, deadline(&event.context)).await) }
+        async move { Ok::<_, Error>(on_records(&app, handler, event).await) }
     }))
     .await
+}
+
+/// What a function that the table's stream drives answers to an invocation.
+pub async fn on_records(
+    app: &App,
+    handler: StreamHandler,
+    event: LambdaEvent<dynamodb::Event>,
+) -> DynamoDbEventResponse {
+    handler(app, event.payload, deadline(&event.context)).await
 }
 
 /// What the ingesting function does with a batch of a queue. Bodies are strings: each is read by
@@ -99,11 +115,16 @@ pub type QueueHandler = for<'a> fn(&'a App, SqsEvent, Instant) -> BoxFuture<'a, 
 pub async fn run_sqs(handler: QueueHandler) -> Result<(), Error> {
     log();
     let app = start(Config::from_lookup(&environment)?).await;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {
+    lambda_runtime::run(service_fn(|event| {
         let app = app.clone();
-        async move { Ok::<_, Error>(handler(&app, event.payload, deadline(&event.context)).await) }
+        async move { Ok::<_, Error>(on_messages(&app, handler, event).await) }
     }))
     .await
+}
+
+/// What a function that a queue drives answers to an invocation.
+pub async fn on_messages(app: &App, handler: QueueHandler, event: LambdaEvent<SqsEvent>) -> SqsBatchResponse {
+    handler(app, event.payload, deadline(&event.context)).await
 }
 
 /// Logs what taking in or indexing one record came to, and answers whether it went well.

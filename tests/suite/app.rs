@@ -1,7 +1,12 @@
 //! The system under test: `local` in this process, on a port and a table of its own.
+//!
+//! Its parts are those that the environment names: `AWS_ENDPOINT_URL_DYNAMODB` another engine than
+//! the embedded one, `LAMBDA_FUNCTIONS` the directory of the built functions, to be run as processes.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Full};
@@ -32,10 +37,22 @@ impl App {
 
     /// With environment variables more, or others.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        let mut all = HashMap::from([("JWT_SECRET".to_owned(), SECRET.to_owned())]);
+        Self::with_functions(built_functions(), variables).await
+    }
+
+    /// With the functions built in a directory, or those in this process.
+    pub async fn with_functions(functions: Option<PathBuf>, variables: &[(&str, &str)]) -> Self {
+        let mut all =
+            HashMap::from([("JWT_SECRET".to_owned(), SECRET.to_owned()), ("TABLE_NAME".to_owned(), new_table())]);
+        all.extend(other_engine().map(|url| (ENGINE.to_owned(), url)));
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let options = Options { port: 0, storage: Storage::Memory, demo: false, variables: all };
+        let options = Options { port: 0, storage: Storage::Memory, demo: false, functions, variables: all };
         Self { local: Local::start(options).await.expect("local starts") }
+    }
+
+    /// The name of a second table, which no pump follows.
+    pub fn unwatched_table(&self) -> String {
+        format!("{}-unwatched", self.local.table())
     }
 
     /// A caller of a tenant: its customerID claim, a number or a string.
@@ -65,6 +82,48 @@ impl App {
         }
         Send::new("POST", "/local/settle").to(self).await.expect(204);
     }
+}
+
+impl Drop for App {
+    /// Leaves nothing on an engine that outlives the test.
+    fn drop(&mut self) {
+        if other_engine().is_none() {
+            return;
+        }
+        let tables = [self.local.table().to_owned(), self.unwatched_table()];
+        let client = self.local.client().clone();
+        let delete = async move {
+            for table in tables {
+                // Most tests have no second one; what fails here is seen by whoever lists the tables.
+                let _ = client.delete_table().table_name(table).send().await;
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        std::thread::spawn(move || runtime.block_on(delete)).join().expect("tables are deleted");
+    }
+}
+
+const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The address of the engine that is used instead of the embedded one.
+pub fn other_engine() -> Option<String> {
+    environment(ENGINE)
+}
+
+/// Where the functions are that are run as processes.
+pub fn built_functions() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    environment("LAMBDA_FUNCTIONS").map(|directory| root.join(directory))
+}
+
+/// A name that no other table has, on whatever engine.
+fn new_table() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("end-users-test-{}-{}-{}", now(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A token with these claims, and an `exp` unless they bring one (`null`: none at all).

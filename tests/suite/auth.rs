@@ -435,7 +435,8 @@ fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 
 /// Why `local` does not start with these variables.
 async fn start_failure(pairs: &[(&str, &str)]) -> String {
-    let options = Options { port: 0, storage: Storage::Memory, demo: false, variables: variables(pairs) };
+    let variables = variables(pairs);
+    let options = Options { port: 0, storage: Storage::Memory, demo: false, functions: None, variables };
     match Local::start(options).await {
         Ok(_) => panic!("local starts with {pairs:?}"),
         Err(error) => error.to_string(),

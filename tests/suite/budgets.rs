@@ -118,9 +118,9 @@ async fn the_tickets_of_a_person_cost_three_round_trips() {
 /// A table of its own that no pump follows, and the functions' state over it.
 pub async fn unwatched(app: &App) -> shared::app::App {
     let template = local::template::Template::load().unwrap();
-    let request = template.table.create(app.local.client().create_table().table_name("unwatched")).unwrap();
+    let request = template.table.create(app.local.client().create_table().table_name(app.unwatched_table())).unwrap();
     request.send().await.unwrap();
-    let lookup = |name: &str| (name == "TABLE_NAME").then(|| "unwatched".to_owned());
+    let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
     let config = shared::app::Config::from_lookup(&lookup).unwrap();
     shared::app::App::new(config, app.local.client().clone())
 }
