@@ -144,6 +144,11 @@ impl Local {
         &self.client
     }
 
+    /// A client of the database that shares no connection with any other, for use on a runtime of its own.
+    pub fn new_client(&self) -> Client {
+        shared::bootstrap::client(self.engine.sdk_config())
+    }
+
     /// The name of the table.
     pub fn table(&self) -> &str {
         self.engine.table()

@@ -91,7 +91,7 @@ impl Drop for App {
             return;
         }
         let tables = [self.local.table().to_owned(), self.unwatched_table()];
-        let client = self.local.client().clone();
+        let client = self.local.new_client();
         let delete = async move {
             for table in tables {
                 // Most tests have no second one; what fails here is seen by whoever lists the tables.

@@ -75,18 +75,12 @@ async fn every_request_stays_within_its_budget_at_a_thousand_people() {
 }
 
 #[tokio::test]
-async fn a_create_costs_two_round_trips_and_one_in_a_burst() {
+async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    within(tenant.post("/api/EndUsers", person(0)).await, (2.0, 0.0, 12.0));
-    let mut trips = Vec::new();
-    for i in 1..64 {
-        let answer = tenant.post("/api/EndUsers", person(i)).await;
-        trips.push(answer.cost().0);
-        within(answer, (2.0, 0.0, 12.0));
+    for i in 0..100 {
+        within(tenant.post("/api/EndUsers", person(i)).await, (2.0, 0.0, 12.0));
     }
-    let single = trips.iter().filter(|rtt| **rtt == 1.0).count();
-    assert!(single >= 50, "round trips of a burst of creates: {trips:?}");
 }
 
 #[tokio::test]
