@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use dynoxide::Database;
 use tokio::sync::oneshot;
@@ -47,7 +48,7 @@ impl Engine {
             }
         };
         let config = sdk_config(url.clone(), variables);
-        let stream_arn = ensure_table(&shared::bootstrap::client(&config), spec, table).await?;
+        let stream_arn = ensure_table(&shared::bootstrap::client(&config), &url, spec, table).await?;
         Ok(Self { url, config, table: table.to_owned(), stream_arn, embedded })
     }
 
@@ -144,13 +145,13 @@ fn file(path: &Path) -> Result<Database, StartError> {
 }
 
 /// Creates the table where it is missing; answers the ARN of its stream.
-async fn ensure_table(client: &Client, spec: &TableSpec, table: &str) -> Result<String, StartError> {
+async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str) -> Result<String, StartError> {
     let described = client.describe_table().table_name(table).send().await;
     let arn = match described {
         Ok(found) => found.table.and_then(|table| table.latest_stream_arn),
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
             let request = spec.create(client.create_table().table_name(table))?;
-            let created = request.send().await.map_err(unreachable_engine)?;
+            let created = request.send().await.map_err(|error| unusable(url, error))?;
             let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(spec.ttl_attribute()?).build();
             let ttl = ttl.map_err(failed)?;
             let request = client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
@@ -159,14 +160,17 @@ async fn ensure_table(client: &Client, spec: &TableSpec, table: &str) -> Result<
             }
             created.table_description.and_then(|table| table.latest_stream_arn)
         }
-        Err(error) => return Err(unreachable_engine(error)),
+        Err(error) => return Err(unusable(url, error)),
     };
     arn.ok_or_else(|| StartError::Engine(format!("has a table {table} without a stream")))
 }
 
-fn unreachable_engine(error: impl std::error::Error + 'static) -> StartError {
-    let error = aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string();
-    StartError::Engine(format!(
-        "cannot be used (AWS_ENDPOINT_URL_DYNAMODB names it, unset it for the embedded one): {error}"
-    ))
+/// What a call that failed says of the engine at `url`.
+fn unusable<E: std::error::Error + Send + Sync + 'static>(url: &str, error: SdkError<E>) -> StartError {
+    StartError::Engine(match &error {
+        SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => {
+            format!("does not answer at {url}; start it, or unset {ENDPOINT} for the embedded one")
+        }
+        _ => format!("at {url} cannot be used: {}", DisplayErrorContext(error)),
+    })
 }

@@ -1,4 +1,5 @@
-//! The program as a user runs it: what it prints, and what a kill leaves.
+//! The program as a user runs it: what it prints, and what a kill leaves. Its parts are those that
+//! the environment names, as for the suite (tests/suite/app.rs).
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -7,24 +8,61 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
-/// A directory that goes with the test.
-struct Directory(PathBuf);
+/// A directory and a table that go with the test.
+struct Place {
+    directory: PathBuf,
+    table: String,
+}
 
-impl Directory {
+impl Place {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("end-users-test-{}-{name}", std::process::id()));
-        Self(path)
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let table = format!("end-users-test-{since}-{}-{name}", std::process::id());
+        Self { directory: std::env::temp_dir().join(&table), table }
+    }
+
+    /// The arguments and the table of a server on any free port, with its data here.
+    fn serve(&self, more: &[&str]) -> Command {
+        let mut command =
+            command(&[&["serve", "--port", "0", "--data", &*self.directory.to_string_lossy()], more].concat());
+        command.env("TABLE_NAME", &self.table);
+        if let Some(functions) = environment("LAMBDA_FUNCTIONS") {
+            command.arg("--functions").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(functions));
+        }
+        if let Some(url) = environment(ENGINE) {
+            command.env(ENGINE, url);
+        }
+        command
     }
 }
 
-impl Drop for Directory {
+impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.directory);
+        // The embedded engine's table goes with the directory.
+        let Some(url) = environment(ENGINE) else { return };
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "local", "local", None, None, "tests",
+            )))
+            .endpoint_url(url);
+        let client = shared::bootstrap::client(&config.build());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = runtime.block_on(client.delete_table().table_name(&self.table).send());
     }
+}
+
+const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A running server; killed, not stopped, when dropped.
@@ -36,7 +74,7 @@ struct Server {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    for name in ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+    for name in ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "RUST_LOG", ENGINE] {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -48,10 +86,12 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 impl Server {
-    fn start(data: &Path, more: &[&str], lines: usize) -> Self {
-        let data = data.to_string_lossy();
-        let arguments = [&["serve", "--port", "0", "--data", &*data], more].concat();
-        let mut child = command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    fn start(place: &Place, more: &[&str], lines: usize) -> Self {
+        Self::spawn(place.serve(more).stderr(Stdio::null()), lines)
+    }
+
+    fn spawn(command: &mut Command, lines: usize) -> Self {
+        let mut child = command.spawn().unwrap();
         let printed = BufReader::new(child.stdout.as_mut().unwrap()).lines().take(lines);
         let lines: Vec<String> = printed.map(Result::unwrap).collect();
         let address = lines[0].strip_prefix("listening on http://").expect(&lines[0]).to_owned();
@@ -92,12 +132,12 @@ fn token() -> String {
 
 #[test]
 fn every_write_shown_as_done_survives_a_kill() {
-    let directory = Directory::new("kill");
+    let place = Place::new("kill");
     let token = token();
     let mut people = Vec::new();
     let mut events = 0;
     for round in 0..3 {
-        let mut server = Server::start(&directory.0, &["--no-demo"], 1);
+        let mut server = Server::start(&place, &["--no-demo"], 1);
         let acknowledged = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|writer| {
@@ -129,7 +169,7 @@ fn every_write_shown_as_done_survives_a_kill() {
         // SIGKILL: nothing is flushed, no pump ends its batch.
         server.child.kill().unwrap();
     }
-    let server = Server::start(&directory.0, &["--no-demo"], 1);
+    let server = Server::start(&place, &["--no-demo"], 1);
     assert_eq!(server.send("", "POST", "/local/settle", None).unwrap().0, 204);
     for person in &people {
         let path = format!("/api/EndUsers/{}", person["endUserID"]);
@@ -145,8 +185,8 @@ fn every_write_shown_as_done_survives_a_kill() {
 
 #[test]
 fn what_is_printed_at_start_works_when_pasted() {
-    let directory = Directory::new("demo");
-    let server = Server::start(&directory.0, &[], 11);
+    let place = Place::new("demo");
+    let server = Server::start(&place, &[], 11);
     let curls: Vec<_> = server.lines.iter().filter(|line| line.starts_with("curl ")).collect();
     assert_eq!(curls.len(), 3, "{:#?}", server.lines);
     let token = server.lines.iter().find(|line| line.starts_with("eyJ")).unwrap();
@@ -165,9 +205,9 @@ fn what_is_printed_at_start_works_when_pasted() {
 
 #[test]
 fn a_data_directory_serves_one_process_at_a_time() {
-    let directory = Directory::new("lock");
-    let _server = Server::start(&directory.0, &["--no-demo"], 1);
-    let output = run(&["serve", "--port", "0", "--no-demo", "--data", &directory.0.to_string_lossy()]);
+    let place = Place::new("lock");
+    let _server = Server::start(&place, &["--no-demo"], 1);
+    let output = place.serve(&["--no-demo"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("is in use by another process"), "{said}");
 }
@@ -183,6 +223,60 @@ fn what_cannot_be_started_says_why_in_one_line() {
     let output = command(&["serve", "--port", "0", "--memory"]).env("JWT_SECRET", "short").output().unwrap();
     assert!(!output.status.success());
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "local: JWT_SECRET must be at least 32 bytes long\n");
+}
+
+#[test]
+fn a_request_is_one_log_line_without_personal_data_or_tokens() {
+    let place = Place::new("logs");
+    let mut server = Server::spawn(place.serve(&["--no-demo"]).env("RUST_LOG", "info"), 1);
+    let token = token();
+    let send = |method, path: &str, body: Option<&Value>| server.send(&token, method, path, body).unwrap();
+    let jane =
+        json!({ "firstname": "Xanthippe", "customerRef": "XREF-1", "uids": [{ "uid": "xanthippe@example.com" }] });
+    let (status, person) = send("POST", "/api/EndUsers", Some(&jane));
+    assert_eq!(status, 201, "{person}");
+    assert_eq!(send("GET", "/api/EndUsers?search=xanthippe", None).0, 200);
+    assert_eq!(send("GET", "/api/EndUsers/byUid?uid=xanthippe@example.com", None).0, 200);
+    let bad = json!({ "uids": [{ "uid": "xanthippe at example" }] });
+    assert_eq!(send("PUT", &format!("/api/EndUsers/{}", person["endUserID"]), Some(&bad)).0, 400);
+    assert_eq!(server.send(&format!("{token}x"), "GET", "/api/EndUsers", None).unwrap().0, 401);
+    let event = json!({ "type": "ticket.upserted", "customerID": 7, "ticket": { "uid": "xanthippe@example.com" } });
+    assert_eq!(send("POST", "/local/ticket-events", Some(&event)).0, 202);
+    assert_eq!(send("POST", "/local/settle", None).0, 204);
+    Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    let mut text = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+
+    // A process's lines stand behind its function's name.
+    let json = |line: &str| serde_json::from_str::<Value>(line.split_once("] ").map_or(line, |(_, line)| line)).ok();
+    let answered: Vec<_> = text.lines().filter_map(json).filter(|line| line["message"] == "answered").collect();
+    assert_eq!(answered.len(), 5, "one line per request: {text}");
+    let first = &answered[0];
+    assert_eq!(
+        (&first["route"], &first["status"], &first["tenant"]),
+        (&json!("POST /api/EndUsers"), &json!(201), &json!("7"))
+    );
+    assert!(first["requestId"].is_string() && first["durationMs"].is_number() && first["roundTrips"] == 2, "{first}");
+    for word in ["anthippe", "XREF", "xref", "example.com", "Bearer", token.split('.').next_back().unwrap()] {
+        assert!(!text.contains(word), "{word} is in the log: {text}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named_with_what_to_run() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let output = command(&["serve", "--port", "0", "--memory"]).env(ENGINE, &url).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("local: ")).collect();
+    assert!(!output.status.success(), "{said}");
+    assert_eq!(
+        lines,
+        [format!(
+            "local: the database engine does not answer at {url}; start it, or unset {ENGINE} for the embedded one"
+        )]
+    );
 }
 
 #[test]
@@ -202,8 +296,8 @@ fn a_token_is_printed_for_the_configuration_at_hand() {
 
 #[test]
 fn a_signal_ends_it_in_order() {
-    let directory = Directory::new("signal");
-    let mut server = Server::start(&directory.0, &["--no-demo"], 1);
+    let place = Place::new("signal");
+    let mut server = Server::start(&place, &["--no-demo"], 1);
     let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert!(server.child.wait().unwrap().success());

@@ -120,8 +120,8 @@ pub fn built_functions() -> Option<PathBuf> {
     environment("LAMBDA_FUNCTIONS").map(|directory| root.join(directory))
 }
 
-/// A name that no other table has, on whatever engine.
-fn new_table() -> String {
+/// A name that no other table or file has, on whatever engine.
+pub fn new_table() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("end-users-test-{}-{}-{}", now(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

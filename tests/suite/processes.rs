@@ -1,0 +1,276 @@
+//! Functions as processes behind the Runtime API: what the gateway makes of their failures, and that
+//! a death loses nothing that was acknowledged.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::{join, join_all};
+use local::template::Template;
+use local::{Local, Options, Storage};
+use serde_json::{Value, json};
+
+use crate::app::{Answer, App, SECRET, Send, built_functions, ids, new_table};
+use crate::skips::skipped;
+
+/// A directory as cargo-lambda makes it, in which every function is one program.
+struct Built(PathBuf);
+
+impl Built {
+    fn new(program: &str) -> Self {
+        let path = std::env::temp_dir().join(new_table());
+        for function in Template::load().unwrap().functions {
+            std::fs::create_dir_all(path.join(&function.name)).unwrap();
+            symlink(program, path.join(function.name).join("bootstrap")).unwrap();
+        }
+        Self(path)
+    }
+
+    fn faulty() -> Self {
+        Self::new(env!("CARGO_BIN_EXE_faulty-function"))
+    }
+
+    fn bootstrap(&self, function: &str) -> PathBuf {
+        self.0.join(function).join("bootstrap")
+    }
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn start(built: &Built) -> App {
+    App::with_functions(Some(built.0.clone()), &[]).await
+}
+
+async fn ask(app: &App, what: &str) -> Answer {
+    Send::new("GET", &format!("/api/EndUsers?{what}")).to(app).await
+}
+
+/// The process that answers.
+async fn process(app: &App) -> u32 {
+    let answer = ask(app, "").await;
+    answer.text().parse().unwrap_or_else(|_| panic!("{} {}", answer.status, answer.text()))
+}
+
+/// Whether a process runs: one that ended and is not yet waited for does not.
+fn runs(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
+}
+
+/// SIGKILL, and waits for the death.
+async fn kill(process: u32) {
+    std::process::Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap();
+    while runs(process) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[track_caller]
+fn assert_gateway(answer: &Answer, status: u16, text: &str) {
+    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.what);
+    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.what);
+}
+
+#[tokio::test]
+async fn a_failure_of_a_function_is_a_500_of_the_gateway() {
+    let built = Built::faulty();
+    let app = start(&built).await;
+    for what in ["error", "nonsense", "huge", "panic", "exit"] {
+        assert_gateway(&ask(&app, what).await, 500, "Internal Server Error");
+        assert_eq!(ask(&app, "").await.status, 200, "after {what}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_outlives_an_error_and_a_panic_but_no_exit() {
+    let built = Built::faulty();
+    let app = start(&built).await;
+    let first = process(&app).await;
+    for what in ["error", "panic", "nonsense", "huge"] {
+        assert_eq!(ask(&app, what).await.status, 500);
+        assert_eq!(process(&app).await, first, "after {what}");
+    }
+    assert_eq!(ask(&app, "exit").await.status, 500);
+    assert_ne!(process(&app).await, first);
+}
+
+#[tokio::test]
+async fn a_function_that_overruns_its_time_is_killed_and_answered_for() {
+    let built = Built::faulty();
+    let app = start(&built).await;
+    let first = process(&app).await;
+    let template = Template::load().unwrap();
+    let function = template.functions.iter().find(|function| function.name == "list-end-users").unwrap();
+    let asked = Instant::now();
+    assert_gateway(&ask(&app, "hang").await, 503, "Service Unavailable");
+    assert!(asked.elapsed() >= function.time_out, "it had its time: {:?}", asked.elapsed());
+    assert_ne!(process(&app).await, first);
+    assert!(!runs(first));
+}
+
+#[tokio::test]
+async fn a_process_that_died_idle_is_replaced_and_no_request_is_lost() {
+    let built = Built::faulty();
+    let app = start(&built).await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let process = process(&app).await;
+        assert!(seen.insert(process), "{process} is dead");
+        kill(process).await;
+    }
+}
+
+#[tokio::test]
+async fn there_are_as_many_processes_as_invocations_at_once_and_one_is_enough_after_that() {
+    let built = Built::faulty();
+    let app = start(&built).await;
+    let slow = join_all((0..6).map(async |_| ask(&app, "slow").await.expect(200))).await;
+    let busy: BTreeSet<u64> = slow.iter().map(|process| process.as_u64().unwrap()).collect();
+    assert_eq!(busy.len(), 6);
+    let idle = process(&app).await;
+    assert!(busy.contains(&idle.into()));
+    assert_eq!(process(&app).await, idle);
+}
+
+#[tokio::test]
+async fn a_function_that_does_not_start_is_a_500_at_once() {
+    let built = Built::new("/bin/false");
+    let app = start(&built).await;
+    let asked = Instant::now();
+    assert_gateway(&ask(&app, "").await, 500, "Internal Server Error");
+    assert!(asked.elapsed() < Duration::from_secs(5), "nobody waits for what ended: {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn no_process_outlives_the_system() {
+    let built = Built::faulty();
+    let table = new_table();
+    let local = Local::start(options(&built.0, &table)).await.unwrap();
+    let request = || http::Request::get("/api/EndUsers?slow").body(Default::default()).unwrap();
+    join_all((0..4).map(|_| local.call(request()))).await;
+    let mine = bootstraps(&table);
+    assert_eq!(mine.len(), 4);
+    local.stop().await;
+    let patience = Instant::now() + Duration::from_secs(10);
+    while mine.iter().any(|process| runs(*process)) {
+        assert!(Instant::now() < patience, "{mine:?} still run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// On the embedded engine, whatever the environment names.
+fn options(built: &Path, table: &str) -> Options {
+    let variables = [("JWT_SECRET", SECRET), ("TABLE_NAME", table)].map(|(name, value)| (name.into(), value.into()));
+    let functions = Some(built.to_owned());
+    Options { port: 0, storage: Storage::Memory, demo: false, functions, variables: variables.into() }
+}
+
+async fn refusal(built: &Path) -> String {
+    Local::start(options(built, "any")).await.err().expect("it does not start").to_string()
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_or_for_another_machine_is_named_with_what_to_run() {
+    let built = Built::faulty();
+    let (path, shown) = (built.bootstrap("get-end-user"), built.bootstrap("get-end-user").display().to_string());
+    std::fs::remove_file(&path).unwrap();
+    let build = "build it with: cargo lambda build --release";
+    assert_eq!(refusal(&built.0).await, format!("{shown} is missing; {build}"));
+
+    let (other, machine, option) = match std::env::consts::ARCH {
+        "aarch64" => ("x86_64", 62u16, "--arm64"),
+        _ => ("aarch64", 183, "--x86-64"),
+    };
+    let header = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0", &machine.to_le_bytes()[..], &[0; 44]].concat();
+    std::fs::write(&path, header).unwrap();
+    let here = std::env::consts::ARCH;
+    assert_eq!(
+        refusal(&built.0).await,
+        format!("{shown} is made for {other}, this machine is {here}; {build} {option}")
+    );
+
+    std::fs::write(&path, "#!/bin/sh\nexit 0 # a script\n").unwrap();
+    assert_eq!(refusal(&built.0).await, format!("{shown} is no program for Lambda; {build}"));
+}
+
+/// The processes of the functions over a table.
+fn bootstraps(table: &str) -> Vec<u32> {
+    let mine = format!("\0TABLE_NAME={table}\0");
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
+        String::from_utf8_lossy(&[b"\0", &environment[..]].concat()).contains(&mine).then_some(process)
+    });
+    processes.filter(|process| runs(*process)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_bootstraps_in_the_middle_of_a_load_loses_no_acknowledged_write_and_no_later_request() {
+    if skipped("processes::killing_bootstraps_in_the_middle_of_a_load_loses_no_acknowledged_write_and_no_later_request")
+    {
+        return;
+    }
+    let app = App::with_functions(built_functions(), &[]).await;
+    let tenant = app.tenant(7);
+    let over = AtomicBool::new(false);
+    let writers = async {
+        let writer = async |writer: usize| {
+            let mut acknowledged = Vec::new();
+            for n in 0..40 {
+                let person = json!({ "firstname": "Load", "uids": [{ "uid": format!("w{writer}-{n}@example.com") }] });
+                let answer = tenant.post("/api/EndUsers", person).await;
+                match answer.status {
+                    201 => acknowledged.push(answer.json()),
+                    _ => assert_gateway(&answer, 500, "Internal Server Error"),
+                }
+            }
+            acknowledged
+        };
+        let acknowledged = join_all((0..8).map(writer)).await.concat();
+        over.store(true, Ordering::Relaxed);
+        acknowledged
+    };
+    let killer = async {
+        let mut killed = 0;
+        while !over.load(Ordering::Relaxed) {
+            let alive = bootstraps(app.local.table());
+            if let Some(victim) = alive.get(killed * 7 % alive.len().max(1)) {
+                kill(*victim).await;
+                killed += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        killed
+    };
+    let (acknowledged, killed) = join(writers, killer).await;
+    println!("{} of 320 creates were acknowledged while {killed} processes were killed", acknowledged.len());
+    assert!(killed >= 3 && acknowledged.len() >= 160, "{killed} killed, {} acknowledged", acknowledged.len());
+
+    // No later request is lost: all that follows is answered as if nothing had been.
+    app.settle().await;
+    let mut listed = Vec::new();
+    for page in 1.. {
+        let people = tenant.get(&format!("/api/EndUsers?pageSize=100&pageNumber={page}")).await.expect(200);
+        listed.extend(people["items"].as_array().unwrap().clone());
+        if people["items"] == json!([]) {
+            assert_eq!(people["totalCount"], listed.len(), "the count is that of the people");
+            break;
+        }
+    }
+    for person in &acknowledged {
+        assert!(listed.contains(person), "{person} is lost");
+        assert_eq!(tenant.read(&person["endUserID"]).await, *person);
+        assert_eq!(
+            tenant.by_uid(person["uids"][0]["uid"].as_str().unwrap()).await,
+            ids(&Value::from(vec![person.clone()]))
+        );
+    }
+    let found = tenant.get("/api/EndUsers?search=load&pageSize=100").await.expect(200);
+    assert_eq!(found["totalCount"], listed.len(), "all are indexed, each once");
+}
