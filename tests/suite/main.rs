@@ -5,6 +5,7 @@
 mod app;
 mod auth;
 mod budgets;
+mod conversation;
 mod find;
 mod gateway;
 mod index;

@@ -1,0 +1,65 @@
+//! One conversation, recorded once: every engine and every way to run the functions answers it in
+//! the same bytes. `RECORD_CONVERSATION=1 cargo test --workspace conversation` records it anew, for the requests that
+//! the file holds.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::app::{App, Caller, Send, token};
+
+fn file() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/conversation.ndjson").into()
+}
+
+/// The status and the body; what differs each time, the request's id, is left out.
+async fn answer(app: &App, turn: &Value) -> (u16, String) {
+    let (method, path) = turn["send"].as_str().unwrap().split_once(' ').unwrap();
+    let mut send = Send::new(method, path);
+    if !turn["body"].is_null() {
+        send = send.json(&turn["body"]);
+    }
+    if let Some(raw) = turn["raw"].as_str() {
+        send = send.header("content-type", turn["type"].as_str().unwrap_or("application/json")).body(raw);
+    }
+    let answer = caller(app, &turn["as"]).send(send).await;
+    let body = match answer.header("x-request-id") {
+        Some(id) => answer.text().replace(id, "the request's id"),
+        None => answer.text(),
+    };
+    (answer.status, body)
+}
+
+/// A tenant; `""` has a token that names none, `null` has no token.
+fn caller<'a>(app: &'a App, tenant: &Value) -> Caller<'a> {
+    match tenant.as_str() {
+        None => app.caller(None),
+        Some("") => app.caller(Some(token(json!({})))),
+        Some(name) => app.tenant(name),
+    }
+}
+
+#[tokio::test]
+async fn the_recorded_conversation_is_answered_in_the_same_bytes() {
+    let text = std::fs::read_to_string(file()).unwrap();
+    let turns: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let api = turns.iter().filter(|turn| turn["send"].as_str().unwrap().contains(" /api/")).count();
+    assert_eq!(api, 300);
+    let app = App::start().await;
+    let mut recorded = String::new();
+    for (line, turn) in (1..).zip(&turns) {
+        let (status, body) = answer(&app, turn).await;
+        if std::env::var_os("RECORD_CONVERSATION").is_some() {
+            let mut turn: Map<String, Value> = turn.as_object().unwrap().clone();
+            turn.extend([("status".to_owned(), json!(status)), ("answer".to_owned(), json!(body))]);
+            recorded += &format!("{}\n", Value::from(turn));
+            continue;
+        }
+        assert!(status < 500, "line {line}, {}: {body}", turn["send"]);
+        let expected = (turn["status"].as_u64(), turn["answer"].as_str());
+        assert_eq!((Some(u64::from(status)), Some(body.as_str())), expected, "line {line}, {}", turn["send"]);
+    }
+    if !recorded.is_empty() {
+        std::fs::write(file(), recorded).unwrap();
+    }
+}
