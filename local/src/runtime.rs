@@ -260,8 +260,7 @@ async fn init_error(State(api): State<Arc<Api>>, body: Bytes) -> StatusCode {
 
 /// What Lambda itself gives a process.
 fn of_lambda(function: &Function, variables: &HashMap<String, String>) -> Vec<(String, String)> {
-    const CREDENTIALS: [&str; 5] =
-        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB"];
+    const PASSED: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"];
     let own = [
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
@@ -272,7 +271,7 @@ fn of_lambda(function: &Function, variables: &HashMap<String, String>) -> Vec<(S
         ("TZ", ":UTC".to_owned()),
     ];
     let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let passed = CREDENTIALS.iter().filter_map(|name| Some(((*name).to_owned(), variables.get(*name)?.clone())));
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), variables.get(*name)?.clone())));
     own.chain(passed).collect()
 }
 

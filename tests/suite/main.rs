@@ -6,6 +6,7 @@ mod app;
 mod auth;
 mod budgets;
 mod conversation;
+mod events;
 mod find;
 mod gateway;
 mod index;

@@ -327,3 +327,21 @@ fn cors_is_that_of_the_contract_and_off_by_default() {
         Some(&json!(false))
     );
 }
+
+#[test]
+fn cargo_lambda_watch_has_the_same_routes() {
+    let metadata = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
+    let output = std::process::Command::new(env!("CARGO")).args(metadata).output().unwrap();
+    let workspace: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let router = workspace["metadata"]["lambda"]["watch"]["router"].as_object().unwrap();
+    let routes = router.iter().flat_map(|(path, routes)| {
+        let route = |route: &Value| (route["method"].clone(), json!(path), route["function"].clone());
+        routes.as_array().unwrap().iter().map(route).collect::<Vec<_>>()
+    });
+    let expected = ROUTES.map(|(method, path, function)| (json!(method), json!(path), json!(function)));
+    let sorted = |mut routes: Vec<(Value, Value, Value)>| {
+        routes.sort_by_key(|route| format!("{route:?}"));
+        routes
+    };
+    assert_eq!(sorted(routes.collect()), sorted(expected.to_vec()));
+}
