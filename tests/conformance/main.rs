@@ -1,0 +1,214 @@
+//! The conformance report: the README's test command on every engine and with every way to run the
+//! functions, as one table.
+//!
+//! `cargo run -p tests --bin conformance` prints it, and fails where a test does or where README says
+//! otherwise; with `-- --write` it is written into README. Seconds are not compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const ENGINES: [&str; 2] = ["embedded", "MiniStack"];
+const RUNTIMES: [&str; 2] = ["in-process", "binaries"];
+/// Where the table stands in README.
+const MARKS: [&str; 2] = ["<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"];
+const COMMAND: &str = "cargo run -p tests --bin conformance";
+
+/// What one suite came to.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// What one run of all suites came to.
+#[derive(Default)]
+struct Run {
+    suites: BTreeMap<String, Count>,
+    seconds: f64,
+    /// The tests that were skipped, and why.
+    skipped: BTreeSet<String>,
+}
+
+fn main() -> ExitCode {
+    match report(std::env::args().any(|argument| argument == "--write")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "conformance: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(write: bool) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().map_err(|e| e.to_string())?;
+    let functions = root.join("target/lambda");
+    if !functions.is_dir() {
+        return Err(format!("{} is missing; build it with: cargo lambda build --release", functions.display()));
+    }
+    let built = cargo(&root).arg("--no-run").status().map_err(|e| format!("cargo cannot be run: {e}"))?;
+    if !built.success() {
+        return Err("the tests do not build".to_owned());
+    }
+    let mut runs = Vec::new();
+    for engine in ENGINES {
+        for runtime in RUNTIMES {
+            let mut command = match engine {
+                "embedded" => cargo(&root),
+                _ => {
+                    let cargo = cargo(&root);
+                    let mut command = Command::new(root.join("tests/ministack/run"));
+                    command.arg(cargo.get_program()).args(cargo.get_args()).current_dir(&root);
+                    command
+                }
+            };
+            command.env_remove("AWS_ENDPOINT_URL_DYNAMODB").env_remove("LAMBDA_FUNCTIONS");
+            if runtime == "binaries" {
+                command.env("LAMBDA_FUNCTIONS", &functions);
+            }
+            say(&format!("{engine}, {runtime}"));
+            runs.push(run(command).map_err(|e| format!("{engine}, {runtime}: {e}"))?);
+        }
+    }
+    let table = table(&runs);
+    say(&format!("\n{table}"));
+    let total = runs.iter().fold(Count::default(), |sum, run| add(sum, run.total()));
+    // The closing line that CI reads.
+    say(&format!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped));
+    if total.failed > 0 {
+        return Err("tests failed".to_owned());
+    }
+    compare(&root.join("README.md"), &table, write)
+}
+
+/// The README's test command.
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).current_dir(root);
+    command
+}
+
+/// Runs the tests and reads what they say; shown is only what did not pass.
+fn run(mut command: Command) -> Result<Run, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let (output, input) = std::io::pipe().map_err(failed)?;
+    command.args(["--", "--show-output"]).stdout(input.try_clone().map_err(failed)?).stderr(input);
+    let mut child = command.spawn().map_err(failed)?;
+    // Ours would keep the pipe open.
+    drop(command);
+    let (mut run, mut target) = (Run::default(), String::new());
+    let mut lines = Vec::new();
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(failed)?;
+        run.read(&line, &mut target);
+        lines.push(line);
+    }
+    let ended = child.wait().map_err(failed)?;
+    let total = run.total();
+    if !ended.success() || total.failed > 0 {
+        lines.iter().for_each(|line| say(line));
+    }
+    if !ended.success() && total.failed == 0 || total.passed == 0 {
+        return Err(format!("the tests did not run to their end ({ended})"));
+    }
+    Ok(run)
+}
+
+impl Run {
+    fn read(&mut self, line: &str, target: &mut String) {
+        if let Some(running) = line.trim_start().strip_prefix("Running ") {
+            *target = running.to_owned();
+        } else if let Some((name, result)) = line.strip_prefix("test ").and_then(|test| test.split_once(" ... ")) {
+            let count = self.suites.entry(suite(target, name)).or_default();
+            match result {
+                "ok" => count.passed += 1,
+                _ => count.failed += 1,
+            }
+        } else if let Some(skipped) = line.strip_prefix("SKIPPED ") {
+            let name = skipped.split(": ").next().unwrap_or_default();
+            // It returned at once: it was not passed.
+            let count = self.suites.entry(suite(target, name)).or_default();
+            count.passed -= 1;
+            count.skipped += 1;
+            self.skipped.insert(skipped.to_owned());
+        } else if let Some((_, seconds)) = line.split_once("; finished in ") {
+            self.seconds += seconds.trim_end_matches('s').parse::<f64>().unwrap_or_default();
+        }
+    }
+
+    fn total(&self) -> Count {
+        self.suites.values().fold(Count::default(), |sum, count| add(sum, *count))
+    }
+}
+
+fn add(a: Count, b: Count) -> Count {
+    Count { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped }
+}
+
+/// The row of a test: its module in the suite, or what else it belongs to.
+fn suite(target: &str, test: &str) -> String {
+    match target.split_once(' ') {
+        Some(("unittests", file)) => {
+            let name = file.rsplit('/').next().and_then(|file| file.split('-').next()).unwrap_or_default();
+            format!("(units of {name})")
+        }
+        Some(("tests/process.rs", _)) => "process".to_owned(),
+        _ => test.split("::").next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn table(runs: &[Run]) -> String {
+    let columns: Vec<_> = ENGINES.iter().flat_map(|e| RUNTIMES.iter().map(move |r| format!("{e}, {r}"))).collect();
+    let mut rows = vec![format!("| suite | {} |", columns.join(" | ")), format!("| --- |{}", " --- |".repeat(4))];
+    let suites: BTreeSet<&String> = runs.iter().flat_map(|run| run.suites.keys()).collect();
+    for suite in suites {
+        let cells = runs.iter().map(|run| cell(run.suites.get(suite).copied().unwrap_or_default()));
+        rows.push(format!("| {suite} | {} |", cells.collect::<Vec<_>>().join(" | ")));
+    }
+    let totals = runs.iter().map(|run| cell(run.total())).collect::<Vec<_>>().join(" | ");
+    let seconds = runs.iter().map(|run| format!("{:.0}", run.seconds)).collect::<Vec<_>>().join(" | ");
+    rows.push(format!("| all | {totals} |"));
+    rows.push(format!("| seconds | {seconds} |"));
+    let mut text = rows.join("\n") + "\n";
+    let skipped: BTreeSet<&String> = runs.iter().flat_map(|run| &run.skipped).collect();
+    if !skipped.is_empty() {
+        text += "\nSkipped:\n\n";
+        for test in skipped {
+            let (name, reason) = test.split_once(": ").unwrap_or((test, ""));
+            text += &format!("- `{name}`: {reason}\n");
+        }
+    }
+    text
+}
+
+fn cell(count: Count) -> String {
+    let parts = [(count.failed, "failed"), (count.skipped, "skipped")];
+    let more = parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!(", {number} {what}"));
+    format!("{} passed{}", count.passed, more.collect::<String>())
+}
+
+/// Holds README to the table, or writes it there.
+fn compare(readme: &Path, table: &str, write: bool) -> Result<(), String> {
+    let text = std::fs::read_to_string(readme).map_err(|e| format!("{}: {e}", readme.display()))?;
+    let [begin, end] = MARKS.map(|mark| text.find(mark));
+    let (Some(begin), Some(end)) = (begin.map(|at| at + MARKS[0].len()), end) else {
+        return Err("README.md has no place for the table".to_owned());
+    };
+    let timeless =
+        |table: &str| table.lines().filter(|line| !line.starts_with("| seconds")).collect::<Vec<_>>().join("\n");
+    if write {
+        let text = [&text[..begin], table, &text[end..]].concat();
+        std::fs::write(readme, text).map_err(|e| format!("{}: {e}", readme.display()))
+    } else if timeless(&text[begin..end]) != timeless(table) {
+        Err(format!("README.md has another table; write this one there with: {COMMAND} -- --write"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Prints to stdout; a reader that is gone is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
