@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 const ENGINES: [&str; 2] = ["embedded", "MiniStack"];
 const RUNTIMES: [&str; 2] = ["in-process", "binaries"];
@@ -93,23 +93,17 @@ fn cargo(root: &Path) -> Command {
 /// Runs the tests and reads what they say; shown is only what did not pass.
 fn run(mut command: Command) -> Result<Run, String> {
     let failed = |error: std::io::Error| error.to_string();
-    let (output, input) = std::io::pipe().map_err(failed)?;
-    command.args(["--", "--show-output"]).stdout(input.try_clone().map_err(failed)?).stderr(input);
-    let mut child = command.spawn().map_err(failed)?;
-    // Ours would keep the pipe open.
-    drop(command);
-    let (mut run, mut target) = (Run::default(), String::new());
-    let mut lines = Vec::new();
-    for line in BufReader::new(output).lines() {
+    let mut child = command.args(["--", "--show-output"]).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let (mut run, mut failing) = (Run::default(), false);
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         let line = line.map_err(failed)?;
-        run.read(&line, &mut target);
-        lines.push(line);
+        run.read(&line);
+        failing = (failing || line == "failures:") && !line.starts_with("running ");
+        if failing {
+            say(&line);
+        }
     }
-    let ended = child.wait().map_err(failed)?;
-    let total = run.total();
-    if !ended.success() || total.failed > 0 {
-        lines.iter().for_each(|line| say(line));
-    }
+    let (ended, total) = (child.wait().map_err(failed)?, run.total());
     if !ended.success() && total.failed == 0 || total.passed == 0 {
         return Err(format!("the tests did not run to their end ({ended})"));
     }
@@ -117,19 +111,16 @@ fn run(mut command: Command) -> Result<Run, String> {
 }
 
 impl Run {
-    fn read(&mut self, line: &str, target: &mut String) {
-        if let Some(running) = line.trim_start().strip_prefix("Running ") {
-            *target = running.to_owned();
-        } else if let Some((name, result)) = line.strip_prefix("test ").and_then(|test| test.split_once(" ... ")) {
-            let count = self.suites.entry(suite(target, name)).or_default();
+    fn read(&mut self, line: &str) {
+        if let Some((name, result)) = line.strip_prefix("test ").and_then(|test| test.split_once(" ... ")) {
+            let count = self.suites.entry(suite(name)).or_default();
             match result {
                 "ok" => count.passed += 1,
                 _ => count.failed += 1,
             }
         } else if let Some(skipped) = line.strip_prefix("SKIPPED ") {
-            let name = skipped.split(": ").next().unwrap_or_default();
             // It returned at once: it was not passed.
-            let count = self.suites.entry(suite(target, name)).or_default();
+            let count = self.suites.entry(suite(skipped)).or_default();
             count.passed -= 1;
             count.skipped += 1;
             self.skipped.insert(skipped.to_owned());
@@ -147,16 +138,14 @@ fn add(a: Count, b: Count) -> Count {
     Count { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped }
 }
 
-/// The row of a test: its module in the suite, or what else it belongs to.
-fn suite(target: &str, test: &str) -> String {
-    match target.split_once(' ') {
-        Some(("unittests", file)) => {
-            let name = file.rsplit('/').next().and_then(|file| file.split('-').next()).unwrap_or_default();
-            format!("(units of {name})")
-        }
-        Some(("tests/process.rs", _)) => "process".to_owned(),
-        _ => test.split("::").next().unwrap_or_default().to_owned(),
-    }
+/// The row of a test: its module in the suite, `process` for those of the program, or the unit tests.
+fn suite(test: &str) -> String {
+    let name = match test.split_once("::") {
+        _ if test.contains("::tests::") => "(unit tests)",
+        Some((module, _)) => module,
+        None => "process",
+    };
+    name.to_owned()
 }
 
 fn table(runs: &[Run]) -> String {
