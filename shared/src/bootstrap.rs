@@ -39,7 +39,7 @@ pub fn client(shared: &aws_config::SdkConfig) -> Client {
 
 /// When an invocation must be over.
 fn deadline(context: &Context) -> Instant {
-    Instant::now() + http::time_left(context).unwrap_or_default()
+    Instant::now() + http::time_left(context).unwrap_or(http::PATIENCE)
 }
 
 fn environment(name: &str) -> Option<String> {

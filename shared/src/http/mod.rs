@@ -27,8 +27,8 @@ pub use response::{Paginated, Response};
 /// What a function does with a request: its caller's part of the table is the only road to data.
 pub type Handler = for<'a> fn(&'a App, &'a Scope<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Error>>;
 
-/// The longest that a request works on the database.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that a request works on the database, and what an invocation has that does not say.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// What is left of a function's time to answer that the database took too long.
 const FAREWELL: Duration = Duration::from_millis(500);
 

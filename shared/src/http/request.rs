@@ -95,10 +95,11 @@ impl Request {
     }
 }
 
-/// What is left of an invocation's time, where its context says.
+/// What is left of an invocation's time, where its context says: a deadline that was over before the
+/// invocation began is none (`cargo lambda watch` gives one of 1970).
 pub(crate) fn time_left(context: &Context) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    (context.deadline > 0).then(|| Duration::from_millis(context.deadline).saturating_sub(now))
+    Duration::from_millis(context.deadline).checked_sub(now)
 }
 
 /// `application/json`, `text/json` or `…+json`, in UTF-8 where it says (RFC 8259 §8.1).
@@ -252,5 +253,26 @@ impl Query {
     pub fn search(&mut self) -> Option<Search> {
         let text = self.text("search", MAX_SEARCH_LENGTH)?;
         self.faults.keep("search", Search::parse(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(deadline: u64) -> Option<Duration> {
+        let mut context = Context::default();
+        context.deadline = deadline;
+        time_left(&context)
+    }
+
+    #[test]
+    fn a_deadline_that_is_no_time_to_come_is_none() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+        assert!(left(now + 5_000).is_some_and(|left| left > Duration::from_secs(4)));
+        // `cargo lambda watch` says 600.
+        for deadline in [0, 600, now - 1] {
+            assert_eq!(left(deadline), None, "{deadline}");
+        }
     }
 }
