@@ -30,6 +30,8 @@ use crate::template::Function;
 const MAX_PROCESSES: usize = 16;
 /// How long a process may take before it asks for its first event, as on Lambda.
 const INIT: Duration = Duration::from_secs(10);
+/// How often a process is started for one event, as on Lambda.
+const STARTS: u32 = 2;
 /// How to make what is missing.
 const BUILD: &str = "build it with: cargo lambda build --release";
 
@@ -87,25 +89,27 @@ impl Pool {
     async fn hand_over(&self, event: String) -> Result<(Process, oneshot::Receiver<Answer>), Failure> {
         let (answer, answered) = oneshot::channel();
         let mut invocation = Invocation { id: unique_id(), event, time_out: self.function.time_out, answer };
-        loop {
+        let mut starts = 0;
+        while starts < STARTS {
             let idle = self.idle().pop();
-            let fresh = idle.is_none();
             let mut process = match idle {
                 Some(process) => process,
-                None => Process::start(self).await.map_err(|error| {
-                    tracing::error!(function = self.function.name, %error, "a process does not start");
-                    Failure::Crashed
-                })?,
+                None => {
+                    starts += 1;
+                    Process::start(self).await.map_err(|error| {
+                        tracing::error!(function = self.function.name, %error, "a process does not start");
+                        Failure::Crashed
+                    })?
+                }
             };
             if let Some(asking) = process.asks(&self.function.name).await {
                 match asking.send(invocation) {
                     Ok(()) => return Ok((process, answered)),
                     Err(kept) => invocation = kept,
                 }
-            } else if fresh {
-                return Err(Failure::Crashed);
             }
         }
+        Err(Failure::Crashed)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
