@@ -102,6 +102,7 @@ impl Local {
         let Options { port, storage, demo, functions, mut variables } = options;
         let template = Template::load()?;
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| "end-users".to_owned());
+        variables.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
         variables.insert("SERVER_TIMING".to_owned(), "true".to_owned());
         token::use_development_secret(&mut variables);
         let lookup = |name: &str| variables.get(name).cloned();
