@@ -24,7 +24,7 @@ const DEFAULTS: [(&str, &str); 3] =
 
 /// A database with our table.
 pub(crate) struct Engine {
-    url: String,
+    variables: HashMap<String, String>,
     config: SdkConfig,
     table: String,
     stream_arn: String,
@@ -47,17 +47,15 @@ impl Engine {
                 (url, Some(task))
             }
         };
-        let config = sdk_config(url.clone(), variables);
+        let variables = reaching(&url, variables);
+        let config = sdk_config(&variables);
         let stream_arn = ensure_table(&shared::bootstrap::client(&config), &url, spec, table).await?;
-        Ok(Self { url, config, table: table.to_owned(), stream_arn, embedded })
+        Ok(Self { variables, config, table: table.to_owned(), stream_arn, embedded })
     }
 
-    /// `variables`, and those by which another process reaches this engine.
-    pub(crate) fn variables(&self, variables: &HashMap<String, String>) -> HashMap<String, String> {
-        let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        all.extend(variables.clone());
-        all.insert(ENDPOINT.to_owned(), self.url.clone());
-        all
+    /// The variables that it was started with, and those by which another process reaches it.
+    pub(crate) fn variables(&self) -> &HashMap<String, String> {
+        &self.variables
     }
 
     pub(crate) fn sdk_config(&self) -> &SdkConfig {
@@ -80,17 +78,30 @@ impl Engine {
     }
 }
 
-fn sdk_config(url: String, variables: &HashMap<String, String>) -> SdkConfig {
-    let [key, secret, region] = DEFAULTS.map(|(name, default)| match variables.get(name) {
-        Some(value) => value.clone(),
-        None => default.to_owned(),
-    });
+/// A client of the engine at `url` that shares no connection with any other, for use on a runtime of
+/// its own.
+pub fn client(url: &str) -> Client {
+    shared::bootstrap::client(&sdk_config(&reaching(url, &HashMap::new())))
+}
+
+/// `variables`, and those by which the engine at `url` is reached.
+fn reaching(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
+    let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    all.extend(variables.clone());
+    all.insert(ENDPOINT.to_owned(), url.to_owned());
+    all
+}
+
+/// The settings of a client with variables of [`reaching`].
+fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
+    let variable = |name: &str| variables.get(name).cloned().unwrap_or_default();
+    let [key, secret, region] = DEFAULTS.map(|(name, _)| variable(name));
     let credentials = Credentials::new(key, secret, variables.get("AWS_SESSION_TOKEN").cloned(), None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(url)
+        .endpoint_url(variable(ENDPOINT))
         .build()
 }
 

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use engine::Engine;
+pub use engine::client;
 use functions::Functions;
 use gateway::Gateway;
 use pumps::Pumps;
@@ -118,7 +119,7 @@ impl Local {
         let client = shared::bootstrap::client(engine.sdk_config());
         let functions = Arc::new(match functions {
             None => Functions::here(&template, App::new(config, client.clone()))?,
-            Some(built) => Functions::processes(&template, &built, &engine.variables(&variables))?,
+            Some(built) => Functions::processes(&template, &built, engine.variables())?,
         });
 
         let (stop, stopped) = watch::channel(false);
@@ -143,11 +144,6 @@ impl Local {
     /// A client of the database.
     pub fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// A client of the database that shares no connection with any other, for use on a runtime of its own.
-    pub fn new_client(&self) -> Client {
-        shared::bootstrap::client(self.engine.sdk_config())
     }
 
     /// The name of the table.

@@ -8,7 +8,6 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
@@ -46,16 +45,8 @@ impl Drop for Place {
         let _ = std::fs::remove_dir_all(&self.directory);
         // The embedded engine's table goes with the directory.
         let Some(url) = environment(ENGINE) else { return };
-        let config = aws_config::SdkConfig::builder()
-            .behavior_version(aws_config::BehaviorVersion::latest())
-            .region(aws_config::Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "local", "local", None, None, "tests",
-            )))
-            .endpoint_url(url);
-        let client = shared::bootstrap::client(&config.build());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let _ = runtime.block_on(client.delete_table().table_name(&self.table).send());
+        let _ = runtime.block_on(local::client(&url).delete_table().table_name(&self.table).send());
     }
 }
 

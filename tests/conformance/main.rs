@@ -74,7 +74,7 @@ fn report(write: bool) -> Result<(), String> {
     }
     let table = table(&runs);
     say(&format!("\n{table}"));
-    let total = runs.iter().fold(Count::default(), |sum, run| add(sum, run.total()));
+    let total: Count = runs.iter().map(Run::total).sum();
     // The closing line that CI reads.
     say(&format!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped));
     if total.failed > 0 {
@@ -130,12 +130,18 @@ impl Run {
     }
 
     fn total(&self) -> Count {
-        self.suites.values().fold(Count::default(), |sum, count| add(sum, *count))
+        self.suites.values().copied().sum()
     }
 }
 
-fn add(a: Count, b: Count) -> Count {
-    Count { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped }
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |a, b| Self {
+            passed: a.passed + b.passed,
+            failed: a.failed + b.failed,
+            skipped: a.skipped + b.skipped,
+        })
+    }
 }
 
 /// The row of a test: its module in the suite, `process` for those of the program, or the unit tests.

@@ -12,7 +12,7 @@ use local::template::Template;
 use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, SECRET, Send, built_functions, ids, new_table};
+use crate::app::{Answer, App, SECRET, Send, ids, new_table};
 use crate::skips::skipped;
 
 /// A directory as cargo-lambda makes it, in which every function is one program.
@@ -216,7 +216,7 @@ async fn killing_bootstraps_in_the_middle_of_a_load_loses_no_acknowledged_write_
     {
         return;
     }
-    let app = App::with_functions(built_functions(), &[]).await;
+    let app = App::start().await;
     let tenant = app.tenant(7);
     let over = AtomicBool::new(false);
     let writers = async {

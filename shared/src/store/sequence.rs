@@ -5,8 +5,6 @@
 //! Blocks of ids held by instances would save a round trip, and break just that promise as soon as
 //! two instances serve one client.
 
-use std::ops::RangeInclusive;
-
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
 use super::{Item, Kind, Scope, StoreError, fault, keys, primary};
@@ -15,9 +13,9 @@ use crate::domain::ids::{EndUserId, UidId};
 impl Scope<'_> {
     /// An id for a new person, and ids for `uids` of its UIDs.
     pub(super) async fn new_end_user_ids(&self, uids: usize) -> Result<(EndUserId, Vec<UidId>), StoreError> {
-        let (end_user, uids) = self.advance(1, uids as u32).await?;
-        let id = EndUserId::new((*end_user.end()).into()).ok_or_else(exhausted)?;
-        Ok((id, uid_ids(uids)?))
+        let (id, last_uid) = self.advance(1, uids as u32).await?;
+        let id = EndUserId::new(id.into()).ok_or_else(exhausted)?;
+        Ok((id, uid_ids(last_uid, uids as u32)?))
     }
 
     /// Ids for `uids` UIDs that join a person.
@@ -25,15 +23,11 @@ impl Scope<'_> {
         if uids == 0 {
             return Ok(Vec::new());
         }
-        uid_ids(self.advance(0, uids as u32).await?.1)
+        uid_ids(self.advance(0, uids as u32).await?.1, uids as u32)
     }
 
-    /// Moves the tenant's counters on; answers what lies between before and after.
-    async fn advance(
-        &self,
-        end_users: u32,
-        uids: u32,
-    ) -> Result<(RangeInclusive<u32>, RangeInclusive<u32>), StoreError> {
+    /// Moves the tenant's counters on; answers the last ids given out.
+    async fn advance(&self, end_users: u32, uids: u32) -> Result<(u32, u32), StoreError> {
         let number = |n: u32| AttributeValue::N(n.to_string());
         let send = self
             .client()
@@ -53,13 +47,13 @@ impl Scope<'_> {
         let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
         self.meter.spend(Kind::Write, &answer.consumed_capacity);
         let item = answer.attributes.unwrap_or_default();
-        let reserved = |name, count| counter(&item, name).map(|last| last - count + 1..=last);
-        Ok((reserved("endUsers", end_users)?, reserved("uids", uids)?))
+        Ok((counter(&item, "endUsers")?, counter(&item, "uids")?))
     }
 }
 
-fn uid_ids(range: RangeInclusive<u32>) -> Result<Vec<UidId>, StoreError> {
-    range.map(|id| UidId::new(id.into()).ok_or_else(exhausted)).collect()
+/// The ids up to `last`, `count` of them.
+fn uid_ids(last: u32, count: u32) -> Result<Vec<UidId>, StoreError> {
+    (last - count + 1..=last).map(|id| UidId::new(id.into()).ok_or_else(exhausted)).collect()
 }
 
 /// A counter of the sequence; it may reach 2³¹-1, the greatest id.
