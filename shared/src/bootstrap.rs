@@ -22,24 +22,22 @@ use crate::domain::input::Faults;
 use crate::http::{self, Handler};
 use crate::store::{Meter, StoreError};
 
-/// The clients' settings: a bounded number of attempts, each of bounded length, so that a request
-/// has tries left before its deadline.
+/// The clients' settings: each try of bounded length, so that a request has tries left before its
+/// deadline. The tries themselves are the store's.
 pub fn client(shared: &aws_config::SdkConfig) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(3))
         .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(4)
-        .with_initial_backoff(Duration::from_millis(50))
-        .with_max_backoff(Duration::from_secs(1));
-    let config = aws_sdk_dynamodb::config::Builder::from(shared).timeout_config(timeouts).retry_config(retries);
+    let config = aws_sdk_dynamodb::config::Builder::from(shared);
+    let config = config.timeout_config(timeouts).retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
 }
 
-/// When an invocation must be over.
+/// Until when a batch may be worked on, so that what was not done is still reported.
 fn deadline(context: &Context) -> Instant {
-    Instant::now() + http::time_left(context).unwrap_or(http::PATIENCE)
+    const UNSAID: Duration = Duration::from_secs(10);
+    Instant::now() + http::time_left(context).map_or(UNSAID, |left| left.saturating_sub(http::FAREWELL))
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::dynamodb;
 use serde_json::{Value, json};
 use shared::app::App as Functions;
-use shared::domain::end_user::{Draft, EndUser, Update};
+use shared::domain::end_user::{Draft, EndUser, Expected, Update};
 use shared::domain::ids::Tenant;
 use shared::domain::input::Json;
 use shared::store::keys::{self, Key};
@@ -57,13 +57,15 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
     let db = scope(&functions, &meter);
     let draft =
         Draft::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None).unwrap();
-    let id = db.create_end_user(&draft).await.unwrap().id;
+    let id = db.create_end_user(&draft, None).await.unwrap().answer.id;
     for round in 1..=5 {
         let writer = async {
             for n in 0..4 {
                 let body =
                     json!({ "firstname": format!("Name {round} {n}"), "city": if n % 2 == 0 { "Gent" } else { "" } });
-                db.update_end_user(id, &Update::read(&json_of(body), None).unwrap()).await.unwrap();
+                db.update_end_user(id, &Update::read(&json_of(body), None).unwrap(), &Expected::default())
+                    .await
+                    .unwrap();
             }
         };
         let indexers = futures::future::join_all((0..4).map(|_| db.index_end_user(id)));
@@ -75,7 +77,7 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
         let person = db.end_user(id).await.unwrap().unwrap();
         assert_eq!(stored(&app).await, expected(&person), "after round {round}");
     }
-    assert!(db.delete_end_user(id).await.unwrap());
+    db.delete_end_user(id, &Expected::default()).await.unwrap();
     futures::future::join_all((0..4).map(|_| db.index_end_user(id)))
         .await
         .into_iter()

@@ -5,6 +5,7 @@
 mod app;
 mod auth;
 mod budgets;
+mod conditions;
 mod conversation;
 mod events;
 mod find;
@@ -12,6 +13,7 @@ mod gateway;
 mod index;
 mod isolation;
 mod list;
+mod once;
 mod processes;
 mod search;
 mod skips;

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 use shared::app::App;
-use shared::domain::end_user::{Assigned, Assignment, UidReadDto};
+use shared::domain::end_user::{Assignment, UidReadDto};
 use shared::domain::ids::EndUserId;
+use shared::domain::input::Faults;
 use shared::http::{Error, Request, Response};
-use shared::store::Scope;
+use shared::store::{Answered, Scope};
 
 /// The record of a UID that was assigned; `message` only where it was linked before.
 #[derive(Serialize)]
@@ -18,12 +19,14 @@ struct AssignedDto {
     uid: UidReadDto,
 }
 
-/// Takes an AssignUIDRequest; answers 201 with the record, 200 where it was linked before, or 404.
+/// Takes an AssignUIDRequest; answers 201 with the record, 200 where it was linked before, 404, or
+/// 422 where its Idempotency-Key came with another request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
-    let assignment = Assignment::read(&request.json()?, app.default_region())?;
-    let Assigned { person, uid, already } = db.assign_uid(&assignment).await?;
-    let uid = person.uids.iter().find(|u| u.id == uid).ok_or(Error::NotFound)?;
-    let message = already.then_some("This UID is already linked to this end user.");
-    let dto = AssignedDto { message, end_user_id: person.id, uid: uid.into() };
-    if already { Response::ok(&dto) } else { Response::created(&dto) }
+    let assignment = Assignment::read(&request.json()?, app.default_region());
+    let (assignment, once) = Faults::both(assignment, request.once())?;
+    let Answered { answer, replayed } = db.assign_uid(&assignment, once.as_ref()).await?;
+    let message = answer.already.then_some("This UID is already linked to this end user.");
+    let dto = AssignedDto { message, end_user_id: answer.end_user, uid: (&answer.uid).into() };
+    let response = if answer.already { Response::ok(&dto) } else { Response::created(&dto) };
+    Ok(response?.replayed(replayed))
 }

@@ -2,13 +2,17 @@
 
 use shared::app::App;
 use shared::domain::end_user::{Draft, EndUserReadDto};
+use shared::domain::input::Faults;
 use shared::http::{Error, LOCATION, Request, Response};
-use shared::store::Scope;
+use shared::store::{Answered, Scope};
 
-/// Takes an EndUserCreateDTO; answers 201 with the EndUserReadDTO and its Location.
+/// Takes an EndUserCreateDTO; answers 201 with the EndUserReadDTO, its Location and its ETag, or 422
+/// where its Idempotency-Key came with another request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
-    let draft = Draft::read(&request.json()?, app.default_region())?;
-    let person = db.create_end_user(&draft).await?;
+    let draft = Draft::read(&request.json()?, app.default_region());
+    let (draft, once) = Faults::both(draft, request.once())?;
+    let Answered { answer: person, replayed } = db.create_end_user(&draft, once.as_ref()).await?;
     let location = format!("/api/EndUsers/{}", person.id);
-    Ok(Response::created(&EndUserReadDto::from(&person))?.with_header(LOCATION, location))
+    let response = Response::created(&EndUserReadDto::from(&person))?.with_header(LOCATION, location);
+    Ok(response.with_revision(person.rev).replayed(replayed))
 }

@@ -4,8 +4,9 @@ use shared::app::App;
 use shared::http::{Error, Request, Response};
 use shared::store::Scope;
 
-/// Answers 204, or 404.
+/// Answers 204, 404, or 412 where the person is not at the revision that If-Match names.
 pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
-    if db.delete_end_user(id).await? { Ok(Response::no_content()) } else { Err(Error::NotFound) }
+    db.delete_end_user(id, &request.expected()).await?;
+    Ok(Response::no_content())
 }

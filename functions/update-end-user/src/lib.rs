@@ -5,10 +5,11 @@ use shared::domain::end_user::Update;
 use shared::http::{Error, Request, Response};
 use shared::store::Scope;
 
-/// Takes an EndUserUpdateDTO; answers 204, or 404.
+/// Takes an EndUserUpdateDTO; answers 204, 404, or 412 where the person is not at the revision that
+/// If-Match names.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
     let update = Update::read(&request.json()?, app.default_region())?;
-    db.update_end_user(id, &update).await?;
+    db.update_end_user(id, &update, &request.expected()).await?;
     Ok(Response::no_content())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{EndUserId, UidId};
 use super::input::{Faults, Fields, Json};
@@ -132,8 +132,8 @@ fn read_entries(
     entries
 }
 
-/// An end user of a tenant.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// An end user of a tenant; serialised as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EndUser {
     /// Unique within the tenant.
     pub id: EndUserId,
@@ -143,6 +143,48 @@ pub struct EndUser {
     pub profile: Profile,
     /// By ascending id; at most [`MAX_UIDS`], each (type, key) once, at most one primary.
     pub uids: Vec<Uid>,
+}
+
+/// Some revisions of a person.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Revisions {
+    /// Whatever they are.
+    Every,
+    /// These.
+    These(Vec<u64>),
+}
+
+impl Revisions {
+    /// Whether `rev` is among them.
+    pub fn hold(&self, rev: u64) -> bool {
+        match self {
+            Self::Every => true,
+            Self::These(revs) => revs.contains(&rev),
+        }
+    }
+}
+
+/// For which revisions of a person a request is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// Only for these.
+    pub among: Revisions,
+    /// Not for these.
+    pub not_among: Revisions,
+}
+
+impl Default for Expected {
+    /// For every one.
+    fn default() -> Self {
+        Self { among: Revisions::Every, not_among: Revisions::These(Vec::new()) }
+    }
+}
+
+impl Expected {
+    /// Whether the request is meant for revision `rev`.
+    pub fn admits(&self, rev: u64) -> bool {
+        self.among.hold(rev) && !self.not_among.hold(rev)
+    }
 }
 
 /// A body of `POST /api/EndUsers` that is free of faults: a person who waits for ids.
@@ -227,13 +269,13 @@ pub struct Assignment {
     default: Option<Region>,
 }
 
-/// What became of an [`Assignment`].
-#[derive(Clone, Debug)]
+/// What became of an [`Assignment`]; serialised as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Assigned {
-    /// The person afterwards.
-    pub person: EndUser,
+    /// Whose UID it is.
+    pub end_user: EndUserId,
     /// The UID's record.
-    pub uid: UidId,
+    pub uid: Uid,
     /// Whether the UID was linked before.
     pub already: bool,
 }
@@ -257,7 +299,7 @@ impl Assignment {
 
     /// Links the UID to `person`; `id` is for its record. The spelling of one that is already
     /// linked stays, and `isPrimary: true` takes effect on it.
-    pub fn apply(&self, person: &EndUser, id: UidId) -> Result<Assigned, Faults> {
+    pub fn apply(&self, person: &EndUser, id: UidId) -> Result<(EndUser, Assigned), Faults> {
         let kind = self.entry.kind();
         let key = self.entry.key(&kind, region(person.profile.get(Field::Country), self.default));
         let linked = person.uids.iter().find(|uid| uid.kind == kind && Some(uid.key()) == key);
@@ -266,9 +308,10 @@ impl Assignment {
             None => self.entry.clone(),
         };
         let entry = UidEntry { is_primary: entry.is_primary.filter(|primary| *primary || linked.is_none()), ..entry };
-        let uid = linked.map_or(id, |uid| uid.id);
+        let (id, already) = (linked.map_or(id, |uid| uid.id), linked.is_some());
         let person = person.change(&Patch::default(), &[entry], self.default, &mut std::iter::once(id))?.sized()?;
-        Ok(Assigned { person, uid, already: linked.is_some() })
+        let uid = person.uids.iter().find(|uid| uid.id == id).cloned().expect("what was linked is there");
+        Ok((person, Assigned { end_user: self.end_user, uid, already }))
     }
 }
 

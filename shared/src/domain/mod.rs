@@ -4,6 +4,7 @@ pub mod email;
 pub mod end_user;
 pub mod ids;
 pub mod input;
+pub mod once;
 pub mod phone;
 pub mod profile;
 pub mod search;

@@ -9,13 +9,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::UidId;
 use super::phone::{Phone, Region};
 use super::text::caseless;
 use super::{email, phone};
 
-/// What kind of identifier a UID is.
-#[derive(Clone, Default, Debug)]
+/// What kind of identifier a UID is; stored by its name.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum UidType {
     /// An e-mail address.
     #[default]
@@ -55,6 +58,18 @@ impl FromStr for UidType {
 
     fn from_str(name: &str) -> Result<Self, Infallible> {
         Ok(Self::parse(name))
+    }
+}
+
+impl From<String> for UidType {
+    fn from(name: String) -> Self {
+        Self::parse(&name)
+    }
+}
+
+impl From<UidType> for String {
+    fn from(kind: UidType) -> Self {
+        kind.as_str().to_owned()
     }
 }
 
@@ -161,16 +176,18 @@ pub fn check_value(kind: &UidType, text: &str) -> Result<(), String> {
     }
 }
 
-/// One identifier of a person.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One identifier of a person; serialised as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Uid {
     /// The id of the record (`endUserUIDID`).
     pub id: UidId,
     /// What kind of identifier it is.
     pub kind: UidType,
     /// The stored value.
+    #[serde(rename = "uid")]
     pub value: String,
     /// Whether it is the person's preferred one.
+    #[serde(rename = "primary", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_primary: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The edge: the only place that knows of HTTP. From an API Gateway event to a [`Request`], from a
 //! handler's answer or [`Error`] to what goes back.
 
+mod conditions;
 mod problem;
 mod request;
 mod response;
@@ -27,10 +28,15 @@ pub use response::{Paginated, Response};
 /// What a function does with a request: its caller's part of the table is the only road to data.
 pub type Handler = for<'a> fn(&'a App, &'a Scope<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Error>>;
 
-/// The longest that a request works on the database, and what an invocation has that does not say.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// What is left of a function's time to answer that the database took too long.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a request may work on the database, of the function's time that is left: at most 10 s,
+/// and so that there is time to answer that it took too long.
+fn patience(left: Option<Duration>) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(10);
+    left.map_or(LONGEST, |left| left.saturating_sub(FAREWELL).min(LONGEST))
+}
+
+/// What is left of a function's time for its answer.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// lambda_http's own reading of an API Gateway event, spared what would make it panic: it builds a
 /// URI out of the Host and X-Forwarded-Proto headers, the decoded path and the raw query, and
@@ -64,7 +70,7 @@ pub fn write_event(response: http::Response<String>) -> ApiGatewayV2httpResponse
 pub async fn answer(app: &App, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
     let started = Instant::now();
     let route = route(&request);
-    let request = Request::new(request);
+    let request = Request::new(request, route.clone());
     let meter = Meter::default();
     let (tenant, answer) = act(app, handler, &request, &meter, started).await;
     let response = answer.unwrap_or_else(|error| {
@@ -99,8 +105,7 @@ async fn act(
         Ok(caller) => caller,
         Err(refusal) => return (None, Err(Error::Refused(refusal))),
     };
-    let deadline = started + request.time_left().map_or(PATIENCE, |left| left.saturating_sub(FAREWELL).min(PATIENCE));
-    let scope = app.store().scope(caller.tenant(), meter, deadline);
+    let scope = app.store().scope(caller.tenant(), meter, started + patience(request.time_left()));
     let answer = handler(app, &scope, request).await;
     (Some(caller.tenant().to_string()), answer)
 }

@@ -19,6 +19,10 @@ pub enum Error {
     Invalid(Faults),
     /// The end user is not there, for this caller.
     NotFound,
+    /// The end user is at another revision than the request is meant for.
+    Stale,
+    /// The Idempotency-Key came with another request.
+    KeyReused,
     /// The body is of a kind that is not read.
     UnsupportedMedia(&'static str),
     /// The body is over 1 MiB.
@@ -44,6 +48,8 @@ impl From<ChangeError> for Error {
         match error {
             ChangeError::NotFound => Self::NotFound,
             ChangeError::Invalid(faults) => Self::Invalid(faults),
+            ChangeError::Stale => Self::Stale,
+            ChangeError::KeyReused => Self::KeyReused,
             ChangeError::Store(error) => Self::Store(error),
         }
     }
@@ -75,6 +81,8 @@ impl Error {
             Self::Refused(Refusal::IssuerUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Stale => StatusCode::PRECONDITION_FAILED,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
@@ -87,6 +95,8 @@ impl Error {
             Self::Refused(refusal) => refusal.to_string(),
             Self::Invalid(_) => "the request is at fault; errors says where".to_owned(),
             Self::NotFound => "there is no such end user".to_owned(),
+            Self::Stale => "the end user is at another revision than the request is meant for".to_owned(),
+            Self::KeyReused => "this Idempotency-Key came with another request before".to_owned(),
             Self::UnsupportedMedia(detail) => (*detail).to_owned(),
             Self::TooLarge => "the body must be at most 1 MiB".to_owned(),
             Self::Store(StoreError::Unavailable { outcome: Outcome::NothingWritten, .. }) => {

@@ -7,10 +7,12 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Context, RequestExt, http::Method, http::header};
 use percent_encoding::percent_decode_str;
 
+use super::conditions;
 use super::problem::Error;
-use crate::domain::end_user::{MAX_UID_LENGTH, SortField};
+use crate::domain::end_user::{Expected, MAX_UID_LENGTH, SortField};
 use crate::domain::ids::EndUserId;
 use crate::domain::input::{Faults, Json, REPEATED};
+use crate::domain::once::Once;
 use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
 use crate::domain::text::{self, Limit};
 use crate::store::Page;
@@ -21,16 +23,18 @@ const MAX_BODY: usize = 1024 * 1024;
 /// A request of a route.
 pub struct Request {
     inner: lambda_http::Request,
+    /// `METHOD /path`, as the gateway knows it.
+    route: String,
     id: String,
 }
 
 impl Request {
-    pub(super) fn new(inner: lambda_http::Request) -> Self {
+    pub(super) fn new(inner: lambda_http::Request, route: String) -> Self {
         let id = match inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => context.request_id.clone().unwrap_or_default(),
             _ => String::new(),
         };
-        Self { inner, id }
+        Self { inner, route, id }
     }
 
     /// The gateway's id of this request.
@@ -61,11 +65,7 @@ impl Request {
     /// The JSON of the body, free of repeated names.
     pub fn json(&self) -> Result<Json, Error> {
         self.check_content()?;
-        let bytes: &[u8] = match self.inner.body() {
-            Body::Text(text) => text.as_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => &[],
-        };
+        let bytes = self.body();
         if bytes.len() > MAX_BODY {
             return Err(Error::TooLarge);
         }
@@ -76,6 +76,27 @@ impl Request {
         let mut faults = Faults::default();
         json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
         Ok(faults.or(json)?)
+    }
+
+    fn body(&self) -> &[u8] {
+        match self.inner.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
+    /// What `Idempotency-Key` makes of this request, where it came with one.
+    pub fn once(&self) -> Result<Option<Once>, Faults> {
+        const NAME: &str = "Idempotency-Key";
+        let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
+        let once = Once::parse(value.to_str().unwrap_or_default(), &self.route, self.body());
+        once.map(Some).map_err(|fault| Faults::one(NAME, fault))
+    }
+
+    /// For which revisions of the end user the request is meant: `If-Match` and `If-None-Match`.
+    pub fn expected(&self) -> Expected {
+        conditions::expected(self.inner.headers())
     }
 
     fn check_content(&self) -> Result<(), Error> {

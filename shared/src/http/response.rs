@@ -3,7 +3,9 @@
 use lambda_http::http::{self, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+use super::conditions;
 use super::problem::Error;
+use crate::domain::end_user::Expected;
 use crate::store::{Page, StoreError};
 
 /// An answer: a status, a JSON body or none, and headers.
@@ -31,6 +33,19 @@ impl Response {
         Self { status: StatusCode::NO_CONTENT, content_type: "", body: String::new(), headers: Vec::new() }
     }
 
+    /// This answer, which shows an end user at `rev`, as the request's conditions want it (RFC 9110
+    /// §13.2.2): whole, 304 where the caller has that revision, or 412.
+    pub fn conditional(self, expected: &Expected, rev: u64) -> Result<Self, Error> {
+        if !expected.among.hold(rev) {
+            return Err(Error::Stale);
+        }
+        let answer = self.with_revision(rev);
+        if !expected.not_among.hold(rev) {
+            return Ok(answer);
+        }
+        Ok(Self { status: StatusCode::NOT_MODIFIED, content_type: "", body: String::new(), ..answer })
+    }
+
     fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Error> {
         Self::new(status, "application/json", body)
     }
@@ -44,6 +59,16 @@ impl Response {
     pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// This answer, of a person at `rev`, with its entity tag.
+    pub fn with_revision(self, rev: u64) -> Self {
+        self.with_header(header::ETAG, conditions::etag(rev))
+    }
+
+    /// This answer, marked where it is that of an earlier request.
+    pub fn replayed(self, replayed: bool) -> Self {
+        if replayed { self.with_header(HeaderName::from_static("idempotency-replayed"), "true") } else { self }
     }
 
     pub(super) fn status(&self) -> u16 {

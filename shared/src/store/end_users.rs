@@ -1,16 +1,23 @@
 //! People: create, read, update, delete, find by UID, list and search.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::call::Failure;
 use super::keys::{self, Key};
-use super::{Item, Kind, Query, Scope, StoreError, fault, items, primary, unreadable};
-use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, SortField};
+use super::{Answered, Item, Kind, Query, Scope, StoreError, items, jitter, primary, unreadable};
+use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, Expected, SortField};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::Faults;
+use crate::domain::once::Once;
 use crate::domain::profile::Field;
 use crate::domain::search::{self, Search};
 use crate::domain::uid::{self, MatchKey};
@@ -63,6 +70,10 @@ pub struct Listed {
 pub enum ChangeError {
     /// No such person in this tenant.
     NotFound,
+    /// The person is at another revision than the change is meant for.
+    Stale,
+    /// The idempotency key came with another request.
+    KeyReused,
     /// The change does not fit the stored person.
     Invalid(Faults),
     /// The database.
@@ -89,124 +100,182 @@ impl Scope<'_> {
         self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_end_user).transpose()
     }
 
-    /// Creates a person, all or nothing.
-    pub async fn create_end_user(&self, draft: &Draft) -> Result<EndUser, ChangeError> {
+    /// Creates a person, all or nothing, and with `once` at most once.
+    pub async fn create_end_user(&self, draft: &Draft, once: Option<&Once>) -> Result<Answered<EndUser>, ChangeError> {
         loop {
-            let (id, uid_ids) = self.new_end_user_ids(draft.uid_count()).await?;
-            let person = draft.with_ids(id, uid_ids).map_err(ChangeError::Invalid)?;
-            // An id that is taken is our own, from an attempt whose answer was lost.
-            let done = self.commit(None, Some(&person)).await? == Commit::Done;
-            if done || self.end_user(id).await?.as_ref() == Some(&person) {
-                return Ok(person);
+            let ids = async { Ok(self.new_end_user_ids(draft.uid_count()).await?) };
+            let (first, (id, uid_ids)) = tokio::try_join!(self.first_answer(once), ids)?;
+            if let Some(answer) = first {
+                return Ok(Answered { answer, replayed: true });
+            }
+            let answer = draft.with_ids(id, uid_ids).map_err(ChangeError::Invalid)?;
+            let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
+            // An id that is taken may be our own: a try that was given up for lost arrived after all.
+            let done = self.commit(None, Some(&answer), kept).await? == Commit::Done;
+            if done || self.end_user(id).await?.as_ref() == Some(&answer) {
+                return Ok(Answered { answer, replayed: false });
             }
         }
     }
 
-    /// Updates a person, all or nothing, on the person as it then is.
-    pub async fn update_end_user(&self, id: EndUserId, update: &domain::Update) -> Result<(), ChangeError> {
-        self.revise(id, update.uid_count(), |person, ids| Ok((update.apply(person, ids)?, ()))).await
+    /// Updates a person, all or nothing, on the person as it then is; only at a revision that is
+    /// `expected`.
+    pub async fn update_end_user(
+        &self,
+        id: EndUserId,
+        update: &domain::Update,
+        expected: &Expected,
+    ) -> Result<(), ChangeError> {
+        let apply = |person: &EndUser, ids: &[UidId]| {
+            if !expected.admits(person.rev) {
+                return Err(ChangeError::Stale);
+            }
+            Ok((update.apply(person, ids).map_err(ChangeError::Invalid)?, ()))
+        };
+        self.revise(id, update.uid_count(), None, apply).await.map(|_| ())
     }
 
-    /// Links a UID to a person.
-    pub async fn assign_uid(&self, assignment: &Assignment) -> Result<Assigned, ChangeError> {
-        let apply = |person: &EndUser, ids: &[UidId]| {
-            let assigned = assignment.apply(person, ids[0])?;
-            Ok((assigned.person.clone(), assigned))
-        };
-        self.revise(assignment.end_user, 1, apply).await
+    /// Links a UID to a person, and with `once` at most once.
+    pub async fn assign_uid(
+        &self,
+        assignment: &Assignment,
+        once: Option<&Once>,
+    ) -> Result<Answered<Assigned>, ChangeError> {
+        let apply = |person: &EndUser, ids: &[UidId]| assignment.apply(person, ids[0]).map_err(ChangeError::Invalid);
+        self.revise(assignment.end_user, 1, once, apply).await
     }
 
     /// Changes a person, with ids for `uids` new UIDs at hand, and starts over from the person as it
     /// is then where the race for it was lost. Answers what `change` says of the change written.
-    async fn revise<T>(
+    async fn revise<T: Serialize + DeserializeOwned>(
         &self,
         id: EndUserId,
         uids: usize,
-        change: impl Fn(&EndUser, &[UidId]) -> Result<(EndUser, T), Faults>,
-    ) -> Result<T, ChangeError> {
-        let (ids, mut person) = tokio::try_join!(self.new_uid_ids(uids), self.end_user(id))?;
+        once: Option<&Once>,
+        change: impl Fn(&EndUser, &[UidId]) -> Result<(EndUser, T), ChangeError>,
+    ) -> Result<Answered<T>, ChangeError> {
+        let ids = async { Ok(self.new_uid_ids(uids).await?) };
+        let person = async || Ok(self.end_user(id).await?);
+        let (ids, mut first, mut before) = tokio::try_join!(ids, self.first_answer(once), person())?;
         loop {
-            let before = person.ok_or(ChangeError::NotFound)?;
-            let (after, answer) = change(&before, &ids).map_err(ChangeError::Invalid)?;
-            if self.replace(&before, after).await? == Commit::Done {
-                return Ok(answer);
+            if let Some(answer) = first {
+                return Ok(Answered { answer, replayed: true });
             }
-            person = self.end_user(id).await?;
+            let old = before.ok_or(ChangeError::NotFound)?;
+            let (new, answer) = change(&old, &ids)?;
+            let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
+            if self.replace(&old, new, kept).await? == Commit::Done {
+                return Ok(Answered { answer, replayed: false });
+            }
+            (first, before) = tokio::try_join!(self.first_answer(once), person())?;
         }
     }
 
-    /// Deletes a person; `false` where there is none.
-    pub async fn delete_end_user(&self, id: EndUserId) -> Result<bool, StoreError> {
-        while let Some(before) = self.end_user(id).await? {
-            if self.commit(Some(&before), None).await? == Commit::Done {
-                return Ok(true);
+    /// Deletes a person; only at a revision that is `expected`.
+    pub async fn delete_end_user(&self, id: EndUserId, expected: &Expected) -> Result<(), ChangeError> {
+        loop {
+            let before = self.end_user(id).await?.ok_or(ChangeError::NotFound)?;
+            if !expected.admits(before.rev) {
+                return Err(ChangeError::Stale);
+            }
+            if self.commit(Some(&before), None, None).await? == Commit::Done {
+                return Ok(());
             }
         }
-        Ok(false)
     }
 
-    async fn replace(&self, before: &EndUser, after: EndUser) -> Result<Commit, StoreError> {
-        if *before == after {
-            return Ok(Commit::Done);
+    /// Writes `after` over `before`, and `kept` with it; where nothing differs, the person stays at
+    /// its revision.
+    async fn replace(
+        &self,
+        before: &EndUser,
+        after: EndUser,
+        kept: Option<TransactWriteItem>,
+    ) -> Result<Commit, StoreError> {
+        if *before != after {
+            return self.commit(Some(before), Some(&EndUser { rev: before.rev + 1, ..after }), kept).await;
         }
-        self.commit(Some(before), Some(&EndUser { rev: before.rev + 1, ..after })).await
+        match kept {
+            Some(_) => self.commit(Some(before), Some(before), kept).await,
+            None => Ok(Commit::Done),
+        }
     }
 
     /// Writes the difference of two states of a person, and of the number of people, in one
-    /// transaction that is guarded by the person's revision.
-    async fn commit(&self, before: Option<&EndUser>, after: Option<&EndUser>) -> Result<Commit, StoreError> {
+    /// transaction that is guarded by the person's revision; `kept` is written with it.
+    async fn commit(
+        &self,
+        before: Option<&EndUser>,
+        after: Option<&EndUser>,
+        kept: Option<TransactWriteItem>,
+    ) -> Result<Commit, StoreError> {
         let old = before.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
-        let mut new = after.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
+        let new = after.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
         let change = i64::from(after.is_some()) - i64::from(before.is_some());
         let document = before.or(after).map(|person| keys::end_user(&self.tenant, person.id));
         let document = document.ok_or_else(|| StoreError::Unexpected("a change of nobody".to_owned()))?;
 
-        let mut writes = vec![self.guarded(&document, new.remove(&document), before.map(|person| person.rev))?];
-        for (key, item) in &new {
-            if old.get(key) != Some(item) {
-                let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
-                writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
-            }
+        let mut writes = vec![self.guarded(&document, &old, &new, before.map(|person| person.rev))?];
+        for (_, item) in new.iter().filter(|(key, item)| **key != document && old.get(*key) != Some(*item)) {
+            let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
+            writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
         }
         for key in old.keys().filter(|key| **key != document && !new.contains_key(*key)) {
             let delete = Delete::builder().table_name(self.table()).set_key(Some(primary(key))).build();
             writes.push(TransactWriteItem::builder().delete(delete.map_err(unreadable)?).build());
         }
-        for attempt in 0.. {
-            let shard = self.store.shard.load(std::sync::atomic::Ordering::Relaxed);
+        writes.extend(kept);
+        for tries in 1.. {
+            let shard = self.store.shard.load(Ordering::Relaxed);
             let count = (change != 0).then(|| self.counted(shard, change)).transpose()?;
-            let error = match self.transact(writes.iter().cloned().chain(count).collect()).await {
+            let failure = match self.transact(writes.iter().cloned().chain(count).collect()).await {
                 Ok(()) => return Ok(Commit::Done),
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            match cancelled(&error, writes.len()) {
+            // What is cancelled was not written, by no try before either: they had the same token.
+            match cancelled(&failure.error, writes.len()) {
                 Some(Cancelled::Guard) => return Ok(Commit::Lost),
                 Some(Cancelled::Person) => {
-                    self.back_off(attempt, "transaction conflict").await?;
+                    self.back_off(tries, "transaction conflict").await?;
                     return Ok(Commit::Lost);
                 }
                 Some(Cancelled::Count) => {
-                    let next = (shard + 1) % keys::COUNT_SHARDS;
-                    self.store.shard.store(next, std::sync::atomic::Ordering::Relaxed);
+                    self.store.shard.store((shard + 1) % keys::COUNT_SHARDS, Ordering::Relaxed);
                 }
                 Some(Cancelled::Throttled) => {}
-                None => return Err(fault(Kind::Write, error)),
+                None => return Err(failure.into()),
             }
-            self.back_off(attempt, "transaction cancelled").await?;
+            self.back_off(tries, "transaction cancelled").await?;
         }
         Ok(Commit::Lost)
     }
 
-    /// Writes or deletes a document on condition that it is at `rev`, or is not there.
-    fn guarded(&self, key: &Key, item: Option<Item>, rev: Option<u64>) -> Result<TransactWriteItem, StoreError> {
+    /// Writes or deletes a document, or leaves it as it is, on condition that it is at `rev`, or is not
+    /// there.
+    fn guarded(
+        &self,
+        document: &Key,
+        old: &BTreeMap<Key, Item>,
+        new: &BTreeMap<Key, Item>,
+        rev: Option<u64>,
+    ) -> Result<TransactWriteItem, StoreError> {
         let condition = if rev.is_some() { "rev = :rev" } else { "attribute_not_exists(pk)" };
         let values = rev.map(|rev| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
         let write = TransactWriteItem::builder();
-        Ok(match item {
+        let write = match new.get(document) {
+            Some(item) if old.get(document) == Some(item) => write.condition_check(
+                ConditionCheck::builder()
+                    .table_name(self.table())
+                    .set_key(Some(primary(document)))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .build()
+                    .map_err(unreadable)?,
+            ),
             Some(item) => write.put(
                 Put::builder()
                     .table_name(self.table())
-                    .set_item(Some(item))
+                    .set_item(Some(item.clone()))
                     .condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .build()
@@ -215,14 +284,14 @@ impl Scope<'_> {
             None => write.delete(
                 Delete::builder()
                     .table_name(self.table())
-                    .set_key(Some(primary(key)))
+                    .set_key(Some(primary(document)))
                     .condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .build()
                     .map_err(unreadable)?,
             ),
-        }
-        .build())
+        };
+        Ok(write.build())
     }
 
     fn counted(&self, shard: u32, change: i64) -> Result<TransactWriteItem, StoreError> {
@@ -239,16 +308,16 @@ impl Scope<'_> {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    /// One transaction. The SDK gives it a token and repeats it under the same one where an answer
-    /// is lost, so it takes effect once.
-    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), SdkError<TransactWriteItemsError>> {
-        let send = self
+    /// One transaction. All tries of it have the same token, so it takes effect once (for ten minutes,
+    /// far longer than a request goes on), also where an answer is lost.
+    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), Failure<TransactWriteItemsError>> {
+        let request = self
             .client()
             .transact_write_items()
             .set_transact_items(Some(writes))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send();
-        let answer = self.call(send).await?;
+            .client_request_token(format!("{:016x}{:016x}", jitter(), jitter()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = self.call(Kind::Write, || request.clone().send()).await?;
         self.meter.spend(Kind::Write, answer.consumed_capacity());
         Ok(())
     }
@@ -463,7 +532,7 @@ fn holds(person: &EndUser, asked: &BTreeSet<MatchKey>) -> bool {
 
 /// Why a transaction was cancelled.
 enum Cancelled {
-    /// The condition on the document does not hold.
+    /// The condition on the document, or on the kept answer, does not hold.
     Guard,
     /// Another transaction holds the person.
     Person,
@@ -472,8 +541,8 @@ enum Cancelled {
     Throttled,
 }
 
-/// The reason of a cancelled transaction whose first action is the guarded document and of which
-/// all from `count` on is the counter; `None` where it was not cancelled or for a fault of ours.
+/// The reason of a cancelled transaction whose actions are about a person, and from `count` on about
+/// the counter; `None` where it was not cancelled or for a fault of ours.
 fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<Cancelled> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
         return None;
@@ -482,8 +551,8 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<
         cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
     let conflict = |reasons: &[&str]| reasons.contains(&"TransactionConflict");
     let (person, counter) = reasons.split_at(count.min(reasons.len()));
-    match person.first() {
-        Some(&"ConditionalCheckFailed") => Some(Cancelled::Guard),
+    match person {
+        _ if person.contains(&"ConditionalCheckFailed") => Some(Cancelled::Guard),
         _ if conflict(person) => Some(Cancelled::Person),
         _ if conflict(counter) => Some(Cancelled::Count),
         _ => {

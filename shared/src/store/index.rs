@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, ENTRIES_VERSION, Key};
-use super::{Item, Kind, Query, Scope, StoreError, expiry, fault, items, lost, primary, unreadable};
+use super::{Item, Kind, Query, REMEMBERED, Scope, StoreError, after, items, primary, unreadable};
 use crate::domain::end_user::{EndUser, SortField};
 use crate::domain::ids::EndUserId;
 use crate::domain::search::{self, Search, Term};
@@ -108,7 +108,7 @@ impl Scope<'_> {
                 kind: "Indexed".to_owned(),
                 v: 1,
                 rev: indexed.as_ref().map_or(1, |item| item.rev + 1),
-                expires_at: wanted.is_empty().then(expiry),
+                expires_at: wanted.is_empty().then(|| after(REMEMBERED)),
                 entries: wanted.iter().map(Entry::write).collect(),
                 entries_version: ENTRIES_VERSION,
             };
@@ -134,13 +134,13 @@ impl Scope<'_> {
                 .condition_expression("rev = :rev")
                 .expression_attribute_values(":rev", AttributeValue::N(rev.to_string())),
         };
-        match self.call(request.send()).await {
+        match self.call(Kind::Write, || request.clone().send()).await {
             Ok(answer) => {
                 self.meter.spend(Kind::Write, &answer.consumed_capacity);
                 Ok(true)
             }
-            Err(error) if lost(&error) => Ok(false),
-            Err(error) => Err(fault(Kind::Write, error)),
+            Err(failure) if failure.lost() => Ok(false),
+            Err(failure) => Err(failure.into()),
         }
     }
 
@@ -166,20 +166,19 @@ impl Scope<'_> {
     }
 
     async fn write_chunk(&self, mut writes: Vec<WriteRequest>) -> Result<(), StoreError> {
-        for attempt in 0.. {
-            let send = self
+        for tries in 1.. {
+            let request = self
                 .client()
                 .batch_write_item()
                 .request_items(self.table(), writes)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send();
-            let answer = self.call(send).await.map_err(|e| fault(Kind::Write, e))?;
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let answer = self.call(Kind::Write, || request.clone().send()).await?;
             self.meter.spend(Kind::Write, answer.consumed_capacity());
             writes = answer.unprocessed_items.into_iter().flatten().flat_map(|(_, left)| left).collect();
             if writes.is_empty() {
                 break;
             }
-            self.back_off(attempt, "unprocessed items").await?;
+            self.back_off(tries, "unprocessed items").await?;
         }
         Ok(())
     }

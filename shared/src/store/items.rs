@@ -8,9 +8,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use super::keys::{self, Key};
 use super::{Item, StoreError, unreadable};
 use crate::domain::end_user::EndUser;
-use crate::domain::ids::{EndUserId, Tenant, UidId};
+use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::profile::{Field, Profile};
-use crate::domain::uid::{self, Uid, UidType};
+use crate::domain::uid::{self, Uid};
 
 const VERSION: u32 = 1;
 
@@ -24,20 +24,11 @@ struct EndUserItem {
     v: u32,
     rev: u64,
     profile: Profile,
-    uids: Vec<UidItem>,
+    uids: Vec<Uid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ref_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ref_sk: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct UidItem {
-    id: UidId,
-    kind: String,
-    uid: String,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    primary: bool,
 }
 
 /// From a key of index `byUid` to the person who holds it.
@@ -64,7 +55,7 @@ pub fn records(tenant: &Tenant, person: &EndUser) -> Result<BTreeMap<Key, Item>,
         v: VERSION,
         rev: person.rev,
         profile: person.profile.clone(),
-        uids: person.uids.iter().map(UidItem::from).collect(),
+        uids: person.uids.clone(),
         ref_pk: reference.as_ref().map(|held| keys::reference_index(tenant, held)),
         ref_sk: reference.as_ref().map(|_| keys::padded(person.id)),
     };
@@ -88,23 +79,10 @@ pub fn records(tenant: &Tenant, person: &EndUser) -> Result<BTreeMap<Key, Item>,
 pub(super) fn read_end_user(item: Item) -> Result<EndUser, StoreError> {
     let item: EndUserItem = from_item(item).map_err(unreadable)?;
     let id = keys::id_of(&item.sk).ok_or_else(|| unreadable("a document without an id"))?;
-    let uids = item.uids.into_iter().map(Uid::from).collect();
-    Ok(EndUser { id, rev: item.rev, profile: item.profile, uids })
+    Ok(EndUser { id, rev: item.rev, profile: item.profile, uids: item.uids })
 }
 
 /// The person that an index entry or a pointer leads to.
 pub(super) fn read_id(item: &Item, sort_name: &str) -> Result<EndUserId, StoreError> {
     keys::id_of(super::text(item, sort_name)?).ok_or_else(|| unreadable("a key without an id"))
-}
-
-impl From<&Uid> for UidItem {
-    fn from(uid: &Uid) -> Self {
-        Self { id: uid.id, kind: uid.kind.as_str().to_owned(), uid: uid.value.clone(), primary: uid.is_primary }
-    }
-}
-
-impl From<UidItem> for Uid {
-    fn from(item: UidItem) -> Self {
-        Self { id: item.id, kind: UidType::parse(&item.kind), value: item.uid, is_primary: item.primary }
-    }
 }

@@ -149,6 +149,11 @@ pub fn indexed(tenant: &Tenant, id: EndUserId) -> Key {
     key(format!("C#{tenant}#Indexed"), padded(id))
 }
 
+/// A request that is carried out once, by its idempotency key.
+pub fn once(tenant: &Tenant, idempotency_key: &str) -> Key {
+    key(format!("C#{tenant}#Once#{idempotency_key}"), "-")
+}
+
 /// The partition of a ticket and its messages.
 pub fn ticket_partition(tenant: &Tenant, ticket: u64) -> String {
     format!("C#{tenant}#Ticket#{ticket}")

@@ -1,11 +1,13 @@
 //! The single table. Nothing can be read or written without a [`Scope`], and a scope is one
 //! tenant's.
 
+mod call;
 mod end_users;
 mod index;
 mod items;
 pub mod keys;
 mod meter;
+mod once;
 mod sequence;
 mod tickets;
 
@@ -14,7 +16,6 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
 use crate::domain::ids::Tenant;
@@ -23,6 +24,7 @@ pub use index::{Entry, entries};
 pub use items::records;
 use keys::Key;
 pub use meter::{Cost, Kind, Meter};
+pub use once::Answered;
 
 /// A stored item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -132,39 +134,15 @@ impl<'a> Scope<'a> {
         &self.store.table
     }
 
-    /// Carries out one call within the deadline, as one round trip.
-    async fn call<T, E>(&self, send: impl Future<Output = Result<T, SdkError<E>>>) -> Result<T, SdkError<E>> {
-        let _call = self.meter.begin();
-        // Calls side by side have all begun before the first is sent: one that ends at once, on another
-        // thread, is no reason to count them as a sequence.
-        tokio::task::yield_now().await;
-        match tokio::time::timeout_at(self.deadline.into(), send).await {
-            Ok(answer) => answer,
-            Err(late) => Err(SdkError::timeout_error(late)),
-        }
-    }
-
-    /// Waits a little, longer with each `attempt`; an error where the deadline would pass.
-    async fn back_off(&self, attempt: u32, reason: &str) -> Result<(), StoreError> {
-        let longest = 10 << attempt.min(6);
-        let wait = Duration::from_millis(1 + jitter() % longest);
-        if Instant::now() + wait >= self.deadline {
-            return Err(StoreError::Unavailable { outcome: Outcome::NothingWritten, reason: reason.to_owned() });
-        }
-        tokio::time::sleep(wait).await;
-        Ok(())
-    }
-
     async fn get(&self, key: Key) -> Result<Option<Item>, StoreError> {
-        let send = self
+        let request = self
             .client()
             .get_item()
             .table_name(self.table())
             .set_key(Some(primary(&key)))
             .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send();
-        let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = self.call(Kind::Read, || request.clone().send()).await?;
         self.meter.spend(Kind::Read, &answer.consumed_capacity);
         Ok(answer.item)
     }
@@ -179,23 +157,22 @@ impl<'a> Scope<'a> {
     async fn get_chunk(&self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         let mut wanted: Vec<Item> = keys.iter().map(primary).collect();
-        for attempt in 0.. {
+        for tries in 1.. {
             let ask = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let ask = ask.map_err(|e| StoreError::Unexpected(e.to_string()))?;
-            let send = self
+            let request = self
                 .client()
                 .batch_get_item()
                 .request_items(self.table(), ask)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send();
-            let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let answer = self.call(Kind::Read, || request.clone().send()).await?;
             self.meter.spend(Kind::Read, answer.consumed_capacity());
             found.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
             wanted = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, left)| left.keys).collect();
             if wanted.is_empty() {
                 break;
             }
-            self.back_off(attempt, "unprocessed keys").await?;
+            self.back_off(tries, "unprocessed keys").await?;
         }
         Ok(found)
     }
@@ -251,7 +228,7 @@ impl<'a> Scope<'a> {
         if query.strong {
             request = request.consistent_read(true);
         }
-        let answer = self.call(request.send()).await.map_err(|e| fault(Kind::Read, e))?;
+        let answer = self.call(Kind::Read, || request.clone().send()).await?;
         self.meter.spend(Kind::Read, &answer.consumed_capacity);
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
@@ -273,52 +250,18 @@ fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unexpected(format!("an item cannot be read or written: {error}"))
 }
 
-/// Whether the engine said that the item stands otherwise than the condition wants.
-fn lost<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code() == Some("ConditionalCheckFailedException")
-}
-
-/// What a failed call means, by what is known of its outcome.
-fn fault<E: ProvideErrorMetadata>(kind: Kind, error: SdkError<E>) -> StoreError {
-    const PASSING: [&str; 6] = [
-        "InternalServerError",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionInProgressException",
-    ];
-    let unavailable = |outcome, reason: &str| StoreError::Unavailable { outcome, reason: reason.to_owned() };
-    // A read that fails leaves nothing behind; of a write only an answer tells.
-    let unanswered = if kind == Kind::Read { Outcome::NothingWritten } else { Outcome::Unknown };
-    match &error {
-        SdkError::ConstructionFailure(_) => StoreError::Unexpected("a call could not be built".to_owned()),
-        SdkError::TimeoutError(_) => unavailable(unanswered, "time-out"),
-        SdkError::DispatchFailure(_) => unavailable(unanswered, "no connection"),
-        SdkError::ResponseError(_) => unavailable(unanswered, "broken answer"),
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            match error.code() {
-                Some("InternalServerError" | "ServiceUnavailable") => unavailable(unanswered, "server error"),
-                Some(code) if PASSING.contains(&code) => unavailable(Outcome::NothingWritten, code),
-                _ if status >= 500 => unavailable(unanswered, "server error"),
-                code => StoreError::Unexpected(format!("DynamoDB refuses: {}", code.unwrap_or("no code"))),
-            }
-        }
-        _ => unavailable(unanswered, "unknown"),
-    }
-}
-
 /// A number that differs from call to call and between instances; not secret.
 fn jitter() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now())
 }
 
-/// When what is kept of something that is gone expires, in seconds since 1970 as TTL counts them:
-/// in 35 days, far longer than any event or record of the stream can come late.
-fn expiry() -> u64 {
-    const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+/// How long what is kept of something that is gone is kept: far longer than any event or record of the
+/// stream can come late.
+const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+
+/// The time in `distance` from now, in seconds since 1970 as TTL counts them.
+fn after(distance: Duration) -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    (now + REMEMBERED).as_secs()
+    (now + distance).as_secs()
 }

@@ -7,7 +7,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
-use super::{Item, Kind, Scope, StoreError, fault, keys, primary};
+use super::{Item, Kind, Scope, StoreError, keys, primary};
 use crate::domain::ids::{EndUserId, UidId};
 
 impl Scope<'_> {
@@ -29,7 +29,7 @@ impl Scope<'_> {
     /// Moves the tenant's counters on; answers the last ids given out.
     async fn advance(&self, end_users: u32, uids: u32) -> Result<(u32, u32), StoreError> {
         let number = |n: u32| AttributeValue::N(n.to_string());
-        let send = self
+        let request = self
             .client()
             .update_item()
             .table_name(self.table())
@@ -41,10 +41,9 @@ impl Scope<'_> {
             .expression_attribute_values(":endUsers", number(end_users))
             .expression_attribute_values(":uids", number(uids))
             .return_values(ReturnValue::AllNew)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send();
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
         // A reservation whose answer is lost is only a gap: nothing that a caller sees was written.
-        let answer = self.call(send).await.map_err(|e| fault(Kind::Read, e))?;
+        let answer = self.call(Kind::Read, || request.clone().send()).await?;
         self.meter.spend(Kind::Write, &answer.consumed_capacity);
         let item = answer.attributes.unwrap_or_default();
         Ok((counter(&item, "endUsers")?, counter(&item, "uids")?))

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value};
 
 use super::keys::{self, Key};
-use super::{Item, Kind, Query, Scope, StoreError, expiry, fault, lost, primary, unreadable};
+use super::{Item, Kind, Query, REMEMBERED, Scope, StoreError, after, primary, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::profile::Field;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
@@ -73,7 +72,7 @@ impl Scope<'_> {
             )
             .condition_expression("attribute_not_exists(occurredAt) OR occurredAt <= :at")
             .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":expiresAt", AttributeValue::N(expiry().to_string()))
+            .expression_attribute_values(":expiresAt", AttributeValue::N(after(REMEMBERED).to_string()))
     }
 
     fn record(&self, key: Key, kind: &str, at: Moment) -> UpdateItemFluentBuilder {
@@ -90,20 +89,20 @@ impl Scope<'_> {
 
     /// Whether the update's condition held.
     async fn update(&self, request: UpdateItemFluentBuilder) -> Result<bool, StoreError> {
-        match self.call(request.send()).await {
+        match self.call(Kind::Write, || request.clone().send()).await {
             Ok(answer) => {
                 self.meter.spend(Kind::Write, &answer.consumed_capacity);
                 Ok(true)
             }
-            Err(error) if lost::<UpdateItemError>(&error) => Ok(false),
-            Err(error) => Err(fault(Kind::Write, error)),
+            Err(failure) if failure.lost() => Ok(false),
+            Err(failure) => Err(failure.into()),
         }
     }
 
     /// Computes a ticket from its messages. The version is read before the messages: whoever wrote
     /// a message that is not seen here comes after, and finds another version.
     async fn compute_ticket(&self, ticket: u64) -> Result<(), StoreError> {
-        for attempt in 0.. {
+        for tries in 1.. {
             let Some(item) = self.get(keys::ticket(&self.tenant, ticket)).await? else { return Ok(()) };
             if !item.contains_key("facts") {
                 return Ok(());
@@ -127,7 +126,7 @@ impl Scope<'_> {
             if self.update(request).await? {
                 return Ok(());
             }
-            self.back_off(attempt, "ticket conflict").await?;
+            self.back_off(tries, "ticket conflict").await?;
         }
         Ok(())
     }

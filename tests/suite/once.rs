@@ -1,0 +1,189 @@
+//! `Idempotency-Key`: a POST that is sent again is not carried out again.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+
+use crate::app::{Answer, App, Caller, Send};
+
+const CREATE: &str = "/api/EndUsers";
+const ASSIGN: &str = "/api/EndUserUIDs/assign";
+
+fn keyed(path: &str, key: &str, body: &Value) -> Send {
+    Send::new("POST", path).header("idempotency-key", key).json(body)
+}
+
+fn replayed(answer: &Answer) -> bool {
+    answer.header("idempotency-replayed") == Some("true")
+}
+
+fn jane() -> Value {
+    json!({ "firstname": "Jane", "uids": [{ "uid": "jane@x.be", "isPrimary": true }] })
+}
+
+async fn count(tenant: &Caller<'_>) -> Value {
+    tenant.get(CREATE).await.expect(200)["totalCount"].clone()
+}
+
+#[tokio::test]
+async fn a_create_that_is_sent_again_is_answered_again_and_not_carried_out_again() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let first = tenant.send(keyed(CREATE, "order-66", &jane())).await;
+    assert_eq!((first.status, replayed(&first)), (201, false), "{}", first.text());
+    // The answer is the first, whatever became of the person.
+    let id = first.json()["endUserID"].clone();
+    for change in ["none", "update", "delete"] {
+        match change {
+            "update" => tenant.update(&id, json!({ "firstname": "Janet" })).await,
+            "delete" => drop(tenant.delete(&format!("{CREATE}/{id}")).await.expect(204)),
+            _ => {}
+        }
+        let again = tenant.send(keyed(CREATE, "order-66", &jane())).await;
+        assert_eq!((again.status, replayed(&again)), (201, true), "{change}: {}", again.text());
+        assert_eq!(again.body, first.body, "{change}");
+        for header in ["location", "etag", "content-type", "cache-control"] {
+            assert_eq!(again.header(header), first.header(header), "{change}: {header}");
+        }
+        assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
+    }
+    assert_eq!(count(&tenant).await, 0);
+}
+
+#[tokio::test]
+async fn an_assign_that_is_sent_again_is_answered_again_and_not_carried_out_again() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(jane()).await["endUserID"].clone();
+    let link = json!({ "endUserID": id, "uid": "j@x.be" });
+    let first = tenant.send(keyed(ASSIGN, "k", &link)).await;
+    assert_eq!((first.status, replayed(&first)), (201, false), "{}", first.text());
+    let again = tenant.send(keyed(ASSIGN, "k", &link)).await;
+    assert_eq!((again.status, replayed(&again), &again.body), (201, true, &first.body), "{}", again.text());
+
+    // Also the answer of an assign that changed nothing is kept.
+    let already = tenant.send(keyed(ASSIGN, "l", &link)).await;
+    assert_eq!((already.status, replayed(&already)), (200, false), "{}", already.text());
+    let uid = first.json()["endUserUIDID"].clone();
+    tenant.update(&id, json!({ "uids": [{ "endUserUIDID": uid, "markAsDeleted": true }] })).await;
+    let again = tenant.send(keyed(ASSIGN, "l", &link)).await;
+    assert_eq!((again.status, replayed(&again), &again.body), (200, true, &already.body), "{}", again.text());
+    assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was linked anew");
+
+    tenant.delete(&format!("{CREATE}/{id}")).await.expect(204);
+    let again = tenant.send(keyed(ASSIGN, "k", &link)).await;
+    assert_eq!((again.status, replayed(&again), again.body), (201, true, first.body));
+    tenant.send(keyed(ASSIGN, "new", &link)).await.expect(404);
+}
+
+#[tokio::test]
+async fn an_answer_that_changed_nothing_leaves_the_revision_as_it_is() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(jane()).await["endUserID"].clone();
+    let link = json!({ "endUserID": id, "uid": "JANE@x.be" });
+    let path = format!("{CREATE}/{id}");
+    let before = tenant.get(&path).await;
+    tenant.send(keyed(ASSIGN, "k", &link)).await.expect(200);
+    assert_eq!(tenant.get(&path).await.header("etag"), before.header("etag"));
+}
+
+#[tokio::test]
+async fn another_request_with_the_same_key_is_422_and_writes_nothing() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let created = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
+    let other = json!({ "firstname": "John" });
+    let problem = tenant.send(keyed(CREATE, "k", &other)).await.expect(422);
+    assert_eq!(problem["title"], "Unprocessable Entity");
+    assert_eq!(problem["detail"], "this Idempotency-Key came with another request before");
+    let link = json!({ "endUserID": created["endUserID"], "uid": "j@x.be" });
+    tenant.send(keyed(ASSIGN, "k", &link)).await.expect(422);
+    assert_eq!(count(&tenant).await, 1);
+    assert_eq!(tenant.read(&created["endUserID"]).await, created);
+    // What is wrong by itself is 400, whatever its key.
+    let faults = tenant.send(keyed(CREATE, "k", &json!({ "customerType": "Friend" }))).await.faults();
+    assert_eq!(faults, ["customerType"]);
+}
+
+#[tokio::test]
+async fn what_was_refused_may_be_sent_again_with_its_key() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let link = json!({ "endUserID": 1, "uid": "j@x.be" });
+    tenant.send(keyed(ASSIGN, "k", &link)).await.expect(404);
+    tenant.send(keyed(CREATE, "l", &json!({ "lang": "?" }))).await.expect(400);
+    assert_eq!(tenant.send(keyed(CREATE, "l", &jane())).await.expect(201)["endUserID"], 1);
+    tenant.send(keyed(ASSIGN, "k", &link)).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_requests_that_arrive_together_one_is_carried_out() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let creates = (0..20).map(|_| tenant.send(keyed(CREATE, "together", &jane())));
+    let answers = futures::future::join_all(creates).await;
+    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
+    assert!(answers.iter().all(|answer| answer.status == 201), "{:?}", answers[0]);
+    let bodies: BTreeSet<_> = answers.iter().map(|answer| &answer.body).collect();
+    assert_eq!(bodies.len(), 1);
+    assert_eq!(count(&tenant).await, 1);
+
+    let link = json!({ "endUserID": answers[0].json()["endUserID"], "uid": "j@x.be" });
+    let assigns = (0..20).map(|_| tenant.send(keyed(ASSIGN, "assign", &link)));
+    let answers = futures::future::join_all(assigns).await;
+    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
+    assert!(answers.iter().all(|answer| answer.status == 201), "{:?}", answers[0]);
+}
+
+#[tokio::test]
+async fn a_key_is_a_tenants_own_and_case_sensitive() {
+    let app = App::start().await;
+    for tenant in [7, 8] {
+        let tenant = app.tenant(tenant);
+        for key in ["k", "K", "\"k\"", "k#1", "~!@#$%^&*()_+,;", &"k".repeat(255)] {
+            let answer = tenant.send(keyed(CREATE, key, &jane())).await;
+            assert_eq!((answer.status, replayed(&answer)), (201, false), "{key}: {}", answer.text());
+            assert!(replayed(&tenant.send(keyed(CREATE, key, &jane())).await), "{key}");
+        }
+        assert_eq!(count(&tenant).await, 6);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_a_fault_beside_those_of_the_body() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for key in ["", "a b", "é", &"k".repeat(256)] {
+        let faults = tenant.send(keyed(CREATE, key, &json!({ "lang": "?" }))).await.faults();
+        assert_eq!(faults, ["Idempotency-Key", "lang"], "{key}");
+        assert_eq!(tenant.send(keyed(ASSIGN, key, &json!({}))).await.faults()[0], "Idempotency-Key");
+    }
+    assert_eq!(count(&tenant).await, 0);
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_for_a_day() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
+    let key =
+        |name: &str| (name.to_owned(), AttributeValue::S(if name == "pk" { "C#7#Once#k" } else { "-" }.to_owned()));
+    let item =
+        || app.local.client().get_item().table_name(app.local.table()).set_key(Some([key("pk"), key("sk")].into()));
+    let kept = item().send().await.unwrap().item.expect("the answer is kept");
+    let expires: u64 = kept["expiresAt"].as_n().unwrap().parse().unwrap();
+    let day = 24 * 60 * 60;
+    assert!((day - 60..=day).contains(&(expires - crate::app::now())), "{expires}");
+
+    // TTL may be late: what has expired is gone all the same.
+    let update =
+        app.local.client().update_item().table_name(app.local.table()).set_key(Some([key("pk"), key("sk")].into()));
+    let update = update.update_expression("SET expiresAt = :then");
+    update.expression_attribute_values(":then", AttributeValue::N(crate::app::now().to_string())).send().await.unwrap();
+    let other = json!({ "firstname": "John" });
+    let again = tenant.send(keyed(CREATE, "k", &other)).await;
+    assert_eq!((again.status, replayed(&again)), (201, false), "{}", again.text());
+    assert_eq!(count(&tenant).await, 2);
+}
