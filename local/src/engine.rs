@@ -58,6 +58,10 @@ impl Engine {
         &self.variables
     }
 
+    pub(crate) fn url(&self) -> &str {
+        self.variables.get(ENDPOINT).map_or("", String::as_str)
+    }
+
     pub(crate) fn sdk_config(&self) -> &SdkConfig {
         &self.config
     }

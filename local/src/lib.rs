@@ -146,6 +146,11 @@ impl Local {
         &self.client
     }
 
+    /// Where the database answers.
+    pub fn engine_url(&self) -> &str {
+        self.engine.url()
+    }
+
     /// The name of the table.
     pub fn table(&self) -> &str {
         self.engine.table()

@@ -8,6 +8,7 @@ mod budgets;
 mod conditions;
 mod conversation;
 mod events;
+mod faults;
 mod find;
 mod gateway;
 mod index;

@@ -86,6 +86,9 @@ impl From<StoreError> for ChangeError {
     }
 }
 
+/// Why a change starts over, for the log.
+const LOST: &str = "lost races";
+
 /// What became of a transaction.
 #[derive(PartialEq, Eq)]
 enum Commit {
@@ -102,6 +105,7 @@ impl Scope<'_> {
 
     /// Creates a person, all or nothing, and with `once` at most once.
     pub async fn create_end_user(&self, draft: &Draft, once: Option<&Once>) -> Result<Answered<EndUser>, ChangeError> {
+        let mut tries = 0;
         loop {
             let ids = async { Ok(self.new_end_user_ids(draft.uid_count()).await?) };
             let (first, (id, uid_ids)) = tokio::try_join!(self.first_answer(once), ids)?;
@@ -115,6 +119,8 @@ impl Scope<'_> {
             if done || self.end_user(id).await?.as_ref() == Some(&answer) {
                 return Ok(Answered { answer, replayed: false });
             }
+            tries += 1;
+            self.back_off(tries, LOST).await?;
         }
     }
 
@@ -157,6 +163,7 @@ impl Scope<'_> {
         let ids = async { Ok(self.new_uid_ids(uids).await?) };
         let person = async || Ok(self.end_user(id).await?);
         let (ids, mut first, mut before) = tokio::try_join!(ids, self.first_answer(once), person())?;
+        let mut tries = 0;
         loop {
             if let Some(answer) = first {
                 return Ok(Answered { answer, replayed: true });
@@ -167,12 +174,15 @@ impl Scope<'_> {
             if self.replace(&old, new, kept).await? == Commit::Done {
                 return Ok(Answered { answer, replayed: false });
             }
+            tries += 1;
+            self.back_off(tries, LOST).await?;
             (first, before) = tokio::try_join!(self.first_answer(once), person())?;
         }
     }
 
     /// Deletes a person; only at a revision that is `expected`.
     pub async fn delete_end_user(&self, id: EndUserId, expected: &Expected) -> Result<(), ChangeError> {
+        let mut tries = 0;
         loop {
             let before = self.end_user(id).await?.ok_or(ChangeError::NotFound)?;
             if !expected.admits(before.rev) {
@@ -181,6 +191,8 @@ impl Scope<'_> {
             if self.commit(Some(&before), None, None).await? == Commit::Done {
                 return Ok(());
             }
+            tries += 1;
+            self.back_off(tries, LOST).await?;
         }
     }
 
@@ -234,11 +246,7 @@ impl Scope<'_> {
             };
             // What is cancelled was not written, by no try before either: they had the same token.
             match cancelled(&failure.error, writes.len()) {
-                Some(Cancelled::Guard) => return Ok(Commit::Lost),
-                Some(Cancelled::Person) => {
-                    self.back_off(tries, "transaction conflict").await?;
-                    return Ok(Commit::Lost);
-                }
+                Some(Cancelled::Person) => return Ok(Commit::Lost),
                 Some(Cancelled::Count) => {
                     self.store.shard.store((shard + 1) % keys::COUNT_SHARDS, Ordering::Relaxed);
                 }
@@ -532,9 +540,7 @@ fn holds(person: &EndUser, asked: &BTreeSet<MatchKey>) -> bool {
 
 /// Why a transaction was cancelled.
 enum Cancelled {
-    /// The condition on the document, or on the kept answer, does not hold.
-    Guard,
-    /// Another transaction holds the person.
+    /// The person, or the kept answer, is not as the conditions want it, or held by another transaction.
     Person,
     /// Another transaction holds the counter.
     Count,
@@ -549,15 +555,14 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<
     };
     let reasons: Vec<_> =
         cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
-    let conflict = |reasons: &[&str]| reasons.contains(&"TransactionConflict");
     let (person, counter) = reasons.split_at(count.min(reasons.len()));
-    match person {
-        _ if person.contains(&"ConditionalCheckFailed") => Some(Cancelled::Guard),
-        _ if conflict(person) => Some(Cancelled::Person),
-        _ if conflict(counter) => Some(Cancelled::Count),
-        _ => {
-            let throttled = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
-            reasons.iter().any(throttled).then_some(Cancelled::Throttled)
-        }
+    let any = |reasons: &[&str], codes: [&str; 2]| reasons.iter().any(|code| codes.contains(code));
+    let lost = ["ConditionalCheckFailed", "TransactionConflict"];
+    if any(person, lost) {
+        return Some(Cancelled::Person);
     }
+    if any(counter, lost) {
+        return Some(Cancelled::Count);
+    }
+    any(&reasons, ["ThrottlingError", "ProvisionedThroughputExceeded"]).then_some(Cancelled::Throttled)
 }

@@ -1,0 +1,442 @@
+//! A proxy before a DynamoDB engine. It passes calls on, and meets some of them with what can go wrong
+//! on the way to a database and inside it ([`Fault`]).
+//!
+//! HTTP/1.1 is spoken by hand on the functions' side: only so can an answer break off in the middle.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What goes wrong with a call. "Before": it never takes effect; "after": it does, and the answer is
+/// lost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    /// `ProvisionedThroughputExceededException`; inside a transaction's reasons now and then.
+    Throttled,
+    /// `ThrottlingException`.
+    TooMany,
+    /// `TransactionConflict` in the reasons of a transaction, at a random action.
+    Conflict,
+    /// A 500 before.
+    FailedBefore,
+    /// A 500 after.
+    FailedAfter,
+    /// A 503 of something on the way, in HTML.
+    Unavailable,
+    /// The connection is closed before.
+    HungUpBefore,
+    /// The connection is closed after.
+    HungUpAfter,
+    /// The answer breaks off in the middle.
+    CutOff,
+    /// An answer that is no JSON, after.
+    Garbled,
+    /// No answer ever, before.
+    SilentBefore,
+    /// No answer ever, after.
+    SilentAfter,
+    /// It takes up to 100 ms longer, so that calls overtake each other.
+    Slow,
+    /// A part of a batch is left unprocessed.
+    Unprocessed,
+    /// Records of the stream come again, in a later answer.
+    Repeated,
+    /// The stream says that it has nothing yet.
+    Delayed,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Throttled,
+        Self::TooMany,
+        Self::Conflict,
+        Self::FailedBefore,
+        Self::FailedAfter,
+        Self::Unavailable,
+        Self::HungUpBefore,
+        Self::HungUpAfter,
+        Self::CutOff,
+        Self::Garbled,
+        Self::SilentBefore,
+        Self::SilentAfter,
+        Self::Slow,
+        Self::Unprocessed,
+        Self::Repeated,
+        Self::Delayed,
+    ];
+
+    /// Whether it costs the caller a whole time-out.
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::SilentBefore | Self::SilentAfter)
+    }
+
+    /// Whether it can befall a call of this operation.
+    fn befalls(self, operation: &str) -> bool {
+        match self {
+            Self::Conflict => operation == "TransactWriteItems",
+            Self::Unprocessed => matches!(operation, "BatchGetItem" | "BatchWriteItem"),
+            Self::Repeated | Self::Delayed => operation == "GetRecords",
+            _ => OPERATIONS.contains(&operation),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// The operations of requests and pumps; what sets a table up is left alone.
+const OPERATIONS: [&str; 9] = [
+    "BatchGetItem",
+    "BatchWriteItem",
+    "GetItem",
+    "GetRecords",
+    "GetShardIterator",
+    "PutItem",
+    "Query",
+    "TransactWriteItems",
+    "UpdateItem",
+];
+
+/// A running proxy; ends when dropped.
+pub struct Proxy {
+    url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    engine: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rng: Rng,
+    /// How likely each fault is, 0 to 1.
+    plan: Vec<(Fault, f64)>,
+    calls: u64,
+    injected: BTreeMap<Fault, u64>,
+    /// What befalls the next calls of an operation, whatever the plan.
+    script: Vec<(&'static str, Fault)>,
+    /// The records that the stream gave last, the newest at the end.
+    records: VecDeque<Value>,
+}
+
+impl Proxy {
+    /// Starts before the engine at `engine` (`http://host:port`), with random numbers from `seed`; it
+    /// injects nothing yet.
+    pub async fn start(engine: &str, seed: u64) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let state = State {
+            rng: Rng::with_seed(seed),
+            plan: Vec::new(),
+            script: Vec::new(),
+            calls: 0,
+            injected: BTreeMap::new(),
+            records: VecDeque::new(),
+        };
+        let shared = Arc::new(Shared {
+            engine: engine.trim_end_matches('/').to_owned(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            state: Mutex::new(state),
+        });
+        let serving = shared.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = serving.clone();
+                // A connection that breaks is the peer's to notice.
+                tokio::spawn(async move { drop(serve(&shared, stream).await) });
+            }
+        });
+        Ok(Self { url, shared, task })
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From now on, meets each call that it can befall with each of these faults, so likely.
+    pub fn inject(&self, plan: &[(Fault, f64)]) {
+        self.shared.state().plan = plan.to_vec();
+    }
+
+    /// Meets the next calls of `operation` with these faults, one each, as far as they can befall it.
+    pub fn script(&self, operation: &'static str, faults: &[Fault]) {
+        let faults = faults.iter().filter(|fault| fault.befalls(operation));
+        self.shared.state().script.extend(faults.map(|fault| (operation, *fault)));
+    }
+
+    /// How many calls there were, and how many faults of each kind were injected.
+    pub fn injected(&self) -> (u64, BTreeMap<Fault, u64>) {
+        let state = self.shared.state();
+        (state.calls, state.injected.clone())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether, and how, a call goes wrong, and numbers to decide the details by.
+    fn draw(&self, operation: &str) -> (Option<Fault>, Rng) {
+        let mut state = self.state();
+        state.calls += u64::from(OPERATIONS.contains(&operation));
+        let scripted = state.script.iter().position(|(name, _)| *name == operation);
+        let fault = match scripted {
+            Some(at) => Some(state.script.remove(at).1),
+            None => {
+                let dice: Vec<_> = state.plan.iter().copied().filter(|(fault, _)| fault.befalls(operation)).collect();
+                dice.into_iter().find(|(_, likely)| state.rng.f64() < *likely).map(|(fault, _)| fault)
+            }
+        };
+        if let Some(fault) = fault {
+            *state.injected.entry(fault).or_default() += 1;
+        }
+        let rng = state.rng.fork();
+        (fault, rng)
+    }
+
+    async fn pass_on(&self, request: &Request) -> io::Result<Answer> {
+        let mut call = http::Request::post(format!("{}/", self.engine));
+        for (name, value) in &request.headers {
+            if !matches!(name.as_str(), "host" | "content-length" | "connection") {
+                call = call.header(name, value);
+            }
+        }
+        let call = call.body(Full::from(request.body.clone())).map_err(io::Error::other)?;
+        let (head, body) = self.client.request(call).await.map_err(io::Error::other)?.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok(Answer { status: head.status.as_u16(), body })
+    }
+}
+
+struct Request {
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Request {
+    /// The next request of a connection; `None` at its end.
+    async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(None);
+        }
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            stream.read_line(&mut line).await?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        Ok(Some(Self { headers, body: body.into() }))
+    }
+
+    /// `GetItem` and the like.
+    fn operation(&self) -> &str {
+        let target = self.headers.iter().find(|(name, _)| name == "x-amz-target");
+        target.and_then(|(_, target)| target.rsplit('.').next()).unwrap_or_default()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+struct Answer {
+    status: u16,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(status: u16, body: &Value) -> Self {
+        Self { status, body: body.to_string().into() }
+    }
+
+    fn error(status: u16, name: &str) -> Self {
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
+        Self::json(status, &json!({ "__type": kind, "message": "injected" }))
+    }
+
+    /// A cancelled transaction whose reason stands at a random one of its actions.
+    fn cancelled(request: &Request, reason: &str, rng: &mut Rng) -> Self {
+        let actions = request.json()["TransactItems"].as_array().map_or(1, Vec::len);
+        let mut reasons = vec![json!({ "Code": "None" }); actions];
+        reasons[rng.usize(..actions)] = json!({ "Code": reason, "Message": "injected" });
+        let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+        let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
+        Self::json(400, &json!({ "__type": kind, "Message": message, "CancellationReasons": reasons }))
+    }
+}
+
+/// How a connection goes on after a request.
+enum Next {
+    Answer(Answer),
+    /// This much of an answer, then the end.
+    Part(Answer),
+    HangUp,
+    /// Nothing, until the caller goes away.
+    Silence,
+}
+
+async fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = Request::read(&mut stream).await? {
+        match meet(shared, &request).await? {
+            Next::Answer(answer) => write(&mut stream, &answer, answer.body.len()).await?,
+            Next::Part(answer) => return write(&mut stream, &answer, answer.body.len() / 2).await,
+            Next::HangUp => return Ok(()),
+            Next::Silence => {
+                let _ = stream.read_u8().await;
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes an answer of which only so many bytes of the body come.
+async fn write(stream: &mut BufReader<TcpStream>, answer: &Answer, length: usize) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {} X\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+        answer.status,
+        answer.body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &answer.body[..length]].concat()).await?;
+    stream.flush().await
+}
+
+async fn meet(shared: &Shared, request: &Request) -> io::Result<Next> {
+    let (fault, mut rng) = shared.draw(request.operation());
+    let transaction = request.operation() == "TransactWriteItems";
+    let Some(fault) = fault else {
+        let answer = shared.pass_on(request).await?;
+        if request.operation() == "GetRecords" {
+            remember(shared, &answer);
+        }
+        return Ok(Next::Answer(answer));
+    };
+    Ok(match fault {
+        Fault::Throttled if transaction && rng.bool() => {
+            let reason = if rng.bool() { "ThrottlingError" } else { "ProvisionedThroughputExceeded" };
+            Next::Answer(Answer::cancelled(request, reason, &mut rng))
+        }
+        Fault::Throttled => Next::Answer(Answer::error(400, "ProvisionedThroughputExceededException")),
+        Fault::TooMany => Next::Answer(Answer::error(400, "ThrottlingException")),
+        Fault::Conflict => Next::Answer(Answer::cancelled(request, "TransactionConflict", &mut rng)),
+        Fault::FailedBefore => Next::Answer(Answer::error(500, "InternalServerError")),
+        Fault::FailedAfter => {
+            shared.pass_on(request).await?;
+            Next::Answer(Answer::error(500, "InternalServerError"))
+        }
+        Fault::Unavailable => {
+            Next::Answer(Answer { status: 503, body: "<html><body>Service Unavailable</body></html>".into() })
+        }
+        Fault::HungUpBefore => Next::HangUp,
+        Fault::HungUpAfter => {
+            shared.pass_on(request).await?;
+            Next::HangUp
+        }
+        Fault::CutOff => Next::Part(shared.pass_on(request).await?),
+        Fault::Garbled => {
+            let Answer { status, body } = shared.pass_on(request).await?;
+            let half = body.len() / 2;
+            Next::Answer(Answer { status, body: [&body[..half], b"<<<"].concat().into() })
+        }
+        Fault::SilentBefore => Next::Silence,
+        Fault::SilentAfter => {
+            shared.pass_on(request).await?;
+            Next::Silence
+        }
+        Fault::Slow => {
+            tokio::time::sleep(Duration::from_millis(rng.u64(1..=100))).await;
+            Next::Answer(shared.pass_on(request).await?)
+        }
+        Fault::Unprocessed => Next::Answer(leave_out(shared, request, &mut rng).await?),
+        Fault::Delayed => {
+            let iterator = request.json()["ShardIterator"].clone();
+            Next::Answer(Answer::json(200, &json!({ "Records": [], "NextShardIterator": iterator })))
+        }
+        Fault::Repeated => Next::Answer(repeat(shared, shared.pass_on(request).await?)),
+    })
+}
+
+/// Passes on a part of a batch and answers the rest as unprocessed.
+async fn leave_out(shared: &Shared, request: &Request, rng: &mut Rng) -> io::Result<Answer> {
+    let reading = request.operation() == "BatchGetItem";
+    let mut body = request.json();
+    let mut left = json!({});
+    for (table, asked) in body["RequestItems"].as_object_mut().into_iter().flatten() {
+        let items = if reading { &mut asked["Keys"] } else { &mut *asked };
+        let Some(items) = items.as_array_mut() else { continue };
+        let rest = items.split_off(rng.usize(1..=items.len()));
+        if !rest.is_empty() {
+            let mut unprocessed = json!(rest);
+            if reading {
+                unprocessed = asked.clone();
+                unprocessed["Keys"] = json!(rest);
+            }
+            left[table] = unprocessed;
+        }
+    }
+    let part = Request { headers: request.headers.clone(), body: body.to_string().into() };
+    let answer = shared.pass_on(&part).await?;
+    let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status == 200 {
+        body[if reading { "UnprocessedKeys" } else { "UnprocessedItems" }] = left;
+    }
+    Ok(Answer::json(answer.status, &body))
+}
+
+/// How many records of the stream can come again.
+const REPEATABLE: usize = 100;
+
+fn remember(shared: &Shared, answer: &Answer) {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let mut state = shared.state();
+    state.records.extend(body["Records"].as_array().into_iter().flatten().cloned());
+    let surplus = state.records.len().saturating_sub(REPEATABLE);
+    state.records.drain(..surplus);
+}
+
+/// The answer with earlier records before its own.
+fn repeat(shared: &Shared, answer: Answer) -> Answer {
+    remember(shared, &answer);
+    let mut body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let fresh = body["Records"].as_array().map_or(0, Vec::len);
+    if fresh > 0 {
+        body["Records"] = shared.state().records.iter().cloned().collect();
+    }
+    Answer::json(answer.status, &body)
+}
