@@ -106,6 +106,7 @@ fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
         .region(Region::new(region))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(variable(ENDPOINT))
+        .timeout_config(shared::bootstrap::timeouts())
         .build()
 }
 

@@ -22,15 +22,17 @@ use crate::domain::input::Faults;
 use crate::http::{self, Handler};
 use crate::store::{Meter, StoreError};
 
+/// How long one try of a call may take.
+pub fn timeouts() -> TimeoutConfig {
+    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1));
+    timeouts.operation_attempt_timeout(Duration::from_secs(3)).build()
+}
+
 /// The clients' settings: each try of bounded length, so that a request has tries left before its
 /// deadline. The tries themselves are the store's.
 pub fn client(shared: &aws_config::SdkConfig) -> Client {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(3))
-        .build();
     let config = aws_sdk_dynamodb::config::Builder::from(shared);
-    let config = config.timeout_config(timeouts).retry_config(RetryConfig::disabled());
+    let config = config.timeout_config(timeouts()).retry_config(RetryConfig::disabled());
     Client::from_conf(config.build())
 }
 

@@ -14,6 +14,7 @@ mod gateway;
 mod index;
 mod isolation;
 mod list;
+mod model;
 mod once;
 mod processes;
 mod search;

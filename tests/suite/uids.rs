@@ -256,3 +256,12 @@ async fn writers_at_once_on_one_person_lose_nothing() {
     futures::future::join_all(tasks).await;
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 16);
 }
+
+#[tokio::test]
+async fn another_spelling_of_a_type_alone_is_taken_too() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(json!({ "uids": [{ "uidType": "Ext", "uid": "ERP-1" }] })).await["endUserID"].clone();
+    tenant.update(&id, json!({ "uids": [{ "uidType": "EXT", "uid": "ERP-1" }] })).await;
+    assert_eq!(tenant.read(&id).await["uids"][0]["uidType"], "EXT");
+}

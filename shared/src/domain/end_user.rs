@@ -302,7 +302,7 @@ impl Assignment {
     pub fn apply(&self, person: &EndUser, id: UidId) -> Result<(EndUser, Assigned), Faults> {
         let kind = self.entry.kind();
         let key = self.entry.key(&kind, region(person.profile.get(Field::Country), self.default));
-        let linked = person.uids.iter().find(|uid| uid.kind == kind && Some(uid.key()) == key);
+        let linked = person.uids.iter().find(|uid| uid.kind.means(&kind) && Some(uid.key()) == key);
         let entry = match linked {
             Some(uid) => UidEntry { id: Some(uid.id), kind: None, value: None, ..self.entry.clone() },
             None => self.entry.clone(),
@@ -337,7 +337,7 @@ impl EndUser {
             let key = entry.key(&kind, region);
             uids.retain(|uid| match entry.id {
                 Some(id) => uid.id != id,
-                None => uid.kind != kind || Some(uid.key()) != key,
+                None => !uid.kind.means(&kind) || Some(uid.key()) != key,
             });
         }
 
@@ -398,7 +398,7 @@ fn apply_entry<'a>(
         };
         named.insert(id);
         let kind = entry.kind.clone().unwrap_or_else(|| uid.kind.clone());
-        if entry.value.is_some() || kind != uid.kind {
+        if entry.value.is_some() || !kind.means(&uid.kind) {
             let value = entry.value.as_ref().unwrap_or(&uid.value);
             uid.value = faults.keep(entry.value_path(), uid::parse_value(&kind, value, region))?;
         }
@@ -409,7 +409,7 @@ fn apply_entry<'a>(
     let value = faults.keep(entry.value_path(), uid::parse_value(&kind, entry.value.as_deref()?, region))?;
     let key = uid::held_key(&kind, &value);
     let same = (0..uids.len())
-        .filter(|i| uids[*i].kind == kind && uids[*i].key() == key)
+        .filter(|i| uids[*i].kind.means(&kind) && uids[*i].key() == key)
         .min_by_key(|i| (!named.contains(&uids[*i].id), uids[*i].id));
     let at = match same {
         Some(at) => {
@@ -434,7 +434,7 @@ fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, primary: &mut Option<Uid
     uids.sort_by_key(|uid| (!named.contains(&uid.id), uid.id));
     let mut kept: Vec<Uid> = Vec::with_capacity(uids.len());
     for uid in uids {
-        match kept.iter().find(|k| k.kind == uid.kind && k.key() == uid.key()) {
+        match kept.iter().find(|k| k.kind.means(&uid.kind) && k.key() == uid.key()) {
             Some(same) if *primary == Some(uid.id) => *primary = Some(same.id),
             Some(_) => {}
             None => kept.push(uid),

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use super::text::caseless;
 use super::{email, phone};
 
 /// What kind of identifier a UID is; stored by its name.
-#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum UidType {
     /// An e-mail address.
@@ -40,6 +39,11 @@ impl UidType {
             "whatsapp" => Self::WhatsApp,
             _ => Self::Other(name.to_owned()),
         }
+    }
+
+    /// Whether two names mean the same type: equal values are spelt the same too.
+    pub fn means(&self, other: &Self) -> bool {
+        caseless(self.as_str()) == caseless(other.as_str())
     }
 
     /// The name as it is stored and shown.
@@ -76,20 +80,6 @@ impl From<UidType> for String {
 impl fmt::Display for UidType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl PartialEq for UidType {
-    fn eq(&self, other: &Self) -> bool {
-        caseless(self.as_str()) == caseless(other.as_str())
-    }
-}
-
-impl Eq for UidType {}
-
-impl Hash for UidType {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        caseless(self.as_str()).hash(state);
     }
 }
 

@@ -1,0 +1,125 @@
+//! Random sequences of all operations, by several clients at once in several tenants, against a model
+//! of the contract in memory, on a sound database and on one in trouble.
+//!
+//! `MODEL_SEQUENCES=N` says how many; `MODEL_SEED=N` begins elsewhere, or again with the seed that a
+//! failure names. What fails is shrunk to the least that still fails.
+
+mod plan;
+mod run;
+mod tickets;
+mod words;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use tests::proxy::Fault;
+
+use crate::app::App;
+use crate::faults::Troubled;
+use plan::Step;
+use run::{Contradiction, Run};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// How many sequences, of `usual` ones.
+fn sequences(usual: u32) -> u32 {
+    let factor = number("MODEL_SEQUENCES").map_or(1.0, |wanted| wanted as f64 / 400.0);
+    ((f64::from(usual) * factor).ceil() as u32).max(1)
+}
+
+/// As many sequences as one engine is used for: its cache of transactions slows it down.
+const PER_ENGINE: u32 = 100;
+
+/// Runs `count` sequences one after another, each on tenants of its own.
+fn hold(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runtime::Runtime) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let seed = number("MODEL_SEED").unwrap_or(1) + salt;
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases: count, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let held = runner.run(&plan::steps(longest), |steps: Vec<Step>| {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let held = runtime.block_on(Run::new(app, number).carry_out(&steps));
+        held.map_err(|Contradiction(what)| TestCaseError::fail(what))
+    });
+    match held {
+        Ok(()) => {}
+        Err(TestError::Fail(what, steps)) => {
+            let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
+            panic!("seed {}: after\n{}\n{what}", seed - salt, steps.join("\n"));
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn every_sequence_of_acts_does_what_the_contract_says() {
+    let runtime = runtime();
+    let count = sequences(400);
+    for engine in 0..count.div_ceil(PER_ENGINE) {
+        let app = runtime.block_on(App::start());
+        hold(PER_ENGINE.min(count - engine * PER_ENGINE), 8, u64::from(engine) << 32, &app, &runtime);
+    }
+}
+
+/// Runs `count` sequences on a database that has these troubles; answers how many calls there were, and
+/// what went wrong.
+fn hold_troubled(count: u32, plan: &[(Fault, f64)], salt: u64) -> (u64, BTreeMap<Fault, u64>) {
+    let runtime = runtime();
+    let troubled = runtime.block_on(Troubled::start(salt));
+    troubled.proxy.inject(plan);
+    hold(count, 5, salt, &troubled.app, &runtime);
+    troubled.proxy.inject(&[]);
+    troubled.proxy.injected()
+}
+
+/// Runs all at once, since most of the time of a database in trouble is spent waiting; answers what went
+/// wrong.
+fn hold_all_troubled(runs: Vec<(u32, Vec<(Fault, f64)>)>) -> BTreeSet<Fault> {
+    std::thread::scope(|scope| {
+        let run = |(salt, (count, plan)): (usize, (u32, Vec<(Fault, f64)>))| {
+            scope.spawn(move || hold_troubled(count, &plan, 1 + salt as u64))
+        };
+        let runs: Vec<_> = runs.into_iter().enumerate().map(run).collect();
+        let (mut calls, mut injected) = (0, BTreeMap::<Fault, u64>::new());
+        for run in runs {
+            let (more, faults) = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            calls += more;
+            faults.into_iter().for_each(|(fault, times)| *injected.entry(fault).or_default() += times);
+        }
+        println!("of {calls} calls went wrong: {injected:?}");
+        injected.into_keys().collect()
+    })
+}
+
+/// What costs no time-out, and how likely it befalls a call, so that it does; `usual` for most.
+fn quick(usual: f64) -> Vec<(Fault, f64)> {
+    let rare = [Fault::Conflict, Fault::Unprocessed, Fault::Repeated, Fault::Delayed];
+    let likely = |fault| if rare.contains(&fault) { 0.3 } else { usual };
+    Fault::ALL.into_iter().filter(|fault| !fault.is_silent()).map(|fault| (fault, likely(fault))).collect()
+}
+
+#[test]
+fn each_trouble_alone_changes_nothing_of_it() {
+    let quick = quick(0.2);
+    let silent = Fault::ALL.into_iter().filter(|fault| fault.is_silent());
+    let alone = quick.iter().map(|trouble| (sequences(5), vec![*trouble]));
+    let injected = hold_all_troubled(alone.chain(silent.map(|fault| (sequences(1), vec![(fault, 0.02)]))).collect());
+    assert!(quick.iter().all(|(fault, _)| injected.contains(fault)), "only {injected:?} went wrong");
+}
+
+#[test]
+fn all_troubles_mixed_change_nothing_of_it() {
+    let quick = quick(0.02);
+    let injected = hold_all_troubled(vec![(sequences(5), quick.clone()); 8]);
+    assert!(quick.iter().all(|(fault, _)| injected.contains(fault)), "only {injected:?} went wrong");
+}

@@ -1,0 +1,94 @@
+//! The values of which sequences are made: few, so that they meet. What the contract makes of each is
+//! written down here by hand, not computed.
+
+/// A UID as it may be sent, and what becomes of it.
+pub struct Spelling {
+    pub kind: &'static str,
+    pub sent: &'static str,
+    pub stored_kind: &'static str,
+    pub stored: &'static str,
+    /// `t:` a text, `p:` a phone number.
+    pub key: &'static str,
+    pub words: &'static [&'static str],
+}
+
+const fn spelling(
+    sent: (&'static str, &'static str),
+    stored: (&'static str, &'static str),
+    key: &'static str,
+    words: &'static [&'static str],
+) -> Spelling {
+    Spelling { kind: sent.0, sent: sent.1, stored_kind: stored.0, stored: stored.1, key, words }
+}
+
+const JANE: &[&str] = &["jane", "example", "com", "jane@example.com"];
+const MOBILE: &[&str] = &["32470000001", "0470000001"];
+
+pub const SPELLINGS: [Spelling; 11] = [
+    spelling(("Email", "jane@example.com"), ("Email", "jane@example.com"), "t:jane@example.com", JANE),
+    spelling(("EMAIL", "JANE@Example.COM"), ("Email", "JANE@Example.COM"), "t:jane@example.com", JANE),
+    spelling(
+        ("", " o'neil@x.be "),
+        ("Email", "o'neil@x.be"),
+        "t:o'neil@x.be",
+        &["o", "neil", "x", "be", "o'neil@x.be"],
+    ),
+    spelling(("Phone", "+32470000001"), ("Phone", "+32470000001"), "p:+32470000001", MOBILE),
+    spelling(("phone", "0032 470 00 00 01"), ("Phone", "+32470000001"), "p:+32470000001", MOBILE),
+    spelling(("Phone", "+31612345678"), ("Phone", "+31612345678"), "p:+31612345678", &["31612345678", "0612345678"]),
+    spelling(("WhatsApp", "32470000001"), ("WhatsApp", "32470000001"), "p:+32470000001", MOBILE),
+    spelling(("whatsapp", "jane.w"), ("WhatsApp", "jane.w"), "t:jane.w", &["jane", "w"]),
+    spelling(("Ext", "ERP-1"), ("Ext", "ERP-1"), "t:erp-1", &["erp", "1"]),
+    spelling(("EXT", "ERP-1"), ("EXT", "ERP-1"), "t:erp-1", &["erp", "1"]),
+    spelling(("ext", "erp-1"), ("ext", "erp-1"), "t:erp-1", &["erp", "1"]),
+];
+
+/// What may be looked up, or be the uid of a ticket, and the keys that it matches.
+pub const LOOKUPS: [(&str, &[&str]); 8] = [
+    ("Jane@EXAMPLE.com", &["t:jane@example.com"]),
+    ("o'neil@x.be", &["t:o'neil@x.be"]),
+    ("+32 470 00 00 01", &["p:+32470000001", "t:+32 470 00 00 01"]),
+    ("32470000001", &["p:+32470000001", "t:32470000001"]),
+    ("0031612345678", &["p:+31612345678", "t:0031612345678"]),
+    ("JANE.W", &["t:jane.w"]),
+    ("Erp-1", &["t:erp-1"]),
+    ("nobody", &["t:nobody"]),
+];
+
+/// A value of a field: as it is stored, its place in the field's order, its words.
+pub type Text = (&'static str, u32, &'static [&'static str]);
+
+pub struct TextField {
+    pub name: &'static str,
+    pub values: &'static [Text],
+}
+
+/// The fields that sequences write; all others stay empty.
+pub const FIELDS: [TextField; 4] = [
+    TextField { name: "firstname", values: &[("Ann", 1, &["ann"]), ("bob", 2, &["bob"]), ("Émile", 3, &["emile"])] },
+    TextField { name: "lastname", values: &[("Doe", 2, &["doe"]), ("doe", 1, &["doe"]), ("Zoë", 3, &["zoe"])] },
+    TextField { name: "city", values: &[("Gent", 2, &["gent"]), ("Antwerpen", 1, &["antwerpen"])] },
+    TextField { name: "customerRef", values: &[("ERP-1", 2, &["erp", "1"]), ("32470000001", 1, &["32470000001"])] },
+];
+
+/// The place of customerRef in [`FIELDS`], and the keys of its values.
+pub const REFERENCE: usize = 3;
+pub const REFERENCE_KEYS: [&str; 2] = ["t:erp-1", "t:32470000001"];
+
+/// customerType as it may be sent, and what it means; empty keeps, or is Lead on create.
+pub const TYPES: [(&str, Option<&str>); 4] =
+    [("", None), ("lead", Some("Lead")), ("PARTNER", Some("Partner")), ("Customer", Some("Customer"))];
+
+/// Searches: alternatives of words of which each must begin some word.
+pub const SEARCHES: [(&str, &[&[&str]]); 10] = [
+    ("jan", &[&["jan"]]),
+    ("EMILE", &[&["emile"]]),
+    ("doe", &[&["doe"]]),
+    ("ann doe", &[&["ann", "doe"]]),
+    ("example jane", &[&["example", "jane"]]),
+    ("Jane@ex", &[&["jane@ex"]]),
+    ("0470", &[&["0470"]]),
+    ("+32 470", &[&["32", "470"], &["32470"]]),
+    ("erp-1", &[&["erp", "1"]]),
+    ("nobody", &[&["nobody"]]),
+];
