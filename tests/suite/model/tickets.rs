@@ -73,16 +73,16 @@ fn comment(message: &Event) -> String {
 }
 
 fn is_escalated(message: &Event) -> bool {
-    message.at % 2 == 0
+    message.at.is_multiple_of(2)
 }
 
 fn is_of_end_user(message: &Event) -> bool {
-    message.at % 3 != 0
+    !message.at.is_multiple_of(3)
 }
 
 fn facts(ticket: &Event) -> Value {
     json!({ "ticketID": ticket.ticket, "uid": LOOKUPS[ticket.lookup()].0, "subject": format!("At {}", ticket.at),
-        "status": if ticket.at % 2 == 0 { "Open" } else { "Closed" }, "channelID": null, "channelType": null,
+        "status": if ticket.at.is_multiple_of(2) { "Open" } else { "Closed" }, "channelID": null, "channelType": null,
         "endUserID": null, "customerRepID": null, "isClosed": ticket.at % 2 == 1, "isSpam": null,
         "customFieldsData": null, "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": date(ticket) })
 }
