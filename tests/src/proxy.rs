@@ -114,6 +114,27 @@ const OPERATIONS: [&str; 9] = [
     "UpdateItem",
 ];
 
+/// Those of [`OPERATIONS`] that requests read with.
+const READS: [&str; 3] = ["BatchGetItem", "GetItem", "Query"];
+
+/// What goes wrong at random.
+#[derive(Clone, Default, Debug)]
+pub struct Plan {
+    /// Each fault, and how likely it befalls a call that it can befall: 0 to 1.
+    pub faults: Vec<(Fault, f64)>,
+    /// By what that is multiplied for calls that only read; there are many more of them.
+    pub reads: f64,
+    /// The one operation that it befalls.
+    pub only: Option<&'static str>,
+}
+
+impl Plan {
+    /// One fault, for whatever it can befall.
+    pub fn always(fault: Fault) -> Self {
+        Self { faults: vec![(fault, 1.0)], reads: 1.0, only: None }
+    }
+}
+
 /// A running proxy; ends when dropped.
 pub struct Proxy {
     url: String,
@@ -129,8 +150,7 @@ struct Shared {
 
 struct State {
     rng: Rng,
-    /// How likely each fault is, 0 to 1.
-    plan: Vec<(Fault, f64)>,
+    plan: Plan,
     calls: u64,
     injected: BTreeMap<Fault, u64>,
     /// What befalls the next calls of an operation, whatever the plan.
@@ -147,7 +167,7 @@ impl Proxy {
         let url = format!("http://{}", listener.local_addr()?);
         let state = State {
             rng: Rng::with_seed(seed),
-            plan: Vec::new(),
+            plan: Plan::default(),
             script: Vec::new(),
             calls: 0,
             injected: BTreeMap::new(),
@@ -174,9 +194,9 @@ impl Proxy {
         &self.url
     }
 
-    /// From now on, meets each call that it can befall with each of these faults, so likely.
-    pub fn inject(&self, plan: &[(Fault, f64)]) {
-        self.shared.state().plan = plan.to_vec();
+    /// From now on, goes by this plan.
+    pub fn inject(&self, plan: Plan) {
+        self.shared.state().plan = plan;
     }
 
     /// Meets the next calls of `operation` with these faults, one each, as far as they can befall it.
@@ -211,8 +231,14 @@ impl Shared {
         let fault = match scripted {
             Some(at) => Some(state.script.remove(at).1),
             None => {
-                let dice: Vec<_> = state.plan.iter().copied().filter(|(fault, _)| fault.befalls(operation)).collect();
-                dice.into_iter().find(|(_, likely)| state.rng.f64() < *likely).map(|(fault, _)| fault)
+                let Plan { faults, reads, only } = state.plan.clone();
+                let factor = match only {
+                    Some(only) => f64::from(u8::from(only == operation)),
+                    None if READS.contains(&operation) => reads,
+                    None => 1.0,
+                };
+                let mut dice = faults.into_iter().filter(|(fault, _)| fault.befalls(operation));
+                dice.find(|(_, likely)| state.rng.f64() < likely * factor).map(|(fault, _)| fault)
             }
         };
         if let Some(fault) = fault {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tests::proxy::{Fault, Proxy};
+use tests::proxy::{Fault, Plan, Proxy};
 
 use crate::app::{Answer, App, Caller, Send};
 
@@ -100,7 +100,7 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
     let id = tenant.create(jane()).await["endUserID"].clone();
     let path = format!("{CREATE}/{id}");
     for fault in [Fault::Throttled, Fault::TooMany] {
-        troubled.proxy.inject(&[(fault, 1.0)]);
+        troubled.proxy.inject(Plan::always(fault));
         let requests = [
             Send::new("POST", CREATE).json(&jane()),
             Send::new("POST", ASSIGN).json(&json!({ "endUserID": id, "uid": "j@x.be" })),
@@ -115,13 +115,13 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
         for answer in join_all(requests.map(|request| tenant.send(request))).await {
             assert_unavailable(&answer, NOTHING);
         }
-        troubled.proxy.inject(&[]);
+        troubled.proxy.inject(Plan::default());
         assert_eq!((count(&tenant).await, tenant.read(&id).await["city"].clone()), (json!(1), Value::Null));
     }
     // A transaction that never gets the person to itself.
-    troubled.proxy.inject(&[(Fault::Conflict, 1.0)]);
+    troubled.proxy.inject(Plan::always(Fault::Conflict));
     assert_unavailable(&tenant.post(CREATE, jane()).await, NOTHING);
-    troubled.proxy.inject(&[]);
+    troubled.proxy.inject(Plan::default());
     assert_eq!(count(&tenant).await, 1);
 }
 
@@ -150,12 +150,12 @@ async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
 async fn a_silent_database_is_a_503_within_the_time_of_the_request() {
     let troubled = Troubled::start(4).await;
     let tenant = troubled.app.tenant(7);
-    troubled.proxy.inject(&[(Fault::SilentBefore, 1.0)]);
+    troubled.proxy.inject(Plan::always(Fault::SilentBefore));
     let began = Instant::now();
     assert_unavailable(&tenant.get(&format!("{CREATE}/1")).await, NOTHING);
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     // One silence of three seconds is waited out.
-    troubled.proxy.inject(&[]);
+    troubled.proxy.inject(Plan::default());
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
         troubled.proxy.script("TransactWriteItems", &[fault]);
         tenant.create(jane()).await;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use tests::proxy::Fault;
+use tests::proxy::{Fault, Plan};
 
 use crate::app::App;
 use crate::faults::Troubled;
@@ -73,23 +73,21 @@ fn every_sequence_of_acts_does_what_the_contract_says() {
 
 /// Runs `count` sequences on a database that has these troubles; answers how many calls there were, and
 /// what went wrong.
-fn hold_troubled(count: u32, plan: &[(Fault, f64)], salt: u64) -> (u64, BTreeMap<Fault, u64>) {
+fn hold_troubled(count: u32, plan: Plan, salt: u64) -> (u64, BTreeMap<Fault, u64>) {
     let runtime = runtime();
     let troubled = runtime.block_on(Troubled::start(salt));
     troubled.proxy.inject(plan);
     hold(count, 5, salt, &troubled.app, &runtime);
-    troubled.proxy.inject(&[]);
+    troubled.proxy.inject(Plan::default());
     troubled.proxy.injected()
 }
 
 /// Runs all at once, since most of the time of a database in trouble is spent waiting; answers what went
 /// wrong.
-fn hold_all_troubled(runs: Vec<(u32, Vec<(Fault, f64)>)>) -> BTreeSet<Fault> {
+fn hold_all_troubled(runs: impl IntoIterator<Item = (u32, Plan)>) -> BTreeSet<Fault> {
     std::thread::scope(|scope| {
-        let run = |(salt, (count, plan)): (usize, (u32, Vec<(Fault, f64)>))| {
-            scope.spawn(move || hold_troubled(count, &plan, 1 + salt as u64))
-        };
-        let runs: Vec<_> = runs.into_iter().enumerate().map(run).collect();
+        let run = |(salt, (count, plan))| scope.spawn(move || hold_troubled(count, plan, salt));
+        let runs: Vec<_> = (1..).zip(runs).map(run).collect();
         let (mut calls, mut injected) = (0, BTreeMap::<Fault, u64>::new());
         for run in runs {
             let (more, faults) = run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -101,25 +99,32 @@ fn hold_all_troubled(runs: Vec<(u32, Vec<(Fault, f64)>)>) -> BTreeSet<Fault> {
     })
 }
 
-/// What costs no time-out, and how likely it befalls a call, so that it does; `usual` for most.
-fn quick(usual: f64) -> Vec<(Fault, f64)> {
-    let rare = [Fault::Conflict, Fault::Unprocessed, Fault::Repeated, Fault::Delayed];
-    let likely = |fault| if rare.contains(&fault) { 0.3 } else { usual };
-    Fault::ALL.into_iter().filter(|fault| !fault.is_silent()).map(|fault| (fault, likely(fault))).collect()
+/// All that costs no time-out.
+fn quick() -> impl Iterator<Item = Fault> + Clone {
+    Fault::ALL.into_iter().filter(|fault| !fault.is_silent())
 }
 
 #[test]
 fn each_trouble_alone_changes_nothing_of_it() {
-    let quick = quick(0.2);
+    let alone = quick().map(|fault| (sequences(12), Plan { faults: vec![(fault, 0.4)], reads: 0.2, only: None }));
     let silent = Fault::ALL.into_iter().filter(|fault| fault.is_silent());
-    let alone = quick.iter().map(|trouble| (sequences(5), vec![*trouble]));
-    let injected = hold_all_troubled(alone.chain(silent.map(|fault| (sequences(1), vec![(fault, 0.02)]))).collect());
-    assert!(quick.iter().all(|(fault, _)| injected.contains(fault)), "only {injected:?} went wrong");
+    let silent = silent.map(|fault| (sequences(1), Plan { faults: vec![(fault, 0.1)], reads: 0.1, only: None }));
+    let injected = hold_all_troubled(alone.chain(silent));
+    assert!(quick().all(|fault| injected.contains(&fault)), "only {injected:?} went wrong");
 }
 
 #[test]
 fn all_troubles_mixed_change_nothing_of_it() {
-    let quick = quick(0.02);
-    let injected = hold_all_troubled(vec![(sequences(5), quick.clone()); 8]);
-    assert!(quick.iter().all(|(fault, _)| injected.contains(fault)), "only {injected:?} went wrong");
+    let plan = Plan { faults: quick().map(|fault| (fault, 0.06)).collect(), reads: 0.2, only: None };
+    let injected = hold_all_troubled((0..8).map(|_| (sequences(12), plan.clone())));
+    assert!(quick().all(|fault| injected.contains(&fault)), "only {injected:?} went wrong");
+}
+
+#[test]
+fn trouble_that_outlasts_every_try_is_told_as_it_is() {
+    // So that most writes end in a 503, of which some took effect.
+    let after = [Fault::FailedAfter, Fault::HungUpAfter, Fault::CutOff, Fault::Garbled].map(|fault| (fault, 0.1));
+    let faults: Vec<_> = after.into_iter().chain([(Fault::FailedBefore, 0.5), (Fault::TooMany, 0.8)]).collect();
+    let plan = Plan { faults, only: Some("TransactWriteItems"), ..Plan::default() };
+    hold_all_troubled((0..24).map(|_| (sequences(1), plan.clone())));
 }
