@@ -22,7 +22,12 @@ fuzz_target!(|input: &[u8]| {
         true => STANDARD.decode(&body).unwrap_or(body.into_bytes()),
         false => body.into_bytes(),
     };
+    let request_id = event.request_context.request_id.clone().unwrap_or_default();
     let answer = ask(|_, _, request| Box::pin(handle(request)), event);
+    // An id that no header can hold is left out.
+    if request_id.bytes().all(|b| b.is_ascii_graphic()) {
+        assert_eq!(answer.headers["x-request-id"], request_id);
+    }
     if assert_sound(&answer) == 200 {
         let Some(aws_lambda_events::encodings::Body::Text(answered)) = answer.body else { panic!("no body") };
         let (read, json): (Option<String>, serde_json::Value) = serde_json::from_str(&answered).expect("what was read");

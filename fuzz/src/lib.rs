@@ -108,7 +108,7 @@ pub fn ask(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2http
 pub fn assert_sound(answer: &ApiGatewayV2httpResponse) -> i64 {
     let written = serde_json::to_vec(answer).expect("JSON");
     assert!(written.len() < 6_000_000, "an answer of {} bytes", written.len());
-    assert!(answer.headers.contains_key("x-request-id") && answer.headers["cache-control"] == "no-store");
+    assert_eq!(answer.headers["cache-control"], "no-store");
     let body = match &answer.body {
         Some(Body::Text(text)) => serde_json::from_str(text).expect("a body of JSON"),
         _ => serde_json::Value::Null,
