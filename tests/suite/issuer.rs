@@ -262,7 +262,7 @@ async fn an_issuer_that_is_down_from_the_start_is_a_503_until_it_is_there() {
 #[tokio::test]
 async fn an_issuer_that_nobody_runs_is_a_503() {
     let url = format!("http://{}/", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    for url in [url.as_str(), "http://no-such-host.invalid/", "https://127.0.0.1:1/"] {
+    for url in [url.as_str(), "https://127.0.0.1:1/"] {
         let app = App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", url)]).await;
         assert_unavailable(get(&app, token("a", &ED25519)).await, url);
     }
