@@ -69,11 +69,11 @@ fuzz_target!(|input: &[u8]| {
     }
     let Some(assignment) = parse(assign).and_then(|body| accepted(Assignment::read(&body, default))) else { return };
     let ids: Vec<UidId> = uid_ids(201).take(2).collect();
-    if let Some(assigned) = accepted(assignment.apply(&person, ids[0])) {
-        assert_sound(&assigned.person, default);
-        assert_eq!(assigned.already, assigned.uid != ids[0]);
-        assert!(assigned.person.uids.iter().any(|uid| uid.id == assigned.uid));
-        let again = assignment.apply(&assigned.person, ids[1]).expect("the same again");
-        assert!(again.already && again.uid == assigned.uid && again.person == assigned.person);
+    if let Some((after, assigned)) = accepted(assignment.apply(&person, ids[0])) {
+        assert_sound(&after, default);
+        assert_eq!(assigned.already, assigned.uid.id != ids[0]);
+        assert!(after.uids.contains(&assigned.uid));
+        let (again, repeated) = assignment.apply(&after, ids[1]).expect("the same again");
+        assert!(repeated.already && repeated.uid == assigned.uid && again == after);
     }
 });

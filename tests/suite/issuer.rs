@@ -433,9 +433,12 @@ async fn an_issuer_that_is_slow_holds_up_nobody_whose_key_is_known() {
             took
         };
         let known = async {
-            while issuer.fetched() == before {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let fetching = async {
+                while issuer.fetched() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(BOUND, fetching).await.expect("an unknown kid is a reason to fetch");
             let asked = Instant::now();
             assert_taken(get(&app, token("a", &ED25519)).await);
             asked.elapsed()
