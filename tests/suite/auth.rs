@@ -1,9 +1,6 @@
 //! Contract §1: who may call, and as whom.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -31,11 +28,12 @@ fn raw(claims: &str) -> String {
 }
 
 /// A token of tenant 7 with this header.
-fn headed(header: &str) -> String {
+pub(crate) fn headed(header: &str) -> String {
     signed_with(SECRET, Algorithm::HS256, header, &good_claims())
 }
 
-fn good_claims() -> String {
+/// Claims of tenant 7.
+pub(crate) fn good_claims() -> String {
     json!({ "customerID": 7, "exp": now() + 600 }).to_string()
 }
 
@@ -69,7 +67,7 @@ fn request(method: &str, path: &str, id: &Value) -> Send {
 
 /// What a refusal says: missing, invalid, expired (401), forbidden (403).
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Says {
+pub(crate) enum Says {
     Missing,
     Invalid,
     Expired,
@@ -78,7 +76,7 @@ enum Says {
 use Says::{Expired, Forbidden, Invalid, Missing};
 
 #[track_caller]
-fn assert_refused(answer: Answer, says: Says, what: &str) {
+pub(crate) fn assert_refused(answer: Answer, says: Says, what: &str) {
     let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
     let challenge = answer.header("www-authenticate").map(str::to_owned);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
@@ -477,108 +475,49 @@ async fn a_binary_secret_is_given_in_base64() {
     app.tenant(7).get("/api/EndUsers").await.expect(200);
 }
 
-/// The key pair of RFC 8037, appendix A.
-const ED25519_D: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
-const ED25519_X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+/// An Ed25519 key pair, named as in a JWK.
+pub(crate) struct KeyPair {
+    pub d: &'static str,
+    pub x: &'static str,
+}
+
+/// The pair of RFC 8037, appendix A.
+pub(crate) const ED25519: KeyPair =
+    KeyPair { d: "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
+
+impl KeyPair {
+    /// A token of any header and claims, as they stand.
+    pub(crate) fn signed(&self, header: &str, claims: &str) -> String {
+        let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let der = [&prefix[..], &URL_SAFE_NO_PAD.decode(self.d).unwrap()].concat();
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let key = EncodingKey::from_ed_der(&der);
+        format!("{message}.{}", jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap())
+    }
+}
 
 fn ed25519_pem() -> String {
     let der = [
         &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..],
-        &URL_SAFE_NO_PAD.decode(ED25519_X).unwrap(),
+        &URL_SAFE_NO_PAD.decode(ED25519.x).unwrap(),
     ]
     .concat();
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
-}
-
-fn ed25519_signed(header: &str, claims: &str) -> String {
-    let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-    let der = [&prefix[..], &URL_SAFE_NO_PAD.decode(ED25519_D).unwrap()].concat();
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let key = EncodingKey::from_ed_der(&der);
-    format!("{message}.{}", jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap())
 }
 
 #[tokio::test]
 async fn a_public_key_is_never_taken_for_a_secret() {
     let pem = ed25519_pem();
     let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-    let honest = ed25519_signed(r#"{"alg":"EdDSA"}"#, &good_claims());
+    let honest = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
     app.caller(Some(honest)).get("/api/EndUsers").await.expect(200);
-    let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519_X).unwrap()).into_owned();
+    let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519.x).unwrap()).into_owned();
     for secret in [pem.as_str(), pem.trim_end(), &raw_key] {
         let forged = signed_with(secret, Algorithm::HS256, HEADER, &good_claims());
         assert_refused(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
     }
     for alg in ["ES256", "RS256", "HS256", "none"] {
-        let token = ed25519_signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
+        let token = ED25519.signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
         assert_refused(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
     }
-}
-
-/// An issuer whose published keys can be changed; counts how often they are fetched.
-struct Issuer {
-    url: String,
-    published: Arc<Mutex<(u16, String)>>,
-    fetched: Arc<Mutex<usize>>,
-}
-
-impl Issuer {
-    fn start(keys: Value) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let published = Arc::new(Mutex::new((200, json!({ "keys": keys }).to_string())));
-        let fetched = Arc::new(Mutex::new(0));
-        let (answers, count) = (published.clone(), fetched.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = Vec::new();
-                while !request.ends_with(b"\r\n\r\n") {
-                    let mut byte = [0];
-                    if stream.read(&mut byte).unwrap_or(0) == 0 {
-                        break;
-                    }
-                    request.push(byte[0]);
-                }
-                *count.lock().unwrap() += 1;
-                let (status, body) = answers.lock().unwrap().clone();
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
-            }
-        });
-        Self { url, published, fetched }
-    }
-
-    fn fetched(&self) -> usize {
-        *self.fetched.lock().unwrap()
-    }
-}
-
-#[tokio::test]
-async fn published_keys_are_found_by_kid_and_kept_when_the_issuer_is_down() {
-    let symmetric = URL_SAFE_NO_PAD.encode(SECRET);
-    let issuer = Issuer::start(json!([
-        { "kty": "oct", "kid": "shared", "k": symmetric },
-        { "kty": "OKP", "crv": "Ed25519", "kid": "one", "x": ED25519_X },
-    ]));
-    let app = App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", &issuer.url)]).await;
-    let get = |token: String| async { app.caller(Some(token)).get("/api/EndUsers").await };
-    let one = || ed25519_signed(r#"{"alg":"EdDSA","kid":"one"}"#, &good_claims());
-
-    for _ in 0..3 {
-        get(one()).await.expect(200);
-    }
-    assert_eq!(issuer.fetched(), 1);
-    assert_refused(get(ed25519_signed(r#"{"alg":"EdDSA"}"#, &good_claims())).await, Invalid, "no kid");
-    for _ in 0..3 {
-        assert_refused(get(headed(r#"{"alg":"HS256","kid":"shared"}"#)).await, Invalid, "a symmetric key in the set");
-        assert_refused(get(ed25519_signed(r#"{"alg":"EdDSA","kid":"two"}"#, &good_claims())).await, Invalid, "unknown");
-    }
-    assert!(issuer.fetched() <= 2, "refetched {} times within a minute", issuer.fetched());
-    *issuer.published.lock().unwrap() = (500, String::new());
-    get(one()).await.expect(200);
-    app.caller(None).get("/api/EndUsers").await.expect(401);
 }

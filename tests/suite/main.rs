@@ -13,6 +13,7 @@ mod find;
 mod gateway;
 mod index;
 mod isolation;
+mod issuer;
 mod list;
 mod model;
 mod once;

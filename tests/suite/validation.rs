@@ -1,5 +1,7 @@
 //! Contract §2 and §3: how input is read, and every fault that it can have.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::app::{App, Caller, Send};
@@ -178,6 +180,57 @@ async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
     let padded = |size: usize| format!("{}{{}}", " ".repeat(size - 2)).into_bytes();
     post(&padded(1 << 20)).await.expect(201);
     assert_eq!(post(&padded((1 << 20) + 1)).await.expect(413)["detail"], "the body must be at most 1 MiB");
+}
+
+#[tokio::test]
+async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let name = "n".repeat(400_000);
+    let list = |element: &dyn Fn(usize) -> String, count: usize| (0..count).map(element).collect::<Vec<_>>().join(",");
+    let cases = [
+        ("a long name over a long list", format!(r#"{{"{name}":[{}]}}"#, list(&|_| "0".to_owned(), 250_000)), None),
+        (
+            "repeated names below a long one",
+            format!(r#"{{"{name}":[{}]}}"#, list(&|_| r#"{"":0,"":0}"#.to_owned(), 40_000)),
+            Some(format!("{}…", "n".repeat(500))),
+        ),
+        (
+            "many names that differ by case",
+            format!("{{{}}}", list(&|n| format!(r#""a{n}":0,"A{n}":0"#), 40_000)),
+            Some("A0".to_owned()),
+        ),
+        (
+            "many empty UIDs",
+            format!(r#"{{"uids":[{}]}}"#, list(&|_| "{}".to_owned(), 300_000)),
+            Some("uids".to_owned()),
+        ),
+        (
+            "many primary UIDs behind many that are not",
+            format!(
+                r#"{{"uids":[{},{}]}}"#,
+                list(&|_| "{}".to_owned(), 150_000),
+                list(&|_| r#"{"isPrimary":true}"#.to_owned(), 25_000)
+            ),
+            Some("uids".to_owned()),
+        ),
+        (
+            "many UIDs",
+            format!(r#"{{"uids":[{}]}}"#, list(&|n| format!(r#"{{"uid":"{n}@b.cd"}}"#), 40_000)),
+            Some("uids".to_owned()),
+        ),
+    ];
+    for (what, body, fault) in cases {
+        assert!(body.len() < 1 << 20, "{what}: {}", body.len());
+        let asked = Instant::now();
+        let answer = tenant.send(Send::new("POST", PEOPLE).header("content-type", "application/json").body(body)).await;
+        assert!(asked.elapsed() < Duration::from_secs(3), "{what}: {:?}", asked.elapsed());
+        assert!(answer.body.len() < 1 << 20, "{what}: {} bytes", answer.body.len());
+        match fault {
+            None => drop(answer.expect(201)),
+            Some(fault) => assert!(answer.faults().contains(&fault), "{what}"),
+        }
+    }
 }
 
 #[tokio::test]

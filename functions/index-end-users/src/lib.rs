@@ -41,7 +41,7 @@ async fn index(app: &App, (tenant, id): &(Tenant, EndUserId), deadline: Instant)
 }
 
 /// Whose document the record is of, where it is one.
-fn person(record: &EventRecord) -> Option<(Tenant, EndUserId)> {
+pub fn person(record: &EventRecord) -> Option<(Tenant, EndUserId)> {
     #[derive(serde::Deserialize)]
     struct Keys {
         pk: String,

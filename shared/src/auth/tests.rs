@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
@@ -558,6 +559,14 @@ fn ed25519_jwk(kid: &str) -> Value {
     json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": ED25519_X})
 }
 
+/// The algorithm of the issuer's key of this name, at a time when no token is good any more.
+async fn published_key(auth: &Authenticator, kid: &str, now: f64) -> Result<&'static str, Refusal> {
+    match &auth.keys {
+        Keys::Jwks(jwks) => jwks.key(kid, now).await.map(|key| key.algorithm()),
+        Keys::Fixed(_) => unreachable!(),
+    }
+}
+
 #[tokio::test]
 async fn a_jwk_set_is_fetched_once_and_again_for_an_unknown_kid() {
     let issuer = Issuer::start();
@@ -619,10 +628,7 @@ async fn the_last_good_set_is_kept_while_the_issuer_is_down() {
     issuer.goes_down();
     assert_eq!(judge(&auth, &ed25519_token("b")).await, Err(Invalid));
     assert_eq!(judge(&auth, &ed25519_token("a")).await, tenant_7());
-    let key = async |kid: &str, now| match &auth.keys {
-        Keys::Jwks(jwks) => jwks.key(kid, now).await.map(|key| key.algorithm()),
-        Keys::Fixed(_) => unreachable!(),
-    };
+    let key = async |kid: &str, now| published_key(&auth, kid, now).await;
     assert_eq!(key("a", NOW + 7200.0).await, Ok("EdDSA"), "kept beyond its age");
     assert_eq!(issuer.requests(), 3);
     assert_eq!(key("a", NOW + 7201.0).await, Ok("EdDSA"));
@@ -632,6 +638,56 @@ async fn the_last_good_set_is_kept_while_the_issuer_is_down() {
     assert_eq!(key("a", NOW + 7265.0).await, Ok("EdDSA"), "an answer that is no set is a failure too");
     issuer.publishes(&[ed25519_jwk("b")]);
     assert_eq!(key("a", NOW + 7330.0).await, Err(Invalid), "an aged set is fetched anew, and a withdrawn key ends");
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_under_its_kid_counts_after_an_hour_at_the_latest() {
+    let issuer = Issuer::start();
+    issuer.publishes(&[ed25519_jwk("a")]);
+    let auth = issuer.authenticator();
+    assert_eq!(published_key(&auth, "a", NOW).await, Ok("EdDSA"));
+
+    // The key of RFC 7515 A.3.
+    let other = json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+    issuer.publishes(&[other]);
+    assert_eq!(published_key(&auth, "a", NOW + 3599.0).await, Ok("EdDSA"));
+    assert_eq!(issuer.requests(), 1);
+    assert_eq!(published_key(&auth, "a", NOW + 3601.0).await, Ok("ES256"));
+    assert_eq!(issuer.requests(), 2);
+    assert_eq!(published_key(&auth, "a", NOW + 7200.0).await, Ok("ES256"));
+    assert_eq!(issuer.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_hour_of_unknown_kids_is_a_fetch_a_minute() {
+    let issuer = Issuer::start();
+    issuer.publishes(&[ed25519_jwk("a")]);
+    let auth = issuer.authenticator();
+    assert_eq!(published_key(&auth, "a", NOW).await, Ok("EdDSA"));
+    for second in 0..3600 {
+        let now = NOW + f64::from(second);
+        assert_eq!(published_key(&auth, &format!("x{second}"), now).await, Err(Invalid), "second {second}");
+        assert_eq!(published_key(&auth, "a", now).await, Ok("EdDSA"), "second {second}");
+    }
+    assert_eq!(issuer.requests(), 1 + 60);
+}
+
+#[tokio::test]
+async fn the_fetch_of_an_aged_set_holds_up_one_request_and_no_other() {
+    let issuer = Issuer::start();
+    issuer.publishes(&[ed25519_jwk("a")]);
+    let auth = issuer.authenticator();
+    assert_eq!(published_key(&auth, "a", NOW).await, Ok("EdDSA"));
+
+    issuer.publishes(&[ed25519_jwk("b")]);
+    let later = NOW + 3601.0;
+    let mut fetching = std::pin::pin!(published_key(&auth, "a", later));
+    assert!(futures::poll!(fetching.as_mut()).is_pending());
+    assert_eq!(published_key(&auth, "a", later).now_or_never(), Some(Ok("EdDSA")), "the last good key counts");
+    let (withdrawn, new) = futures::future::join(fetching, published_key(&auth, "b", later)).await;
+    assert_eq!((withdrawn, new), (Err(Invalid), Ok("EdDSA")), "who asks for a new key waits for the new set");
+    assert_eq!(issuer.requests(), 2);
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use super::uid::{self, MatchKey, Uid, UidType};
 
 /// The most UIDs a person may have.
 pub const MAX_UIDS: usize = 40;
+/// The most elements of `uids` in a request: repeats and removals make them more than a person's
+/// UIDs, and reading each of very many would take longer than a function runs.
+const MAX_ENTRIES: usize = 10 * MAX_UIDS;
 /// The longest UID value, in characters.
 pub const MAX_UID_LENGTH: usize = 320;
 /// The longest type of UID, in characters.
@@ -120,7 +123,12 @@ fn read_entries(
     read: fn(&Fields, &str, &mut Faults) -> UidEntry,
 ) -> Vec<UidEntry> {
     let mut entries: Vec<UidEntry> = Vec::new();
-    for (i, json) in fields.array("uids", faults).unwrap_or_default().iter().enumerate() {
+    let elements = fields.array("uids", faults).unwrap_or_default();
+    if elements.len() > MAX_ENTRIES {
+        faults.add("uids", format!("must be at most {MAX_ENTRIES} elements"));
+        return entries;
+    }
+    for (i, json) in elements.iter().enumerate() {
         let path = format!("uids[{i}]");
         let Some(fields) = Fields::of(json, &path, faults) else { continue };
         let entry = read(&fields, &path, faults);
@@ -200,7 +208,7 @@ impl Draft {
         let entries = read_entries(&fields, &mut faults, UidEntry::read_new);
         let empty = EndUser { id: EndUserId::MAX, rev: 0, profile: Profile::default(), uids: Vec::new() };
         // Placeholder ids, until the person gets its own.
-        let mut ids = (0..).map_while(|n| UidId::new(u64::from(UidId::MAX.get()) - n));
+        let mut ids = (0..MAX_UIDS as u64).filter_map(|n| UidId::new(u64::from(UidId::MAX.get()) - n));
         match empty.change(&patch, &entries, default, &mut ids) {
             Ok(person) => faults.or(Self(person)),
             Err(more) => {

@@ -2,12 +2,18 @@
 //! all faults found in it, each at its path.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 use super::text::{self, Limit};
+
+/// The most paths at which faults are noted: more help nobody, and a refusal must fit an answer.
+const MAX_FAULTS: usize = 1_000;
+
+/// The most bytes of a path that names of any length may make.
+const MAX_PATH: usize = 500;
 
 /// Faults of a request: messages by the path of the field (`uids[1].uid`, `pageSize`; `body` for
 /// faults without a field).
@@ -15,9 +21,13 @@ use super::text::{self, Limit};
 pub struct Faults(BTreeMap<String, Vec<String>>);
 
 impl Faults {
-    /// Notes a fault; the same one twice is one.
+    /// Notes a fault; the same one twice is one, and what is too much is left out.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        let messages = self.0.entry(path.into()).or_default();
+        let path = path.into();
+        if self.0.len() == MAX_FAULTS && !self.0.contains_key(&path) {
+            return;
+        }
+        let messages = self.0.entry(path).or_default();
         let message = message.into();
         if !messages.contains(&message) {
             messages.push(message);
@@ -95,27 +105,28 @@ impl Json {
         serde_json::from_slice(bytes).map_err(|e| format!("not valid JSON: {e}"))
     }
 
-    /// The paths of members whose name stands more than once in their object, at any depth.
+    /// The paths of members whose name stands more than once in their object, at any depth; of very
+    /// many only the first.
     pub fn repeated(&self) -> Vec<String> {
         let mut found = Vec::new();
-        self.collect_repeated("", &mut found);
+        self.collect_repeated(&Place::Root, &mut found);
         found
     }
 
-    fn collect_repeated(&self, path: &str, found: &mut Vec<String>) {
+    fn collect_repeated(&self, place: &Place, found: &mut Vec<String>) {
         match self {
             Self::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
-                    item.collect_repeated(&format!("{path}[{i}]"), found);
+                    item.collect_repeated(&Place::Item(place, i), found);
                 }
             }
             Self::Object(members) => {
                 let mut seen = HashSet::new();
                 for (name, value) in members {
-                    let path = join(path, name);
-                    value.collect_repeated(&path, found);
-                    if !seen.insert(name) {
-                        found.push(path);
+                    let place = Place::Member(place, name);
+                    value.collect_repeated(&place, found);
+                    if !seen.insert(name) && found.len() < MAX_FAULTS {
+                        found.push(place.path());
                     }
                 }
             }
@@ -145,6 +156,50 @@ impl Json {
             Self::Number(number) => number.as_u64(),
             _ => None,
         }
+    }
+}
+
+/// Where a value stands. Written out only where there is a fault: the paths of all values can be
+/// the text's size squared.
+enum Place<'a> {
+    Root,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn path(&self) -> String {
+        let mut path = Short(String::new());
+        // An error only says that the rest is cut off.
+        let _ = write!(path, "{self}");
+        path.0
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Place::Root, name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, i) => write!(f, "{parent}[{i}]"),
+        }
+    }
+}
+
+/// Takes [`MAX_PATH`] bytes and an ellipsis for all others.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_PATH - self.0.len();
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0.push('…');
+        Err(fmt::Error)
     }
 }
 
@@ -323,6 +378,22 @@ mod tests {
     fn repeated_names_are_found_at_any_depth() {
         assert_eq!(parse(r#"{"a":1,"b":[{"c":1,"c":2}],"a":2}"#).repeated(), ["b[0].c", "a"]);
         assert!(parse(r#"{"a":1,"A":2}"#).repeated().is_empty());
+    }
+
+    #[test]
+    fn the_paths_of_faults_are_short_and_not_too_many() {
+        let long = "é".repeat(10_000);
+        let path = &parse(&format!(r#"{{"{long}":[{{"a":1,"a":2}}]}}"#)).repeated()[0];
+        assert_eq!(*path, format!("{}…", "é".repeat(250)));
+
+        let many = format!(r#"{{"list":[{}0]}}"#, r#"{"a":1,"a":2},"#.repeat(2_000));
+        let paths = parse(&many).repeated();
+        assert_eq!((paths.len(), paths[999].as_str()), (1_000, "list[999].a"));
+
+        let mut faults = Faults::default();
+        (0..2_000).for_each(|n| faults.add(format!("{n:04}"), "is bad"));
+        faults.add("0000", "is worse");
+        assert_eq!((faults.as_map().len(), faults.as_map()["0000"].len()), (1_000, 2));
     }
 
     #[test]

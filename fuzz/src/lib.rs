@@ -1,0 +1,122 @@
+//! What the targets have in common.
+//!
+//! Inputs are texts of lines, so that a seed can be read and written by hand and a dictionary helps;
+//! bytes that are no UTF-8 stand for U+FFFD, but where bytes are the real input.
+
+use std::sync::LazyLock;
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use aws_sdk_dynamodb::Client;
+use futures::FutureExt;
+use lambda_runtime::{Context, LambdaEvent};
+use shared::app::{App, Config};
+use shared::bootstrap;
+use shared::domain::end_user::EndUser;
+use shared::domain::ids::{EndUserId, Tenant, UidId};
+use shared::domain::phone::Region;
+use shared::domain::uid::MatchKey;
+use shared::http::Handler;
+use shared::store::keys::{self, Key};
+use shared::store::{Entry, entries, records};
+
+/// The secret of the targets that need one.
+pub const SECRET: &str = "a secret of the targets, of more than 32 bytes";
+
+/// The longest tenant there is, so that no key can be longer than those built here.
+pub fn tenant() -> Tenant {
+    Tenant::parse(&"t".repeat(64)).expect("a tenant")
+}
+
+/// The first `N` lines of an input, the last with all that follows; missing ones are empty.
+pub fn lines<const N: usize>(input: &str) -> [&str; N] {
+    let mut lines = input.splitn(N, '\n');
+    std::array::from_fn(|_| lines.next().unwrap_or_default())
+}
+
+/// A line that names a region, or none.
+pub fn region(line: &str) -> Option<Region> {
+    Region::parse(line)
+}
+
+/// The id of every person of the targets.
+pub fn person_id() -> EndUserId {
+    EndUserId::MAX
+}
+
+/// Ids for UIDs, from `first` on.
+pub fn uid_ids(first: u64) -> impl Iterator<Item = UidId> {
+    (first..).map_while(UidId::new)
+}
+
+/// DynamoDB's limits on the two parts of a key.
+#[track_caller]
+pub fn assert_fits(key: &Key) {
+    assert!((1..=2_048).contains(&key.pk.len()), "a partition key of {} bytes", key.pk.len());
+    assert!((1..=1_024).contains(&key.sk.len()), "a sort key of {} bytes", key.sk.len());
+}
+
+/// The same for the keys under which a value is looked up.
+#[track_caller]
+pub fn assert_key_fits(key: &MatchKey) {
+    for pk in [keys::uid_index, keys::reference_index, keys::ticket_index].map(|index| index(&tenant(), key)) {
+        assert!(pk.len() <= 2_048, "a partition key of {} bytes", pk.len());
+    }
+}
+
+/// Whether every item and index entry of a person can be written.
+pub fn assert_storable(person: &EndUser) {
+    let tenant = tenant();
+    for (key, item) in records(&tenant, person).expect("items") {
+        assert_fits(&key);
+        for (index_pk, index_sk) in [("uidPk", "uidSk"), ("refPk", "refSk")] {
+            let text = |name: &str| item.get(name).map(|value| value.as_s().expect("a text").clone());
+            match (text(index_pk), text(index_sk)) {
+                (Some(pk), Some(sk)) => assert_fits(&Key { pk, sk }),
+                (pk, sk) => assert_eq!(pk, sk, "half a key of an index"),
+            }
+        }
+        let written = serde_dynamo::from_item::<_, serde_json::Value>(item).expect("JSON").to_string();
+        assert!(written.len() < 400_000, "an item of {} bytes", written.len());
+    }
+    for entry in entries(person) {
+        assert_fits(&match &entry {
+            Entry::Sort(field, collation) => keys::sort_entry(&tenant, *field, collation, person.id),
+            Entry::Word(term) => keys::word_entry(&tenant, term, person.id),
+        });
+    }
+}
+
+/// What a function with this handler answers to an event. No handler of a target waits for anything.
+pub fn ask(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+    static APP: LazyLock<App> = LazyLock::new(|| {
+        let variable = |name: &str| match name {
+            "TABLE_NAME" => Some("Table".to_owned()),
+            "JWT_SECRET" => Some(SECRET.to_owned()),
+            "DEFAULT_PHONE_REGION" => Some("BE".to_owned()),
+            _ => None,
+        };
+        let config = Config::from_lookup(&variable).and_then(|config| config.with_auth(&variable));
+        let client = aws_sdk_dynamodb::Config::builder().behavior_version_latest().build();
+        App::new(config.expect("a configuration"), Client::from_conf(client))
+    });
+    let event = LambdaEvent::new(event, Context::default());
+    bootstrap::on_request(&APP, handler, event).now_or_never().expect("an answer at once")
+}
+
+/// The status of an answer that API Gateway can take and that shows no fault of ours.
+pub fn assert_sound(answer: &ApiGatewayV2httpResponse) -> i64 {
+    let written = serde_json::to_vec(answer).expect("JSON");
+    assert!(written.len() < 6_000_000, "an answer of {} bytes", written.len());
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let body = match &answer.body {
+        Some(Body::Text(text)) => serde_json::from_str(text).expect("a body of JSON"),
+        _ => serde_json::Value::Null,
+    };
+    assert!([200, 400, 401, 403, 413, 415].contains(&answer.status_code), "{} {body}", answer.status_code);
+    if answer.status_code != 200 {
+        assert_eq!(body["status"], answer.status_code);
+    }
+    assert_eq!(answer.status_code == 400, body["errors"].as_object().is_some_and(|errors| !errors.is_empty()));
+    answer.status_code
+}
