@@ -194,9 +194,11 @@ impl Proxy {
         &self.url
     }
 
-    /// From now on, goes by this plan.
+    /// From now on, goes by this plan; what is left of a script is forgotten.
     pub fn inject(&self, plan: Plan) {
-        self.shared.state().plan = plan;
+        let mut state = self.shared.state();
+        state.plan = plan;
+        state.script.clear();
     }
 
     /// Meets the next calls of `operation` with these faults, one each, as far as they can befall it.

@@ -8,13 +8,15 @@ use aws_lambda_events::dynamodb;
 use serde_json::{Value, json};
 use shared::app::App as Functions;
 use shared::domain::end_user::{Draft, EndUser, Expected, Update};
-use shared::domain::ids::Tenant;
+use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::store::keys::{self, Key};
 use shared::store::{Entry, Meter, Scope, entries};
+use tests::proxy::Fault;
 
 use crate::app::App;
 use crate::budgets::unwatched;
+use crate::faults::Troubled;
 
 fn json_of(body: Value) -> Json {
     Json::parse(body.to_string().as_bytes()).unwrap()
@@ -83,6 +85,44 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
         .into_iter()
         .for_each(|result| result.unwrap());
     assert_eq!(stored(&app).await, BTreeSet::new(), "of a deleted person nothing is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
+    let troubled = Troubled::start(5).await;
+    let app = &troubled.app;
+    let functions = unwatched(app).await;
+    let meter = Meter::default();
+    let change = async |id: EndUserId, city: Option<&str>| {
+        let update = Update::read(&json_of(json!({ "city": city })), None).unwrap();
+        scope(&functions, &meter).update_end_user(id, &update, &Expected::default()).await.unwrap();
+    };
+    // Killed before or after the entries are written.
+    for fault in [Fault::SilentBefore, Fault::SilentAfter] {
+        let draft = Draft::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+        let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
+        let half_way = async || {
+            troubled.proxy.script("BatchWriteItem", &[fault]);
+            let killed = Duration::from_millis(300);
+            tokio::time::timeout(killed, scope(&functions, &meter).index_end_user(id)).await.unwrap_err();
+        };
+        half_way().await;
+        change(id, Some("Antwerpen")).await;
+        half_way().await;
+        // Then back to what the index was brought in line with, as far as it came.
+        for city in [Some("Gent"), None, Some("Antwerpen")] {
+            change(id, city).await;
+            scope(&functions, &meter).index_end_user(id).await.unwrap();
+            let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+            assert_eq!(stored(app).await, expected(&person), "{fault}, {city:?}");
+            change(id, Some("Brugge")).await;
+            half_way().await;
+        }
+        scope(&functions, &meter).delete_end_user(id, &Expected::default()).await.unwrap();
+        half_way().await;
+        scope(&functions, &meter).index_end_user(id).await.unwrap();
+        assert_eq!(stored(app).await, BTreeSet::new(), "{fault}");
+    }
 }
 
 fn record(sequence: &str, id: u32) -> Value {

@@ -211,8 +211,8 @@ mod tests {
             assert_eq!(UidType::parse(name).as_str(), stored);
         }
         assert_eq!(UidType::default(), UidType::Email);
-        assert_eq!(UidType::parse("CRM"), UidType::parse("crm"));
-        assert_ne!(UidType::parse("CRM"), UidType::parse("ERP"));
+        assert!(UidType::parse("CRM").means(&UidType::parse("crm")));
+        assert!(!UidType::parse("CRM").means(&UidType::parse("ERP")));
     }
 
     #[test]

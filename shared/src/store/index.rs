@@ -68,6 +68,9 @@ struct IndexedItem {
     v: u32,
     /// How often it was written.
     rev: u64,
+    /// Whether the index holds exactly `entries`; else at most them.
+    #[serde(default)]
+    settled: bool,
     entries: Vec<String>,
     entries_version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,64 +79,76 @@ struct IndexedItem {
 
 impl Scope<'_> {
     /// Brings the index in line with the person as it is now: the one act of indexing, repairing
-    /// and rebuilding. May be repeated and raced without harm.
+    /// and rebuilding. May be repeated and raced without harm, and may end anywhere.
     ///
     /// `Indexed` is read before the person: who reads the older person also read the older
-    /// `Indexed`, and loses.
+    /// `Indexed`, and loses. It is written twice: first it claims all entries that may be there until
+    /// the end, so that after a run that ended half-way the next one knows what to put right.
     pub async fn index_end_user(&self, id: EndUserId) -> Result<(), StoreError> {
-        // What this run put in place, of which a winner of a race knows nothing.
+        // What this run put in place, of which a winner of a race may know nothing.
         let mut mine = BTreeSet::new();
-        for attempt in 0.. {
+        for tries in 1.. {
             let key = keys::indexed(&self.tenant, id);
-            let indexed: Option<IndexedItem> =
-                self.get(key.clone()).await?.map(from_item).transpose().map_err(unreadable)?;
+            let indexed: Option<IndexedItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
             let wanted = self.end_user(id).await?.as_ref().map(entries).unwrap_or_default();
-            let held: BTreeSet<Entry> = match &indexed {
+            let (rev, settled, held) = match indexed {
                 Some(item) if item.entries_version == ENTRIES_VERSION => {
-                    item.entries.iter().filter_map(|text| Entry::read(text)).collect()
+                    (item.rev, item.settled, item.entries.iter().filter_map(|text| Entry::read(text)).collect())
                 }
-                _ => BTreeSet::new(),
+                Some(item) => (item.rev, false, BTreeSet::new()),
+                None => (0, false, BTreeSet::new()),
             };
             // Having lost once, this run may have taken away what the winner counts on.
-            let put: Vec<_> = wanted.iter().filter(|entry| attempt > 0 || !held.contains(*entry)).cloned().collect();
-            let gone: Vec<_> = held.union(&mine).filter(|entry| !wanted.contains(*entry)).cloned().collect();
-            if attempt == 0 && put.is_empty() && gone.is_empty() && indexed.is_some() {
+            let exact = settled && tries == 1;
+            if exact && held == wanted {
                 return Ok(());
             }
-            self.write_entries(id, &put, &gone).await?;
-            mine.extend(put);
-            let item = IndexedItem {
-                pk: key.pk,
-                sk: key.sk,
-                kind: "Indexed".to_owned(),
-                v: 1,
-                rev: indexed.as_ref().map_or(1, |item| item.rev + 1),
-                expires_at: wanted.is_empty().then(|| after(REMEMBERED)),
-                entries: wanted.iter().map(Entry::write).collect(),
-                entries_version: ENTRIES_VERSION,
-            };
-            if self.put_indexed(item, indexed.map(|item| item.rev)).await? {
-                return Ok(());
+            let there: BTreeSet<Entry> = held.union(&mine).cloned().collect();
+            let put: Vec<_> = wanted.iter().filter(|entry| !exact || !held.contains(*entry)).cloned().collect();
+            let gone: Vec<_> = there.difference(&wanted).cloned().collect();
+            let claimed = self.put_indexed(id, &there.union(&wanted).cloned().collect(), rev, false).await?;
+            if claimed {
+                self.write_entries(id, &put, &gone).await?;
+                mine.extend(put);
+                if self.put_indexed(id, &wanted, rev + 1, true).await? {
+                    return Ok(());
+                }
             }
-            self.back_off(attempt, "index conflict").await?;
+            self.back_off(tries, "index conflict").await?;
         }
         Ok(())
     }
 
-    /// Whether `item` could be put over the version `rev`, or over none.
-    async fn put_indexed(&self, item: IndexedItem, rev: Option<u64>) -> Result<bool, StoreError> {
+    /// Whether `Indexed` could be put over its version `rev`; over none where that is 0.
+    async fn put_indexed(
+        &self,
+        id: EndUserId,
+        entries: &BTreeSet<Entry>,
+        rev: u64,
+        settled: bool,
+    ) -> Result<bool, StoreError> {
+        let Key { pk, sk } = keys::indexed(&self.tenant, id);
+        let item = IndexedItem {
+            pk,
+            sk,
+            kind: "Indexed".to_owned(),
+            v: 1,
+            rev: rev + 1,
+            settled,
+            expires_at: entries.is_empty().then(|| after(REMEMBERED)),
+            entries: entries.iter().map(Entry::write).collect(),
+            entries_version: ENTRIES_VERSION,
+        };
+        let condition = if rev == 0 { "attribute_not_exists(pk)" } else { "rev = :rev" };
+        let values = (rev > 0).then(|| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
         let request = self
             .client()
             .put_item()
             .table_name(self.table())
             .set_item(Some(to_item(item).map_err(unreadable)?))
+            .condition_expression(condition)
+            .set_expression_attribute_values(values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let request = match rev {
-            None => request.condition_expression("attribute_not_exists(pk)"),
-            Some(rev) => request
-                .condition_expression("rev = :rev")
-                .expression_attribute_values(":rev", AttributeValue::N(rev.to_string())),
-        };
         match self.call(Kind::Write, || request.clone().send()).await {
             Ok(answer) => {
                 self.meter.spend(Kind::Write, &answer.consumed_capacity);
