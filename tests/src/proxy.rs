@@ -155,6 +155,8 @@ struct State {
     injected: BTreeMap<Fault, u64>,
     /// What befalls the next calls of an operation, whatever the plan.
     script: Vec<(&'static str, Fault)>,
+    /// Whether the stream was last said to have nothing.
+    delayed: bool,
     /// The records that the stream gave last, the newest at the end.
     records: VecDeque<Value>,
 }
@@ -171,6 +173,7 @@ impl Proxy {
             script: Vec::new(),
             calls: 0,
             injected: BTreeMap::new(),
+            delayed: false,
             records: VecDeque::new(),
         };
         let shared = Arc::new(Shared {
@@ -243,6 +246,11 @@ impl Shared {
                 dice.find(|(_, likely)| state.rng.f64() < likely * factor).map(|(fault, _)| fault)
             }
         };
+        // Never twice in a row: who asks twice and finds nothing may take it that there is nothing.
+        let fault = fault.filter(|fault| *fault != Fault::Delayed || !state.delayed);
+        if operation == "GetRecords" {
+            state.delayed = fault == Some(Fault::Delayed);
+        }
         if let Some(fault) = fault {
             *state.injected.entry(fault).or_default() += 1;
         }

@@ -147,6 +147,21 @@ async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_that_is_cancelled_says_nothing_of_the_try_that_went_unanswered() {
+    let troubled = Troubled::start(6).await;
+    let tenant = troubled.app.tenant(7);
+    let id = tenant.create(jane()).await["endUserID"].clone();
+    troubled.proxy.script("TransactWriteItems", &[Fault::HungUpAfter, Fault::Conflict]);
+    let link = json!({ "endUserID": id, "uid": "j@x.be" });
+    // Not 200: it was linked by this very request.
+    assert_unavailable(&tenant.post(ASSIGN, link).await, UNKNOWN);
+    assert_eq!(tenant.by_uid("j@x.be").await, [id.as_u64().unwrap()]);
+    // Turned away first, it is simply done.
+    troubled.proxy.script("TransactWriteItems", &[Fault::Conflict, Fault::HungUpAfter]);
+    tenant.post(ASSIGN, json!({ "endUserID": id, "uid": "k@x.be" })).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_database_is_a_503_within_the_time_of_the_request() {
     let troubled = Troubled::start(4).await;
     let tenant = troubled.app.tenant(7);

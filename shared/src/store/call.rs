@@ -18,7 +18,7 @@ pub(super) struct Failure<E> {
     /// What the last try came to.
     pub error: SdkError<E>,
     /// Whether some try of a write may have taken effect without an answer.
-    unanswered: bool,
+    pub unanswered: bool,
 }
 
 impl Scope<'_> {
@@ -100,23 +100,30 @@ fn judge<E: ProvideErrorMetadata>(error: &SdkError<E>) -> (Trouble, &str) {
         SdkError::TimeoutError(_) => (Unanswered, "time-out"),
         SdkError::DispatchFailure(_) => (Unanswered, "no connection"),
         SdkError::ResponseError(_) => (Unanswered, "broken answer"),
-        SdkError::ServiceError(service) => match error.code().unwrap_or("no code") {
-            code @ ("ProvisionedThroughputExceededException"
-            | "RequestLimitExceeded"
-            | "ThrottlingException"
-            | "TransactionConflictException") => (TurnedAway, code),
+        SdkError::ServiceError(service) => match error.code() {
+            Some(
+                code @ ("ProvisionedThroughputExceededException"
+                | "RequestLimitExceeded"
+                | "ThrottlingException"
+                | "TransactionConflictException"),
+            ) => (TurnedAway, code),
             // The same token is being worked on: an earlier try of ours.
-            code @ "TransactionInProgressException" => (Unanswered, code),
-            code if service.raw().status().as_u16() >= 500 => (Unanswered, code),
-            // Something else than an answer of DynamoDB.
-            _ if service.raw().status().is_success() => (Unanswered, "broken answer"),
-            code => (Final, code),
+            Some(code @ "TransactionInProgressException") => (Unanswered, code),
+            Some(code) if service.raw().status().is_client_error() => (Final, code),
+            Some(code) => (Unanswered, code),
+            // Whatever its status, no answer of DynamoDB, or not a whole one.
+            None => (Unanswered, "broken answer"),
         },
         _ => (Unanswered, "unknown"),
     }
 }
 
 impl<E: ProvideErrorMetadata> Failure<E> {
+    /// The error where all that is known is that some try went unanswered.
+    pub(super) fn unknown(&self) -> StoreError {
+        StoreError::Unavailable { outcome: Outcome::Unknown, reason: judge(&self.error).1.to_owned() }
+    }
+
     /// Whether the engine said that the item stands otherwise than the condition wants.
     pub(super) fn lost(&self) -> bool {
         self.error.code() == Some("ConditionalCheckFailedException")

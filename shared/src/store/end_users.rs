@@ -244,8 +244,11 @@ impl Scope<'_> {
                 Ok(()) => return Ok(Commit::Done),
                 Err(failure) => failure,
             };
-            // What is cancelled was not written, by no try before either: they had the same token.
             match cancelled(&failure.error, writes.len()) {
+                // Not written, by no try before either: they had the same token.
+                Some(Cancelled::Condition) => return Ok(Commit::Lost),
+                // What is in the way of a repeat says nothing of the try that went unanswered.
+                Some(_) if failure.unanswered => return Err(failure.unknown()),
                 Some(Cancelled::Person) => return Ok(Commit::Lost),
                 Some(Cancelled::Count) => {
                     self.store.shard.store((shard + 1) % keys::COUNT_SHARDS, Ordering::Relaxed);
@@ -540,7 +543,9 @@ fn holds(person: &EndUser, asked: &BTreeSet<MatchKey>) -> bool {
 
 /// Why a transaction was cancelled.
 enum Cancelled {
-    /// The person, or the kept answer, is not as the conditions want it, or held by another transaction.
+    /// The person, or the kept answer, is not as the conditions want it.
+    Condition,
+    /// Another transaction holds the person, or the kept answer.
     Person,
     /// Another transaction holds the counter.
     Count,
@@ -556,13 +561,15 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<
     let reasons: Vec<_> =
         cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
     let (person, counter) = reasons.split_at(count.min(reasons.len()));
-    let any = |reasons: &[&str], codes: [&str; 2]| reasons.iter().any(|code| codes.contains(code));
-    let lost = ["ConditionalCheckFailed", "TransactionConflict"];
-    if any(person, lost) {
+    let throttled = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
+    if person.contains(&"ConditionalCheckFailed") {
+        return Some(Cancelled::Condition);
+    }
+    if person.contains(&"TransactionConflict") {
         return Some(Cancelled::Person);
     }
-    if any(counter, lost) {
+    if counter.contains(&"TransactionConflict") {
         return Some(Cancelled::Count);
     }
-    any(&reasons, ["ThrottlingError", "ProvisionedThroughputExceeded"]).then_some(Cancelled::Throttled)
+    reasons.iter().any(throttled).then_some(Cancelled::Throttled)
 }
