@@ -26,8 +26,8 @@ pub(crate) struct Figures {
     pub(crate) unanswered: u64,
     pub(crate) acknowledged: u64,
     pub(crate) checked: u64,
-    pub(crate) calls: u64,
-    pub(crate) faults: u64,
+    /// Calls of the database through the proxy, and faults injected into them.
+    pub(crate) trouble: Option<(u64, u64)>,
     pub(crate) processes_killed: u64,
     pub(crate) restarts: u64,
     pub(crate) people: u64,

@@ -88,7 +88,7 @@ async fn half(root: &Path, place: Place, options: &Options) -> Result<Figures, S
     system.calm().await?;
     let mut figures = tenants.audit(clients).await;
     (figures.processes_killed, figures.restarts) = (system.processes_killed, system.restarts);
-    (figures.calls, figures.faults) = system.trouble();
+    figures.trouble = system.trouble();
     Ok(figures)
 }
 
@@ -108,27 +108,27 @@ async fn wreak(system: &mut System, until: Instant, seed: u64) {
 }
 
 /// A row: what it says, and of which number.
-type Figure = (&'static str, fn(&Figures) -> u64);
+type Figure = (&'static str, fn(&Figures) -> Option<u64>);
 
 fn table(halves: &[(&str, Figures)], seconds: u64) -> String {
     let names: Vec<_> = halves.iter().map(|(name, _)| *name).collect();
     let mut rows = vec![format!("| over {seconds} s | {} |", names.join(" | ")), "| --- | --- | --- |".to_owned()];
     let figures: [Figure; 12] = [
-        ("requests", |f| f.requests),
-        ("requests without a good answer: cut off, 500 of the gateway, 503", |f| f.unanswered),
-        ("writes acknowledged", |f| f.acknowledged),
-        ("reads checked meanwhile", |f| f.checked),
-        ("database calls", |f| f.calls),
-        ("faults injected into them", |f| f.faults),
-        ("processes killed", |f| f.processes_killed),
-        ("kills and restarts of the whole", |f| f.restarts),
-        ("people audited", |f| f.people),
-        ("identifiers audited", |f| f.identifiers),
-        ("tickets audited", |f| f.tickets),
-        ("lost, doubled, half-done or untrue", |f| f.findings.len() as u64),
+        ("requests", |f| Some(f.requests)),
+        ("requests without a good answer: cut off, 500 of the gateway, 503", |f| Some(f.unanswered)),
+        ("writes acknowledged", |f| Some(f.acknowledged)),
+        ("reads checked meanwhile", |f| Some(f.checked)),
+        ("database calls", |f| f.trouble.map(|(calls, _)| calls)),
+        ("faults injected into them", |f| f.trouble.map(|(_, faults)| faults)),
+        ("processes killed", |f| Some(f.processes_killed)),
+        ("kills and restarts of the whole", |f| Some(f.restarts)),
+        ("people audited", |f| Some(f.people)),
+        ("identifiers audited", |f| Some(f.identifiers)),
+        ("tickets audited", |f| Some(f.tickets)),
+        ("lost, doubled, half-done or untrue", |f| Some(f.findings.len() as u64)),
     ];
     for (name, figure) in figures {
-        let cells: Vec<_> = halves.iter().map(|(_, figures)| figure(figures).to_string()).collect();
+        let cells: Vec<_> = halves.iter().map(|(_, f)| figure(f).map_or("–".to_owned(), |n| n.to_string())).collect();
         rows.push(format!("| {name} | {} |", cells.join(" | ")));
     }
     rows.join("\n") + "\n"

@@ -164,10 +164,9 @@ impl System {
     }
 
     /// Calls of the database through the proxy, and faults injected into them.
-    pub(crate) fn trouble(&self) -> (u64, u64) {
-        let Some((proxy, _)) = &self.proxied else { return (0, 0) };
-        let (calls, faults) = proxy.injected();
-        (calls, faults.values().sum())
+    pub(crate) fn trouble(&self) -> Option<(u64, u64)> {
+        let (calls, faults) = self.proxied.as_ref()?.0.injected();
+        Some((calls, faults.values().sum()))
     }
 }
 
