@@ -71,8 +71,8 @@ const DRIP: Duration = Duration::from_millis(50);
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// An issuer on a port of its own; counts how often its keys are asked for.
-struct Issuer {
-    url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     act: Arc<Mutex<Act>>,
     fetched: Arc<AtomicUsize>,
 }
@@ -105,7 +105,7 @@ impl Issuer {
         issuer
     }
 
-    fn publishing(keys: &[Value]) -> Self {
+    pub(crate) fn publishing(keys: &[Value]) -> Self {
         let issuer = Self::start();
         issuer.publishes(keys);
         issuer
@@ -119,11 +119,11 @@ impl Issuer {
         *self.act.lock().unwrap() = act.clone();
     }
 
-    fn fetched(&self) -> usize {
+    pub(crate) fn fetched(&self) -> usize {
         self.fetched.load(Ordering::SeqCst)
     }
 
-    async fn app(&self) -> App {
+    pub(crate) async fn app(&self) -> App {
         App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", &self.url)]).await
     }
 }
