@@ -13,7 +13,7 @@ use shared::auth::AuthConfig;
 use crate::app::{Answer, App, SECRET, Send, now, token};
 
 /// A token of any header and claims, as they stand, under a secret.
-fn signed_with(secret: &str, algorithm: Algorithm, header: &str, claims: &str) -> String {
+fn signed_with<T: AsRef<[u8]> + ?Sized>(secret: &str, algorithm: Algorithm, header: &T, claims: &T) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(secret.as_bytes());
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
@@ -164,6 +164,10 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
         r#"{"alg":"HS256","kid":1}"#,
         r#"{"alg":"HS256","kid":null}"#,
         r#"{"alg":"HS256","typ":"id+jwt"}"#,
+        r#"{"alg":"HS256","typ":"logout+jwt"}"#,
+        r#"{"alg":"HS256","typ":"secevent+jwt"}"#,
+        r#"{"alg":"HS256","typ":"dpop+jwt"}"#,
+        r#"{"alg":"HS256","typ":"JWE"}"#,
         r#"{"alg":"HS256","typ":1}"#,
         r#"{"alg":"HS256","crit":[]}"#,
         r#"{"alg":"HS256","crit":["exp"],"exp":1}"#,
@@ -185,6 +189,22 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
     for claims in ["null", "[]", "7", r#""x""#, "", "{", r#"{"customerID":7}"#, r#"{"customerID":7,"exp":1e999}"#] {
         bad(&format!("the claims {claims}"), &raw(claims));
     }
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let latin1 = [br#"{"x":"\xe9","customerID":7,"exp":"#, format!("{exp}}}").as_bytes()].concat();
+    // One stored block of DEFLATE (RFC 1951 §3.2.4), which every inflater reads.
+    let length = good_claims().len() as u16;
+    let deflated = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), good_claims().as_bytes()].concat();
+    for (what, header, claims) in [
+        ("claims in Latin-1", HEADER.as_bytes(), &latin1[..]),
+        ("claims in UTF-16", HEADER.as_bytes(), &utf16(&good_claims())),
+        ("a header in UTF-16", &utf16(HEADER), good_claims().as_bytes()),
+        ("compressed claims", br#"{"alg":"HS256","zip":"DEF"}"#, &deflated),
+        ("a token in a token", br#"{"alg":"HS256","cty":"JWT"}"#, good.as_bytes()),
+    ] {
+        bad(what, &signed_with(SECRET, Algorithm::HS256, header, claims));
+    }
+    let direct = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A128CBC-HS256","cty":"JWT"}"#);
+    bad("an encrypted token", &format!("{direct}..{signature}.{payload}.{}", &signature[..22]));
     bad("trailing bytes", &raw(&format!("{} x", good_claims())));
     bad("a doubled exp", &raw(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
     bad("a doubled tenant", &raw(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
@@ -356,6 +376,33 @@ async fn issuer_and_audience_are_enforced_when_set() {
 }
 
 #[tokio::test]
+async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
+    let settings = [("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "contacts"), ("JWT_READ_SCOPE", "read")];
+    let app = App::with(&settings).await;
+    let signed = |typ: &str, more: Value| {
+        let mut claims = json!({ "customerID": 7, "exp": now() + 600, "iss": "https://issuer.test" });
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let header = json!({ "alg": "HS256", "typ": typ }).to_string();
+        app.caller(Some(signed_with(SECRET, Algorithm::HS256, header.as_str(), &claims.to_string())))
+    };
+    let access = json!({ "aud": "contacts", "scope": "read" });
+    signed("at+jwt", access.clone()).get("/api/EndUsers").await.expect(200);
+    for (what, typ, claims) in [
+        ("an ID token, which is for the client", "JWT", json!({ "aud": "client-1", "nonce": "n", "scope": "read" })),
+        ("an access token for another service", "at+jwt", json!({ "aud": "billing", "scope": "read" })),
+        ("a token for nobody in particular", "JWT", json!({ "scope": "read" })),
+        ("an ID token of its own type", "id+jwt", access.clone()),
+        ("a logout token", "logout+jwt", access.clone()),
+        ("a security event", "secevent+jwt", access.clone()),
+        ("a proof of possession", "dpop+jwt", access.clone()),
+    ] {
+        assert_refused(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
+    }
+    let without_scope = signed("JWT", json!({ "aud": "contacts" }));
+    assert_refused(without_scope.get("/api/EndUsers").await, Forbidden, "a token that was given no scope");
+}
+
+#[tokio::test]
 async fn the_read_scope_reads_and_the_write_scope_does_all() {
     let app = App::with(&[("JWT_READ_SCOPE", "people:read"), ("JWT_WRITE_SCOPE", "people:write")]).await;
     let caller = |claims: Value| {
@@ -519,5 +566,23 @@ async fn a_public_key_is_never_taken_for_a_secret() {
     for alg in ["ES256", "RS256", "HS256", "none"] {
         let token = ED25519.signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
         assert_refused(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
+    }
+}
+
+/// The key of RFC 7515, A.3, and the same with the last bit of its y turned over.
+#[tokio::test]
+async fn a_point_that_is_not_on_the_curve_verifies_nothing() {
+    let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+    let token = "eyJhbGciOiJFUzI1NiJ9.\
+        eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
+        DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    for (turned, says) in [(0, Expired), (1, Invalid)] {
+        let mut point = [&[4][..], &URL_SAFE_NO_PAD.decode(x).unwrap(), &URL_SAFE_NO_PAD.decode(y).unwrap()].concat();
+        point[64] ^= turned;
+        let head = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
+        let der = STANDARD.encode([head, point].concat());
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
+        let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
+        assert_refused(app.caller(Some(token.to_owned())).get("/api/EndUsers").await, says, &format!("bit {turned}"));
     }
 }

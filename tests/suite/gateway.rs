@@ -298,6 +298,20 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
         "pageSize",
         "?",
         "search='--",
+        "search=a\"b<c>d",
+        "search=a b",
+        "search=%C3",
+        "search=%ED%A0%80",
+        "search=%C0%AF",
+        "search=%F4%90%80%80",
+        "search=%25%32%32",
+        "search=%u0041",
+        "search=%+41",
+        "uid=%0d%0aX-Injected:%201",
+        "uid=%E2%80%AE",
+        "pageNumber=%31&pageNumber=%32",
+        &format!("search={}", "%41".repeat(10_000)),
+        &"a=b&".repeat(10_000),
     ] {
         for path in ["/api/EndUsers", "/api/EndUsers/byUid", "/api/EndUsers/1/tickets"] {
             heads.push(format!("GET {path}?{query} HTTP/1.1\r\nHost: localhost\r\n").into());
@@ -313,6 +327,18 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
         "/api/EndUsers/<1>",
         "*",
         "http://x/api/EndUsers",
+        "/api/EndUsers/1 2",
+        "/api/EndUsers/%zz",
+        "/api/EndUsers/%F0%28%8C%28",
+        "/api/EndUsers/..%2f..%2fetc%2fpasswd",
+        "/api/EndUsers/1;x=1",
+        "/api/EndUsers/1%00/tickets",
+        "/api/%45ndUsers",
+        "x://[",
+        "",
+        &format!("/api/EndUsers/{}", "1".repeat(20_000)),
+        &format!("/{}", "a/".repeat(30_000)),
+        &format!("/api/EndUsers?search={}", "a".repeat(70_000)),
     ] {
         heads.push(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n").into());
     }
@@ -333,6 +359,17 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
         "a/b?c#d",
         "%",
         "localhost\r\nHost: other",
+        "x:99999",
+        "x:-1",
+        "x:",
+        ":80",
+        "xn--",
+        "xn--a",
+        "xn--99999999999",
+        "-",
+        "a,b",
+        &"a.".repeat(500),
+        &"a".repeat(20_000),
     ] {
         heads.push(format!("GET /api/EndUsers HTTP/1.1\r\nHost: {host}\r\n").into());
     }
@@ -341,6 +378,20 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
     for header in [
         "X-Forwarded-Proto: \"<",
         "X-Forwarded-Proto: ",
+        "X-Forwarded-Proto: https,http",
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http",
+        "X-Forwarded-Proto: javascript",
+        "X-Forwarded-Port: 99999",
+        "X-Forwarded-For: \"<, ,",
+        "Authorization: Basic eDp5",
+        "Authorization: \"<",
+        "Content-Type: \"",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length: x",
+        "Transfer-Encoding: chunked, x",
+        "Expect: nothing",
+        "If-None-Match: \"",
+        "Idempotency-Key: \u{e9}",
         "X-Forwarded-Host: a b",
         "Cookie: \"",
         "X-Amzn-Trace-Id: ?",
@@ -358,6 +409,88 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
             (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&answer).into_owned());
         let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
         assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_authorizations_none_counts_whichever_comes_first() {
+    let app = App::start().await;
+    let good = format!("Bearer {}", token(json!({ "customerID": 7 })));
+    let other = format!("Bearer {}", token(json!({ "customerID": 8 })));
+    for (first, second) in
+        [(good.as_str(), other.as_str()), (&good, &good), (&good, "Basic eDp5"), ("Basic eDp5", &good), (&good, "")]
+    {
+        let head = format!(
+            "GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\nAuthorization: {first}\r\nauthorization: {second}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{first} and {second}: {answer}");
+    }
+}
+
+/// An event of payload format 2.0, as the gateway makes none.
+fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
+    let (method, path) = route.split_once(' ').unwrap();
+    let authorization = format!("Bearer {}", token(json!({ "customerID": 7 })));
+    let mut event = json!({
+        "version": "2.0", "routeKey": route, "rawPath": path, "rawQueryString": "", "isBase64Encoded": false,
+        "headers": { "authorization": authorization, "host": "localhost", "content-type": "application/json" },
+        "pathParameters": { "id": "1" },
+        "requestContext": { "http": { "method": method, "path": path, "protocol": "HTTP/1.1",
+            "sourceIp": "127.0.0.1", "userAgent": "x" }, "requestId": "r", "routeKey": route, "stage": "$default",
+            "time": "", "timeEpoch": 0, "accountId": "1", "apiId": "1", "domainName": "localhost" }
+    });
+    for (pointer, value) in changes.as_object().unwrap() {
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        let place = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        place.insert(member.to_owned(), value.clone());
+    }
+    event
+}
+
+#[tokio::test]
+async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
+    let app = App::start().await;
+    let jane = "eyJmaXJzdG5hbWUiOiJKYW5lIn0=";
+    let create = "POST /api/EndUsers";
+    for (changes, status) in [
+        (json!({ "/body": jane, "/isBase64Encoded": true }), 201),
+        // Not base64, or not quite: taken as the text that it is, which is no JSON.
+        (json!({ "/body": "%%%", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "e30", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "e3=0", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "e30=\n", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "\u{e9}", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "/////w==", "/isBase64Encoded": true }), 400),
+        (json!({ "/body": "", "/isBase64Encoded": true }), 400),
+        (json!({ "/isBase64Encoded": true }), 400),
+        (json!({ "/body": null, "/isBase64Encoded": true }), 400),
+        (json!({ "/body": jane }), 400),
+    ] {
+        let answer = app.local.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
+        assert_eq!(answer["statusCode"], status, "{changes}: {answer}");
+    }
+    for changes in [
+        json!({ "/headers/host": "x:99999" }),
+        json!({ "/headers/host": "xn--" }),
+        json!({ "/headers/host": "\"<x>" }),
+        json!({ "/headers/x-forwarded-proto": "https,http" }),
+        json!({ "/headers/x-forwarded-proto": "\"<" }),
+        json!({ "/requestContext/domainName": "[::1" }),
+        json!({ "/rawPath": "/api/\u{0}\"<>%" }),
+        json!({ "/rawPath": "" }),
+        json!({ "/rawPath": "//x:99999/ " }),
+        json!({ "/rawQueryString": "search=\"<a b>#`{}|\\^\u{e9}%zz%ff" }),
+        json!({ "/rawQueryString": "a=\u{7f}\u{0}\n" }),
+        json!({ "/queryStringParameters": { "search": "\u{0}" } }),
+        json!({ "/cookies": ["\"", "a=b; \n"] }),
+        json!({ "/requestContext/requestId": "\u{e9}\n" }),
+        json!({ "/requestContext/requestId": null }),
+    ] {
+        let answer = app.local.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
+        let answer = answer.unwrap_or_else(|| panic!("{changes}: it crashed"));
+        assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{changes}: {answer}");
     }
 }
 

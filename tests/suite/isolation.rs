@@ -107,6 +107,36 @@ async fn a_uid_record_of_another_tenant_cannot_be_changed() {
 }
 
 #[tokio::test]
+async fn no_member_parameter_or_header_says_whose_a_record_is() {
+    let app = App::start().await;
+    let (one, two) = (app.tenant("one"), app.tenant("two"));
+    let mut claiming = jane();
+    let members = ["customerID", "customer", "tenant", "tenantID", "pk", "sk", "kind", "rev", "v"];
+    claiming.as_object_mut().unwrap().extend(members.map(|name| (name.to_owned(), json!("two"))));
+    claiming["uids"][0]["customerID"] = json!("two");
+    let hers = one.create(claiming.clone()).await;
+    let path = format!("/api/EndUsers/{}", hers["endUserID"]);
+    one.put(&path, claiming.clone()).await.expect(204);
+    let link = json!({ "endUserID": hers["endUserID"], "uid": "j@x.be", "customerID": "two", "tenant": "two" });
+    one.post("/api/EndUserUIDs/assign", link).await.expect(201);
+
+    let expected = one.create(jane()).await;
+    let mut names: Vec<_> = hers.as_object().unwrap().keys().collect();
+    let mut plain: Vec<_> = expected.as_object().unwrap().keys().collect();
+    names.sort();
+    plain.sort();
+    assert_eq!(names, plain, "nothing of it is kept or shown");
+    for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=erp-1"] {
+        let with = if path.contains('?') { '&' } else { '?' };
+        let asked = Send::new("GET", &format!("{path}{with}customerID=one&tenant=one"));
+        let asked = asked.header("x-customer-id", "one").header("x-tenant", "one");
+        let found = two.send(asked).await.expect(200);
+        assert_eq!(found.get("items").unwrap_or(&found), &json!([]), "{path}");
+    }
+    assert_eq!(one.get("/api/EndUsers").await.expect(200)["totalCount"], 2);
+}
+
+#[tokio::test]
 async fn names_that_look_alike_are_different_tenants() {
     let app = App::start().await;
     app.tenant("a").create(jane()).await;

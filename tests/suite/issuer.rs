@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, SECRET, built_functions};
+use crate::app::{Answer, App, SECRET, built_functions, now};
 use crate::auth::Says::Invalid;
 use crate::auth::{ED25519, KeyPair, assert_refused, good_claims, headed};
 
@@ -71,8 +71,8 @@ const DRIP: Duration = Duration::from_millis(50);
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// An issuer on a port of its own; counts how often its keys are asked for.
-struct Issuer {
-    url: String,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
     act: Arc<Mutex<Act>>,
     fetched: Arc<AtomicUsize>,
 }
@@ -105,7 +105,7 @@ impl Issuer {
         issuer
     }
 
-    fn publishing(keys: &[Value]) -> Self {
+    pub(crate) fn publishing(keys: &[Value]) -> Self {
         let issuer = Self::start();
         issuer.publishes(keys);
         issuer
@@ -119,11 +119,11 @@ impl Issuer {
         *self.act.lock().unwrap() = act.clone();
     }
 
-    fn fetched(&self) -> usize {
+    pub(crate) fn fetched(&self) -> usize {
         self.fetched.load(Ordering::SeqCst)
     }
 
-    async fn app(&self) -> App {
+    pub(crate) async fn app(&self) -> App {
         App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", &self.url)]).await
     }
 }
@@ -278,6 +278,57 @@ async fn an_issuer_that_is_down_is_tried_once_a_second() {
     }
     let most = 1 + started.elapsed().as_secs() as usize;
     assert!((1..=most).contains(&issuer.fetched()), "{} fetches, at most {most}", issuer.fetched());
+}
+
+#[tokio::test]
+async fn no_address_that_comes_with_a_request_is_fetched() {
+    let stranger = Issuer::publishing(&[jwk("a", &OTHER)]);
+    let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
+    let (app, url) = (issuer.app().await, &stranger.url);
+    for header in [
+        json!({ "jku": url, "kid": "a" }),
+        json!({ "x5u": url, "kid": "a" }),
+        json!({ "jku": url, "kid": "b" }),
+        json!({ "jku": url }),
+        json!({ "kid": url }),
+        json!({ "jwk": jwk("a", &OTHER), "x5c": [url], "kid": "a" }),
+    ] {
+        let mut all = header.clone();
+        all["alg"] = json!("EdDSA");
+        let claims = json!({ "iss": url, "customerID": 7, "exp": now() + 600 }).to_string();
+        let forged = OTHER.signed(&all.to_string(), &claims);
+        assert_refused(get(&app, forged).await, Invalid, &header.to_string());
+        // An honest token may carry an address: it is not looked at.
+        if header["kid"] == "a" {
+            assert_taken(get(&app, ED25519.signed(&all.to_string(), &claims)).await);
+        }
+    }
+
+    let caller = app.caller(Some(token("a", &ED25519)));
+    let uids = ["Email", "WhatsApp", "Webhook"].map(|kind| json!({ "uidType": kind, "uid": url }));
+    let body = json!({ "firstname": url, "otherContactDetails": url, "aiDocumentation": url, "uids": uids[1..] });
+    let id = caller.create(body).await["endUserID"].clone();
+    caller.post("/api/EndUsers", json!({ "uids": uids })).await.expect(400);
+    let host = url.trim_start_matches("http://").split('/').next().unwrap();
+    for (name, value) in [
+        ("host", host),
+        ("x-forwarded-host", host),
+        ("forwarded", &format!("host={host}")),
+        ("referer", url),
+        ("origin", url),
+        ("x-original-url", url),
+    ] {
+        caller.send(crate::app::Send::new("GET", "/api/EndUsers").header(name, value)).await.expect(200);
+    }
+    assert_eq!(caller.by_uid(url).await, [id.as_u64().unwrap()]);
+    caller.get(&format!("/api/EndUsers?search={url}&callback={url}")).await.expect(200);
+    let ticket = json!({ "ticketID": 1, "uid": url, "subject": url, "customFieldsData": { "url": url },
+        "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": "2026-11-01T10:00:00Z" });
+    app.events(&[json!({ "type": "ticket.upserted", "customerID": 7, "occurredAt": "2026-11-01T10:00:00Z",
+        "ticket": ticket })])
+        .await;
+    assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets")).await.expect(200)["totalCount"], 1);
+    assert_eq!(stranger.fetched(), 0);
 }
 
 /// Answers that are no set of keys, although `good` may be in them.

@@ -7,6 +7,7 @@ mod auth;
 mod budgets;
 mod conditions;
 mod conversation;
+mod docs;
 mod events;
 mod faults;
 mod find;

@@ -166,6 +166,7 @@ fn the_table_is_that_of_the_design() {
     assert_eq!(of["BillingMode"], "PAY_PER_REQUEST");
     assert_eq!(of["DeletionProtectionEnabled"], json!({ "Ref": "DeletionProtection" }));
     assert_eq!(of["PointInTimeRecoverySpecification"], json!({ "PointInTimeRecoveryEnabled": true }));
+    assert_eq!(of["SSESpecification"], json!({ "SSEEnabled": true }));
     assert_eq!(of["TimeToLiveSpecification"], json!({ "AttributeName": "expiresAt", "Enabled": true }));
     assert_eq!(of["StreamSpecification"]["StreamViewType"], "NEW_AND_OLD_IMAGES");
     let key = |hash: &str, range: &str| json!([{ "AttributeName": hash, "KeyType": "HASH" }, { "AttributeName": range, "KeyType": "RANGE" }]);
@@ -306,6 +307,49 @@ fn every_setting_of_the_contract_is_a_parameter() {
         "JWT_WRITE_SCOPE",
     ] {
         assert!(variables.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn every_route_is_throttled_and_the_gateways_log_names_nobody() {
+    let document = document();
+    let apis = resources(&document, "AWS::Serverless::HttpApi");
+    assert_eq!(apis.len(), 1);
+    let api = &apis[0].1["Properties"];
+    let limits =
+        json!({ "ThrottlingRateLimit": { "Ref": "ThrottleRate" }, "ThrottlingBurstLimit": { "Ref": "ThrottleBurst" } });
+    assert_eq!(api["DefaultRouteSettings"], limits);
+    assert_eq!(api.get("RouteSettings"), None, "no route is exempt");
+    for name in ["ThrottleRate", "ThrottleBurst"] {
+        let parameter = &document["Parameters"][name];
+        assert!(parameter["Default"].as_u64() > Some(0) && parameter["MinValue"] == 1, "{name}: {parameter}");
+    }
+    let format = api["AccessLogSettings"]["Format"].as_str().unwrap();
+    let named: BTreeSet<_> = format.split("$context.").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(named.contains("routeKey"), "{format}");
+    for name in ["path", "identity.sourceIp", "identity.userAgent", "authorizer.claims", "requestOverride.querystring"]
+    {
+        assert!(!named.iter().any(|said| said.starts_with(name)), "{name} is in the log: {format}");
+    }
+}
+
+#[test]
+fn keys_are_fetched_and_events_are_sent_over_tls_alone() {
+    let document = document();
+    assert_eq!(document["Parameters"]["JwtJwksUrl"]["AllowedPattern"], "^$|^https://.+$");
+    let policies = resources(&document, "AWS::SQS::QueuePolicy");
+    let denied = |queue: &str| {
+        policies.iter().any(|(_, policy)| {
+            let of = &policy["Properties"];
+            let statements = of["PolicyDocument"]["Statement"].as_array().unwrap();
+            let denies = |s: &Value| {
+                s["Effect"] == "Deny" && s["Condition"] == json!({ "Bool": { "aws:SecureTransport": "false" } })
+            };
+            of["Queues"].to_string().contains(&format!("{queue}\"")) && statements.iter().any(denies)
+        })
+    };
+    for (queue, _) in resources(&document, "AWS::SQS::Queue") {
+        assert!(denied(&queue), "{queue} takes messages in the clear");
     }
 }
 
