@@ -54,7 +54,7 @@ pub enum Fault {
     Unprocessed,
     /// Records of the stream come again, in a later answer.
     Repeated,
-    /// The stream says that it has nothing yet.
+    /// Records of the stream come up to half a second late.
     Delayed,
 }
 
@@ -155,8 +155,6 @@ struct State {
     injected: BTreeMap<Fault, u64>,
     /// What befalls the next calls of an operation, whatever the plan.
     script: Vec<(&'static str, Fault)>,
-    /// Whether the stream was last said to have nothing.
-    delayed: bool,
     /// The records that the stream gave last, the newest at the end.
     records: VecDeque<Value>,
 }
@@ -173,7 +171,6 @@ impl Proxy {
             script: Vec::new(),
             calls: 0,
             injected: BTreeMap::new(),
-            delayed: false,
             records: VecDeque::new(),
         };
         let shared = Arc::new(Shared {
@@ -246,11 +243,6 @@ impl Shared {
                 dice.find(|(_, likely)| state.rng.f64() < likely * factor).map(|(fault, _)| fault)
             }
         };
-        // Never twice in a row: who asks twice and finds nothing may take it that there is nothing.
-        let fault = fault.filter(|fault| *fault != Fault::Delayed || !state.delayed);
-        if operation == "GetRecords" {
-            state.delayed = fault == Some(Fault::Delayed);
-        }
         if let Some(fault) = fault {
             *state.injected.entry(fault).or_default() += 1;
         }
@@ -421,8 +413,10 @@ async fn meet(shared: &Shared, request: &Request) -> io::Result<Next> {
         }
         Fault::Unprocessed => Next::Answer(leave_out(shared, request, &mut rng).await?),
         Fault::Delayed => {
-            let iterator = request.json()["ShardIterator"].clone();
-            Next::Answer(Answer::json(200, &json!({ "Records": [], "NextShardIterator": iterator })))
+            tokio::time::sleep(Duration::from_millis(rng.u64(50..=500))).await;
+            let answer = shared.pass_on(request).await?;
+            remember(shared, &answer);
+            Next::Answer(answer)
         }
         Fault::Repeated => Next::Answer(repeat(shared, shared.pass_on(request).await?)),
     })

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
+use shared::domain::ids::{EndUserId, Tenant};
+use shared::store::Meter;
 use tests::proxy::{Fault, Plan, Proxy};
 
 use crate::app::{Answer, App, Caller, Send};
+use crate::budgets::unwatched;
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
@@ -159,6 +162,20 @@ async fn a_repeat_that_is_cancelled_says_nothing_of_the_try_that_went_unanswered
     // Turned away first, it is simply done.
     troubled.proxy.script("TransactWriteItems", &[Fault::Conflict, Fault::HungUpAfter]);
     tenant.post(ASSIGN, json!({ "endUserID": id, "uid": "k@x.be" })).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_try_goes_beyond_the_time_of_the_function() {
+    let troubled = Troubled::start(7).await;
+    let functions = unwatched(&troubled.app).await;
+    let (tenant, meter) = (Tenant::parse("7").unwrap(), Meter::default());
+    for fault in [Fault::Throttled, Fault::SilentBefore] {
+        troubled.proxy.inject(Plan::always(fault));
+        let began = Instant::now();
+        let scope = functions.scope(&tenant, &meter, began + Duration::from_millis(400));
+        scope.end_user(EndUserId::MAX).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_millis(900), "{fault}: {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
