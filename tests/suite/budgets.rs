@@ -13,7 +13,7 @@ use shared::store::{Entry, Meter};
 use crate::app::{Answer, App, Caller, Send};
 
 /// A person of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
-fn person(i: usize) -> Value {
+pub fn person(i: usize) -> Value {
     json!({
         "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",
         "street": "Bisschoppenhoflaan", "houseNumber": "380", "postalCode": "2100", "country": "BE", "lang": "nl",
@@ -146,7 +146,7 @@ async fn indexing_a_new_person_writes_an_entry_per_order_and_word() {
 
     let meter = Meter::default();
     let scope = functions.scope(&tenant, &meter, deadline);
-    scope.index_end_user(created.id).await.unwrap();
+    scope.index_end_users([created.id]).await.unwrap();
     let words = shared::store::entries(&created).iter().filter(|entry| matches!(entry, Entry::Word(_))).count();
     let cost = meter.cost();
     println!(
@@ -155,7 +155,7 @@ async fn indexing_a_new_person_writes_an_entry_per_order_and_word() {
     );
     assert!(cost.read_units <= 4.0 && cost.write_units <= 18.0 + words as f64, "{cost:?} for {words} words");
 
-    scope.index_end_user(created.id).await.unwrap();
+    scope.index_end_users([created.id]).await.unwrap();
     assert_eq!(meter.cost().write_units, cost.write_units, "indexing again writes nothing");
 }
 

@@ -70,17 +70,17 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
                     .unwrap();
             }
         };
-        let indexers = futures::future::join_all((0..4).map(|_| db.index_end_user(id)));
+        let indexers = futures::future::join_all((0..4).map(|_| db.index_end_users([id])));
         let ((), indexed) = futures::future::join(writer, indexers).await;
         indexed.into_iter().for_each(|result| result.unwrap());
         // The stream's last record comes behind the last write, and is delivered twice.
-        db.index_end_user(id).await.unwrap();
-        db.index_end_user(id).await.unwrap();
+        db.index_end_users([id]).await.unwrap();
+        db.index_end_users([id]).await.unwrap();
         let person = db.end_user(id).await.unwrap().unwrap();
         assert_eq!(stored(&app).await, expected(&person), "after round {round}");
     }
     db.delete_end_user(id, &Expected::default()).await.unwrap();
-    futures::future::join_all((0..4).map(|_| db.index_end_user(id)))
+    futures::future::join_all((0..4).map(|_| db.index_end_users([id])))
         .await
         .into_iter()
         .for_each(|result| result.unwrap());
@@ -104,7 +104,7 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
         let half_way = async || {
             troubled.proxy.script("BatchWriteItem", &[fault]);
             let killed = Duration::from_millis(300);
-            tokio::time::timeout(killed, scope(&functions, &meter).index_end_user(id)).await.unwrap_err();
+            tokio::time::timeout(killed, scope(&functions, &meter).index_end_users([id])).await.unwrap_err();
         };
         half_way().await;
         change(id, Some("Antwerpen")).await;
@@ -112,7 +112,7 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
         // Then back to what the index was brought in line with, as far as it came.
         for city in [Some("Gent"), None, Some("Antwerpen")] {
             change(id, city).await;
-            scope(&functions, &meter).index_end_user(id).await.unwrap();
+            scope(&functions, &meter).index_end_users([id]).await.unwrap();
             let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
             assert_eq!(stored(app).await, expected(&person), "{fault}, {city:?}");
             change(id, Some("Brugge")).await;
@@ -120,7 +120,7 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
         }
         scope(&functions, &meter).delete_end_user(id, &Expected::default()).await.unwrap();
         half_way().await;
-        scope(&functions, &meter).index_end_user(id).await.unwrap();
+        scope(&functions, &meter).index_end_users([id]).await.unwrap();
         assert_eq!(stored(app).await, BTreeSet::new(), "{fault}");
     }
 }

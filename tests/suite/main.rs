@@ -18,6 +18,7 @@ mod issuer;
 mod list;
 mod model;
 mod once;
+mod pages;
 mod processes;
 mod search;
 mod skips;

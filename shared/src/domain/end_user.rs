@@ -564,6 +564,11 @@ impl SortField {
         }
     }
 
+    /// The order of this name in `sortBy`, in its own spelling.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
     /// The key by which `person` stands in this order, ties aside: ASCII text that sorts as its
     /// bytes do, empty first. (The id's own order needs none: ties are by id.)
     pub fn key(self, person: &EndUser) -> String {

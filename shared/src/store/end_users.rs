@@ -11,9 +11,10 @@ use aws_sdk_dynamodb::types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::blocks::{Block, Place};
 use super::call::Failure;
 use super::keys::{self, Key};
-use super::{Answered, Item, Kind, Query, Scope, StoreError, items, jitter, primary, unreadable};
+use super::{Answered, Bound, Item, Kind, Query, Scope, StoreError, each, items, jitter, primary, unreadable};
 use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, Expected, SortField};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::Faults;
@@ -24,6 +25,10 @@ use crate::domain::uid::{self, MatchKey};
 
 /// The most people that one look-up by UID answers.
 const MAX_FOUND: usize = 100;
+
+/// How many rows may stand before a page that is found by walking them: at least the first thousand,
+/// in which a page of the list by id starts where all writes put it.
+const NEAR: u64 = 1_000;
 
 /// A page of a list: `number` from 1 on, `size` 1 to 100.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -385,36 +390,29 @@ impl Scope<'_> {
 
     /// A page of all people of the tenant.
     pub async fn list_end_users(&self, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
-        if page.offset() == 0 {
-            let (total, people) = tokio::try_join!(self.count(), self.page(order, page))?;
+        let offset = page.offset();
+        if offset > NEAR {
+            let (total, blocks) = tokio::try_join!(self.count(), self.large_blocks(order.by))?;
+            let people = if offset < total { self.deep_page(order, page, blocks).await? } else { Vec::new() };
             return Ok(Listed { people, total });
         }
-        let total = self.count().await?;
-        let people = if page.offset() < total { self.page(order, page).await? } else { Vec::new() };
+        let people = async {
+            match order.by {
+                SortField::EndUserId => self.near_page_by_id(order.descending, page).await,
+                _ => self.page_by_entries(order, Place { bound: Bound::All, skip: offset }, page.size).await,
+            }
+        };
+        let (total, people) = tokio::try_join!(self.count(), people)?;
         Ok(Listed { people, total })
     }
 
-    async fn page(&self, order: ListOrder, page: Page) -> Result<Vec<EndUser>, StoreError> {
-        match order.by {
-            SortField::EndUserId => self.page_by_id(order.descending, page).await,
-            _ => self.page_by_entries(order, page).await,
-        }
-    }
-
-    /// A page in the order of ids, content and place read strongly. Beyond the first thousand the
-    /// place is walked over the much smaller entries of the index.
-    async fn page_by_id(&self, descending: bool, page: Page) -> Result<Vec<EndUser>, StoreError> {
-        const STRONG_PLACES: u64 = 1_000;
-        let documents = Query { descending, ..Query::table(keys::end_users(&self.tenant)).strong() };
-        let offset = page.offset();
+    /// A page in the order of ids, content and place read strongly.
+    async fn near_page_by_id(&self, descending: bool, page: Page) -> Result<Vec<EndUser>, StoreError> {
+        let documents = self.documents(descending);
         let mut start = None;
-        if offset > STRONG_PLACES {
-            let order = ListOrder { by: SortField::EndUserId, descending };
-            let Some(last) = self.entry_before(order, offset).await? else { return Ok(Vec::new()) };
-            start = Some(primary(&keys::end_user(&self.tenant, items::read_id(&last, "sk")?)));
-        } else if offset > 0 {
+        if page.offset() > 0 {
             let places = Query { projection: Some("pk, sk"), ..documents.clone() };
-            start = self.query(&places, offset as usize, None).await?.1;
+            start = self.query(&places, page.offset() as usize, None).await?.1;
             if start.is_none() {
                 return Ok(Vec::new());
             }
@@ -423,35 +421,63 @@ impl Scope<'_> {
         items.into_iter().map(items::read_end_user).collect()
     }
 
-    /// The entry that stands just before place `offset` (from 1 on).
-    async fn entry_before(&self, order: ListOrder, offset: u64) -> Result<Option<Item>, StoreError> {
-        let entries = self.entries(order);
-        let (mut left, mut start) = (offset, None);
-        loop {
-            let (items, next) = self.query_once(&entries, left as usize, start).await?;
-            left -= items.len() as u64;
-            if left == 0 {
-                return Ok(items.into_iter().next_back());
-            }
-            if next.is_none() {
-                return Ok(None);
-            }
-            start = next;
+    /// A page far from the start: found by the blocks of its order, or where they are not counted yet
+    /// by walking all entries before it.
+    async fn deep_page(
+        &self,
+        order: ListOrder,
+        page: Page,
+        blocks: Option<Vec<Block>>,
+    ) -> Result<Vec<EndUser>, StoreError> {
+        let Some(large) = blocks else {
+            let place = Place { bound: Bound::All, skip: page.offset() };
+            return self.page_by_entries(order, place, page.size).await;
+        };
+        let place = self.place(order.by, order.descending, &large, page.offset()).await?;
+        let Some(place) = place else { return Ok(Vec::new()) };
+        if order.by != SortField::EndUserId {
+            return self.page_by_entries(order, place, page.size).await;
         }
+        // A few people too many are cheaper than their entries and another round trip.
+        let id = |entry: String| entry.trim_start_matches('#').to_owned();
+        let bound = match place.bound {
+            Bound::From(first) => Bound::From(id(first)),
+            Bound::Before(last) => Bound::Before(id(last)),
+            bound => bound,
+        };
+        let documents = Query { bound, ..self.documents(order.descending) };
+        let people = self.walk(&documents, place.skip, page.size as usize).await?;
+        people.into_iter().map(items::read_end_user).collect()
+    }
+
+    fn documents(&self, descending: bool) -> Query<'static> {
+        Query { descending, ..Query::table(keys::end_users(&self.tenant)).strong() }
     }
 
     fn entries(&self, order: ListOrder) -> Query<'static> {
         Query { descending: order.descending, ..Query::table(keys::sort_entries(&self.tenant, order.by)) }
     }
 
-    async fn page_by_entries(&self, order: ListOrder, page: Page) -> Result<Vec<EndUser>, StoreError> {
-        let mut start = None;
-        if page.offset() > 0 {
-            let Some(last) = self.entry_before(order, page.offset()).await? else { return Ok(Vec::new()) };
-            start = Some(last.into_iter().filter(|(name, _)| name == "pk" || name == "sk").collect());
-        }
-        let (entries, _) = self.query(&self.entries(order), page.size as usize, start).await?;
+    async fn page_by_entries(&self, order: ListOrder, place: Place, size: u32) -> Result<Vec<EndUser>, StoreError> {
+        let query = Query { bound: place.bound, ..self.entries(order) };
+        let entries = self.walk(&query, place.skip, size as usize).await?;
         self.rows(order, &entries).await
+    }
+
+    /// `take` items behind the first `skip`.
+    async fn walk(&self, query: &Query<'_>, mut skip: u64, take: usize) -> Result<Vec<Item>, StoreError> {
+        let (mut rows, mut start) = (Vec::with_capacity(take), None);
+        loop {
+            let left = usize::try_from(skip).unwrap_or(usize::MAX).saturating_add(take - rows.len());
+            let (items, next) = self.query_once(query, left, start).await?;
+            let passed = skip.min(items.len() as u64);
+            skip -= passed;
+            rows.extend(items.into_iter().skip(passed as usize));
+            if rows.len() == take || next.is_none() {
+                return Ok(rows);
+            }
+            start = next;
+        }
     }
 
     /// The people of some entries of an order, as they are now. An entry that is no longer theirs
@@ -499,22 +525,30 @@ impl Scope<'_> {
             }
             return Ok(Listed { people: page.of(people), total });
         }
-        let entries = self.found_entries(order, page, &found).await?;
+        let entries = match self.walk_found(order, page, &found).await? {
+            Some(entries) => entries,
+            None => self.sort_found(order, page, found).await?,
+        };
         let people = self.rows(order, &entries).await?.into_iter().filter(matching).collect();
         Ok(Listed { people, total })
     }
 
-    /// The entries of a page of those among `found`.
-    async fn found_entries(
+    /// The entries of a page of those among `found`, met along the order; `None` where reading all of
+    /// them costs less than going on.
+    async fn walk_found(
         &self,
         order: ListOrder,
         page: Page,
         found: &BTreeSet<EndUserId>,
-    ) -> Result<Vec<Item>, StoreError> {
-        let query = self.entries(order);
+    ) -> Result<Option<Vec<Item>>, StoreError> {
+        /// As many entries, of about 100 bytes, are read for the price of one person.
+        const ENTRIES_A_PERSON: usize = 80;
+        let query = Query { projection: Some("sk"), ..self.entries(order) };
         let (mut skip, mut start, mut rows) = (page.offset(), None, Vec::new());
+        let mut walked = 0;
         loop {
             let (entries, next) = self.query_once(&query, usize::MAX, start).await?;
+            walked += entries.len();
             for entry in entries {
                 if !found.contains(&items::read_id(&entry, "sk")?) {
                     continue;
@@ -524,14 +558,42 @@ impl Scope<'_> {
                     _ => skip -= 1,
                 }
                 if rows.len() == page.size as usize {
-                    return Ok(rows);
+                    return Ok(Some(rows));
                 }
             }
             if next.is_none() {
-                return Ok(rows);
+                return Ok(Some(rows));
+            }
+            if walked > found.len() * ENTRIES_A_PERSON {
+                return Ok(None);
             }
             start = next;
         }
+    }
+
+    /// The entries of a page of `found`, made from the people themselves; of each only its place is
+    /// kept in memory.
+    async fn sort_found(
+        &self,
+        order: ListOrder,
+        page: Page,
+        found: BTreeSet<EndUserId>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let found: Vec<_> = found.into_iter().collect();
+        let places = each(found.chunks(100).map(|ids| self.places(order.by, ids)));
+        let mut places = places.await?.concat();
+        places.sort();
+        if order.descending {
+            places.reverse();
+        }
+        Ok(page.of(places.iter().map(primary)))
+    }
+
+    /// Where people stand in an order.
+    async fn places(&self, field: SortField, ids: &[EndUserId]) -> Result<Vec<Key>, StoreError> {
+        let people = self.people(ids.iter().copied()).await?;
+        let place = |person: &EndUser| keys::sort_entry(&self.tenant, field, &field.key(person), person.id);
+        Ok(people.values().map(place).collect())
     }
 }
 

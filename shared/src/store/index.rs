@@ -1,15 +1,15 @@
 //! The index over people: an entry per order and per word, written behind the documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, ENTRIES_VERSION, Key};
-use super::{Item, Kind, Query, REMEMBERED, Scope, StoreError, after, items, primary, unreadable};
+use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, each, items, primary, unreadable};
 use crate::domain::end_user::{EndUser, SortField};
-use crate::domain::ids::EndUserId;
+use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::search::{self, Search, Term};
 
 /// How many found people are rather read and tested than that the rest of a long word is walked.
@@ -24,13 +24,6 @@ pub enum Entry {
 }
 
 impl Entry {
-    fn key(&self, scope: &Scope, id: EndUserId) -> Key {
-        match self {
-            Self::Sort(field, collation) => keys::sort_entry(&scope.tenant, *field, collation, id),
-            Self::Word(term) => keys::word_entry(&scope.tenant, term, id),
-        }
-    }
-
     fn write(&self) -> String {
         match self {
             Self::Sort(field, collation) => format!("{}#{collation}", field.name()),
@@ -47,8 +40,7 @@ impl Entry {
             return Some(Self::Word(Term::Whole(text.to_owned())));
         }
         let (name, collation) = text.split_once('#')?;
-        let field = SortField::ALL.into_iter().find(|field| field.name() == name)?;
-        Some(Self::Sort(field, collation.to_owned()))
+        Some(Self::Sort(SortField::parse(name)?, collation.to_owned()))
     }
 }
 
@@ -77,107 +69,185 @@ struct IndexedItem {
     expires_at: Option<u64>,
 }
 
+impl IndexedItem {
+    fn new(tenant: &Tenant, id: EndUserId, rev: u64, settled: bool, entries: &BTreeSet<Entry>) -> Self {
+        let Key { pk, sk } = keys::indexed(tenant, id);
+        Self {
+            pk,
+            sk,
+            kind: "Indexed".to_owned(),
+            v: 1,
+            rev,
+            settled,
+            expires_at: entries.is_empty().then(|| after(REMEMBERED)),
+            entries: entries.iter().map(Entry::write).collect(),
+            entries_version: ENTRIES_VERSION,
+        }
+    }
+}
+
+fn entry_item(key: &Key) -> Item {
+    let mut item = primary(key);
+    item.insert("kind".to_owned(), AttributeValue::S("Entry".to_owned()));
+    item.insert("v".to_owned(), AttributeValue::N("1".to_owned()));
+    item
+}
+
+/// The items that indexing a new person leaves; for loading in bulk.
+pub(super) fn index_items(tenant: &Tenant, person: &EndUser) -> Result<Vec<Item>, StoreError> {
+    let entries = entries(person);
+    let indexed = to_item(IndexedItem::new(tenant, person.id, 2, true, &entries)).map_err(unreadable)?;
+    let places = entries.iter().map(|entry| entry_item(&keys::entry(tenant, entry, person.id)));
+    Ok(places.chain([indexed]).collect())
+}
+
+/// One person who is being indexed.
+struct Work {
+    id: EndUserId,
+    /// The version of `Indexed` that was read; 0: none.
+    rev: u64,
+    /// The entries as they shall be.
+    wanted: BTreeSet<Entry>,
+    put: Vec<Entry>,
+    gone: Vec<Entry>,
+}
+
+impl Work {
+    /// What there is to do, if anything, where `mine` may be there besides what `indexed` names.
+    fn new(
+        id: EndUserId,
+        indexed: Option<IndexedItem>,
+        wanted: BTreeSet<Entry>,
+        mine: Option<&BTreeSet<Entry>>,
+    ) -> Option<Self> {
+        let (rev, settled, held) = match indexed {
+            Some(item) if item.entries_version == ENTRIES_VERSION => {
+                (item.rev, item.settled, item.entries.iter().filter_map(|text| Entry::read(text)).collect())
+            }
+            Some(item) => (item.rev, false, BTreeSet::new()),
+            None => (0, false, BTreeSet::new()),
+        };
+        // Having lost once, this run may have taken away what the winner counts on.
+        let exact = settled && mine.is_none();
+        if exact && held == wanted {
+            return None;
+        }
+        let there: BTreeSet<Entry> = held.iter().chain(mine.into_iter().flatten()).cloned().collect();
+        let put = wanted.iter().filter(|entry| !exact || !held.contains(*entry)).cloned().collect();
+        let gone = there.difference(&wanted).cloned().collect();
+        Some(Self { id, rev, wanted, put, gone })
+    }
+
+    /// All entries that may be there until the end.
+    fn claim(&self) -> BTreeSet<Entry> {
+        self.wanted.iter().chain(&self.gone).cloned().collect()
+    }
+}
+
 impl Scope<'_> {
-    /// Brings the index in line with the person as it is now: the one act of indexing, repairing
-    /// and rebuilding. May be repeated and raced without harm, and may end anywhere.
+    /// Brings the index in line with these people as they are now: the one act of indexing, repairing
+    /// and rebuilding. May be repeated and raced without harm, and may end anywhere; where it fails, it
+    /// is to be done again for all of them.
     ///
-    /// `Indexed` is read before the person: who reads the older person also read the older
+    /// `Indexed` is read before the people: who reads the older person also read the older
     /// `Indexed`, and loses. It is written twice: first it claims all entries that may be there until
     /// the end, so that after a run that ended half-way the next one knows what to put right.
-    pub async fn index_end_user(&self, id: EndUserId) -> Result<(), StoreError> {
-        // What this run put in place, of which a winner of a race may know nothing.
-        let mut mine = BTreeSet::new();
+    pub async fn index_end_users(&self, ids: impl IntoIterator<Item = EndUserId>) -> Result<(), StoreError> {
+        self.index(ids.into_iter().map(|id| (id, None)).collect()).await
+    }
+
+    /// With each person come the entries that may be there and that `Indexed` may not know of.
+    pub(super) async fn index(&self, mut left: BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<(), StoreError> {
         for tries in 1.. {
-            let key = keys::indexed(&self.tenant, id);
-            let indexed: Option<IndexedItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
-            let wanted = self.end_user(id).await?.as_ref().map(entries).unwrap_or_default();
-            let (rev, settled, held) = match indexed {
-                Some(item) if item.entries_version == ENTRIES_VERSION => {
-                    (item.rev, item.settled, item.entries.iter().filter_map(|text| Entry::read(text)).collect())
-                }
-                Some(item) => (item.rev, false, BTreeSet::new()),
-                None => (0, false, BTreeSet::new()),
-            };
-            // Having lost once, this run may have taken away what the winner counts on.
-            let exact = settled && tries == 1;
-            if exact && held == wanted {
-                return Ok(());
-            }
-            let there: BTreeSet<Entry> = held.union(&mine).cloned().collect();
-            let put: Vec<_> = wanted.iter().filter(|entry| !exact || !held.contains(*entry)).cloned().collect();
-            let gone: Vec<_> = there.difference(&wanted).cloned().collect();
-            let claimed = self.put_indexed(id, &there.union(&wanted).cloned().collect(), rev, false).await?;
-            if claimed {
-                self.write_entries(id, &put, &gone).await?;
-                mine.extend(put);
-                if self.put_indexed(id, &wanted, rev + 1, true).await? {
-                    return Ok(());
-                }
+            left = self.index_once(&left).await?;
+            if left.is_empty() {
+                break;
             }
             self.back_off(tries, "index conflict").await?;
         }
         Ok(())
     }
 
+    /// Answers those who lost a race, each with what was put in place here, of which the winner may
+    /// know nothing.
+    async fn index_once(
+        &self,
+        people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>,
+    ) -> Result<BTreeMap<EndUserId, Option<BTreeSet<Entry>>>, StoreError> {
+        let works = self.work(people).await?;
+        let claims = works.iter().map(|work| self.put_indexed(work.id, work.rev, false, work.claim()));
+        let claims = each(claims).await?;
+        let claimed: Vec<_> = works.iter().zip(&claims).filter_map(|(work, won)| won.then_some(work)).collect();
+        self.write_entries(&claimed).await?;
+        self.recount(self.touched(&claimed)).await?;
+        let settled = claimed.iter().map(|work| self.put_indexed(work.id, work.rev + 1, true, work.wanted.clone()));
+        let settled = each(settled).await?;
+
+        let mine = |work: &Work| people.get(&work.id).cloned().flatten().unwrap_or_default();
+        let turned_away = works.iter().zip(claims).filter(|(_, won)| !won).map(|(work, _)| (work.id, Some(mine(work))));
+        let overtaken = claimed.iter().zip(settled).filter(|(_, won)| !won);
+        let overtaken = overtaken.map(|(work, _)| {
+            let put = work.put.iter().cloned();
+            (work.id, Some(mine(work).into_iter().chain(put).collect()))
+        });
+        Ok(turned_away.chain(overtaken).collect())
+    }
+
+    async fn work(&self, people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<Vec<Work>, StoreError> {
+        let indexed = self.get_all(people.keys().map(|id| keys::indexed(&self.tenant, *id)).collect()).await?;
+        let mut indexed = indexed
+            .into_iter()
+            .map(|item| Ok((items::read_id(&item, "sk")?, from_item(item).map_err(unreadable)?)))
+            .collect::<Result<BTreeMap<EndUserId, IndexedItem>, StoreError>>()?;
+        let now = self.people(people.keys().copied()).await?;
+        let work = people.iter().filter_map(|(id, mine)| {
+            let wanted = now.get(id).map(entries).unwrap_or_default();
+            Work::new(*id, indexed.remove(id), wanted, mine.as_ref())
+        });
+        Ok(work.collect())
+    }
+
     /// Whether `Indexed` could be put over its version `rev`; over none where that is 0.
     async fn put_indexed(
         &self,
         id: EndUserId,
-        entries: &BTreeSet<Entry>,
         rev: u64,
         settled: bool,
+        entries: BTreeSet<Entry>,
     ) -> Result<bool, StoreError> {
-        let Key { pk, sk } = keys::indexed(&self.tenant, id);
-        let item = IndexedItem {
-            pk,
-            sk,
-            kind: "Indexed".to_owned(),
-            v: 1,
-            rev: rev + 1,
-            settled,
-            expires_at: entries.is_empty().then(|| after(REMEMBERED)),
-            entries: entries.iter().map(Entry::write).collect(),
-            entries_version: ENTRIES_VERSION,
-        };
-        let condition = if rev == 0 { "attribute_not_exists(pk)" } else { "rev = :rev" };
-        let values = (rev > 0).then(|| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
-        let request = self
-            .client()
-            .put_item()
-            .table_name(self.table())
-            .set_item(Some(to_item(item).map_err(unreadable)?))
-            .condition_expression(condition)
-            .set_expression_attribute_values(values)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match self.call(Kind::Write, || request.clone().send()).await {
-            Ok(answer) => {
-                self.meter.spend(Kind::Write, &answer.consumed_capacity);
-                Ok(true)
-            }
-            Err(failure) if failure.lost() => Ok(false),
-            Err(failure) => Err(failure.into()),
-        }
+        let item = to_item(IndexedItem::new(&self.tenant, id, rev + 1, settled, &entries)).map_err(unreadable)?;
+        self.put_version(item, rev).await
     }
 
-    async fn write_entries(&self, id: EndUserId, put: &[Entry], gone: &[Entry]) -> Result<(), StoreError> {
-        let puts = put.iter().map(|entry| {
-            let mut item = primary(&entry.key(self, id));
-            item.insert("kind".to_owned(), AttributeValue::S("Entry".to_owned()));
-            item.insert("v".to_owned(), AttributeValue::N("1".to_owned()));
-            PutRequest::builder()
-                .set_item(Some(item))
-                .build()
-                .map(|put| WriteRequest::builder().put_request(put).build())
-        });
-        let deletes = gone.iter().map(|entry| {
-            let delete = DeleteRequest::builder().set_key(Some(primary(&entry.key(self, id)))).build();
-            delete.map(|delete| WriteRequest::builder().delete_request(delete).build())
-        });
-        let writes: Vec<_> = puts.chain(deletes).collect::<Result<_, _>>().map_err(unreadable)?;
+    /// The places in orders at which something was put or deleted.
+    fn touched(&self, works: &[&Work]) -> BTreeMap<SortField, BTreeSet<String>> {
+        let mut touched: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for work in works {
+            for entry in work.put.iter().chain(&work.gone) {
+                if let Entry::Sort(field, _) = entry {
+                    touched.entry(*field).or_default().insert(keys::entry(&self.tenant, entry, work.id).sk);
+                }
+            }
+        }
+        touched
+    }
+
+    async fn write_entries(&self, works: &[&Work]) -> Result<(), StoreError> {
+        let mut writes = Vec::new();
+        for work in works {
+            for entry in &work.put {
+                let item = entry_item(&keys::entry(&self.tenant, entry, work.id));
+                let put = PutRequest::builder().set_item(Some(item)).build().map_err(unreadable)?;
+                writes.push(WriteRequest::builder().put_request(put).build());
+            }
+            for entry in &work.gone {
+                let key = primary(&keys::entry(&self.tenant, entry, work.id));
+                let delete = DeleteRequest::builder().set_key(Some(key)).build().map_err(unreadable)?;
+                writes.push(WriteRequest::builder().delete_request(delete).build());
+            }
+        }
         // DynamoDB takes 25 writes a call.
-        let chunks = writes.chunks(25).map(|chunk| self.write_chunk(chunk.to_vec()));
-        futures::future::try_join_all(chunks).await?;
-        Ok(())
+        each(writes.chunks(25).map(|chunk| self.write_chunk(chunk.to_vec()))).await.map(drop)
     }
 
     async fn write_chunk(&self, mut writes: Vec<WriteRequest>) -> Result<(), StoreError> {
@@ -231,7 +301,7 @@ impl Scope<'_> {
 
     fn word_query(&self, term: &Term) -> Query<'static> {
         let Key { pk, sk } = keys::word_entries(&self.tenant, term);
-        Query { prefix: Some(sk), ..Query::table(pk) }
+        Query { bound: Bound::Prefix(sk), projection: Some("sk"), ..Query::table(pk) }
     }
 
     async fn rest_of_word(

@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::index::Entry;
 use crate::domain::end_user::SortField;
 use crate::domain::ids::{EndUserId, Tenant, UidId};
 use crate::domain::search::Term;
@@ -38,9 +39,12 @@ fn key(pk: String, sk: impl ToString) -> Key {
     Key { pk, sk: sk.to_string() }
 }
 
+/// The digits of an id in a sort key.
+const ID_LENGTH: usize = 10;
+
 /// An id as it stands in sort keys: ten digits, so that text order is number order.
 pub fn padded(id: EndUserId) -> String {
-    format!("{:010}", id.get())
+    format!("{:0ID_LENGTH$}", id.get())
 }
 
 /// The partition of a tenant's people, by id.
@@ -65,7 +69,7 @@ fn read_padded(text: &str) -> Option<EndUserId> {
 
 /// The id at the end of a sort key of an index entry or of a pointer.
 pub fn id_of(sk: &str) -> Option<EndUserId> {
-    read_padded(sk.get(sk.len().checked_sub(10)?..)?)
+    read_padded(sk.get(sk.len().checked_sub(ID_LENGTH)?..)?)
 }
 
 /// The pointer of one UID of a person.
@@ -127,21 +131,152 @@ pub fn sort_entry(tenant: &Tenant, field: SortField, collation: &str, id: EndUse
     key(sort_entries(tenant, field), format!("{collation}#{}", padded(id)))
 }
 
+/// The orders of a tenant that are counted.
+pub fn counted(tenant: &Tenant) -> String {
+    format!("C#{tenant}#Counted")
+}
+
+/// One order that is counted.
+pub fn counted_order(tenant: &Tenant, field: SortField) -> Key {
+    key(counted(tenant), field.name())
+}
+
+/// The tenant and the order of such a key; `None` for the key of anything else.
+pub fn read_counted_order(pk: &str, sk: &str) -> Option<(Tenant, SortField)> {
+    let tenant = Tenant::parse(pk.strip_prefix("C#")?.strip_suffix("#Counted")?)?;
+    Some((tenant, SortField::parse(sk)?))
+}
+
+/// How many parts of an order's entries a block holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockSize {
+    /// About 64 entries.
+    Small,
+    /// About 4,096 entries, in about 64 small blocks.
+    Large,
+}
+
+impl BlockSize {
+    fn entries(self) -> u32 {
+        match self {
+            Self::Small => 64,
+            Self::Large => 4_096,
+        }
+    }
+}
+
+/// The start of a block that begins where the order does; sorts before all entries.
+pub const FIRST_BLOCK: &str = "!";
+
+/// The partition of the blocks of an order.
+pub fn blocks(tenant: &Tenant, field: SortField, size: BlockSize) -> String {
+    format!("C#{tenant}#Block#{ENTRIES_VERSION}#{}#{}", field.name(), size.entries())
+}
+
+/// The block that starts at `start`, the sort key of an entry.
+pub fn block(tenant: &Tenant, field: SortField, size: BlockSize, start: &str) -> Key {
+    key(blocks(tenant, field, size), start)
+}
+
+/// Whether the blocks of an order start at entries, and so come and go with them. The order by id has
+/// fixed ranges of ids.
+pub fn cut_at_entries(field: SortField) -> bool {
+    field != SortField::EndUserId
+}
+
+/// The start of the block that an entry is in, where its sort key alone says so.
+///
+/// One entry in 64 (4,096) starts a block: by a hash of the whole sort key, id included, so that equal
+/// values are cut too. All that starts a large block starts a small one.
+pub fn block_start(field: SortField, size: BlockSize, sk: &str) -> Option<String> {
+    if sk == FIRST_BLOCK {
+        return Some(sk.to_owned());
+    }
+    if !cut_at_entries(field) {
+        // The start of a range need not be an id: 0 is none.
+        let id: u32 = sk.strip_prefix('#')?.parse().ok()?;
+        return Some(format!("#{:0ID_LENGTH$}", id - id % size.entries()));
+    }
+    let hash = Sha256::digest(sk.as_bytes());
+    let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    hash.is_multiple_of(size.entries()).then(|| sk.to_owned())
+}
+
+/// Words and whole values are looked up apart.
+#[derive(Clone, Copy)]
+enum Room {
+    Words,
+    Wholes,
+}
+
+/// The partitions of each room over which a tenant's words are spread; few enough to walk them all.
+const WORD_PARTITIONS: u32 = 128;
+
+fn word_partition(tenant: &Tenant, room: Room, partition: u32) -> String {
+    let room = match room {
+        Room::Words => "",
+        Room::Wholes => "@",
+    };
+    format!("C#{tenant}#Word#{ENTRIES_VERSION}#{room}{partition:02x}")
+}
+
 /// The partition of the words that begin like `term`, and the beginning of the sort keys of those
-/// that it asks for.
+/// that it asks for. It goes by the first character, which is all that a prefix is sure to have.
 pub fn word_entries(tenant: &Tenant, term: &Term) -> Key {
     let (room, text) = match term {
-        Term::Word(text) => ("", text),
-        Term::Whole(text) => ("@", text),
+        Term::Word(text) => (Room::Words, text),
+        Term::Whole(text) => (Room::Wholes, text),
     };
-    let first = text.chars().next().map(String::from).unwrap_or_default();
-    key(format!("C#{tenant}#Word#{ENTRIES_VERSION}#{room}{first}"), text)
+    let first = text.chars().next().map_or(0, u32::from);
+    key(word_partition(tenant, room, first % WORD_PARTITIONS), text)
 }
 
 /// A person under a word.
 pub fn word_entry(tenant: &Tenant, term: &Term, id: EndUserId) -> Key {
     let Key { pk, sk } = word_entries(tenant, term);
     key(pk, format!("{sk}{END}{}", padded(id)))
+}
+
+/// The place of `id` in the index that `entry` is.
+pub fn entry(tenant: &Tenant, entry: &Entry, id: EndUserId) -> Key {
+    match entry {
+        Entry::Sort(field, collation) => sort_entry(tenant, *field, collation, id),
+        Entry::Word(term) => word_entry(tenant, term, id),
+    }
+}
+
+/// Every partition that holds entries of a tenant, and how its sort keys are read.
+pub fn entry_partitions(tenant: &Tenant) -> impl Iterator<Item = (String, EntryReader)> {
+    let orders = SortField::ALL.map(|field| (sort_entries(tenant, field), EntryReader(Kind::Sort(field))));
+    let words = [Room::Words, Room::Wholes].into_iter().flat_map(move |room| {
+        let tenant = tenant.clone();
+        (0..WORD_PARTITIONS).map(move |n| (word_partition(&tenant, room, n), EntryReader(Kind::Word(room))))
+    });
+    orders.into_iter().chain(words)
+}
+
+/// Reads the sort keys of one partition of entries.
+#[derive(Clone, Copy)]
+pub struct EntryReader(Kind);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Sort(SortField),
+    Word(Room),
+}
+
+impl EntryReader {
+    /// The entry and the person of a sort key.
+    pub fn read(self, sk: &str) -> Option<(Entry, EndUserId)> {
+        let id = id_of(sk)?;
+        let text = &sk[..sk.len() - ID_LENGTH];
+        let entry = match self.0 {
+            Kind::Sort(field) => Entry::Sort(field, text.strip_suffix('#')?.to_owned()),
+            Kind::Word(Room::Words) => Entry::Word(Term::Word(text.strip_suffix(END)?.to_owned())),
+            Kind::Word(Room::Wholes) => Entry::Word(Term::Whole(text.strip_suffix(END)?.to_owned())),
+        };
+        Some((entry, id))
+    }
 }
 
 /// The entries that the index holds of a person.

@@ -1,6 +1,7 @@
 //! The single table. Nothing can be read or written without a [`Scope`], and a scope is one
 //! tenant's.
 
+mod blocks;
 mod call;
 mod end_users;
 mod index;
@@ -8,6 +9,7 @@ mod items;
 pub mod keys;
 mod meter;
 mod once;
+mod seed;
 mod sequence;
 mod tickets;
 
@@ -17,6 +19,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use futures::stream::{Buffered, Iter, TryCollect};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::domain::ids::Tenant;
 pub use end_users::{ChangeError, ListOrder, Listed, Page};
@@ -25,6 +29,7 @@ pub use items::records;
 use keys::Key;
 pub use meter::{Cost, Kind, Meter};
 pub use once::Answered;
+pub use seed::{person_items, tenant_items};
 
 /// A stored item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -95,16 +100,42 @@ struct Query<'q> {
     index: Option<&'q str>,
     names: (&'q str, &'q str),
     partition: String,
-    prefix: Option<String>,
+    bound: Bound,
     strong: bool,
     descending: bool,
     projection: Option<&'q str>,
 }
 
+/// Of which sort keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Bound {
+    All,
+    Prefix(String),
+    From(String),
+    Before(String),
+    /// Both included.
+    Between(String, String),
+}
+
+impl Bound {
+    /// The condition on `#sort`, and its values.
+    fn condition(&self) -> (&'static str, Vec<(&'static str, &str)>) {
+        match self {
+            Self::All => ("", vec![]),
+            Self::Prefix(text) => (" AND begins_with(#sort, :first)", vec![(":first", text)]),
+            Self::From(first) => (" AND #sort >= :first", vec![(":first", first)]),
+            Self::Before(last) => (" AND #sort < :last", vec![(":last", last)]),
+            Self::Between(first, last) => {
+                (" AND #sort BETWEEN :first AND :last", vec![(":first", first), (":last", last)])
+            }
+        }
+    }
+}
+
 impl<'q> Query<'q> {
     fn table(partition: String) -> Self {
         let names = ("pk", "sk");
-        Self { index: None, names, partition, prefix: None, strong: false, descending: false, projection: None }
+        Self { index: None, names, partition, bound: Bound::All, strong: false, descending: false, projection: None }
     }
 
     fn strong(self) -> Self {
@@ -145,6 +176,28 @@ impl<'a> Scope<'a> {
         let answer = self.call(Kind::Read, || request.clone().send()).await?;
         self.meter.spend(Kind::Read, &answer.consumed_capacity);
         Ok(answer.item)
+    }
+
+    /// Whether an item with a `rev` could be put over its version `rev`; over none where that is 0.
+    async fn put_version(&self, item: Item, rev: u64) -> Result<bool, StoreError> {
+        let condition = if rev == 0 { "attribute_not_exists(pk)" } else { "rev = :rev" };
+        let values = (rev > 0).then(|| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
+        let request = self
+            .client()
+            .put_item()
+            .table_name(self.table())
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .set_expression_attribute_values(values)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match self.call(Kind::Write, || request.clone().send()).await {
+            Ok(answer) => {
+                self.meter.spend(Kind::Write, &answer.consumed_capacity);
+                Ok(true)
+            }
+            Err(failure) if failure.lost() => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     /// Reads items strongly, in whatever order; those that are not there are left out.
@@ -203,16 +256,13 @@ impl<'a> Scope<'a> {
         start: Option<Item>,
     ) -> Result<(Vec<Item>, Option<Item>), StoreError> {
         let (partition_name, sort_name) = query.names;
-        let condition = match query.prefix {
-            Some(_) => "#partition = :partition AND begins_with(#sort, :prefix)",
-            None => "#partition = :partition",
-        };
+        let (condition, values) = query.bound.condition();
         let mut request = self
             .client()
             .query()
             .table_name(self.table())
             .set_index_name(query.index.map(str::to_owned))
-            .key_condition_expression(condition)
+            .key_condition_expression(format!("#partition = :partition{condition}"))
             .expression_attribute_names("#partition", partition_name)
             .expression_attribute_values(":partition", AttributeValue::S(query.partition.clone()))
             .set_projection_expression(query.projection.map(str::to_owned))
@@ -220,10 +270,11 @@ impl<'a> Scope<'a> {
             .limit(limit.clamp(1, MAX_QUERY) as i32)
             .set_exclusive_start_key(start)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Some(prefix) = &query.prefix {
-            request = request
-                .expression_attribute_names("#sort", sort_name)
-                .expression_attribute_values(":prefix", AttributeValue::S(prefix.clone()));
+        if !values.is_empty() {
+            request = request.expression_attribute_names("#sort", sort_name);
+        }
+        for (name, value) in values {
+            request = request.expression_attribute_values(name, AttributeValue::S(value.to_owned()));
         }
         if query.strong {
             request = request.consistent_read(true);
@@ -233,6 +284,20 @@ impl<'a> Scope<'a> {
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 }
+
+/// How many calls of one act are under way at most.
+const AT_ONCE: usize = 16;
+
+/// Some of the calls at once; answers what came of them in their order, or the first error.
+///
+/// (No `async fn`: its future would hold the iterator, of whose closures the compiler cannot tell that
+/// they may be sent to another thread.)
+fn each<R, F: Future<Output = Result<R, StoreError>>>(calls: impl IntoIterator<Item = F>) -> Each<R, F> {
+    let calls: Vec<F> = calls.into_iter().collect();
+    futures::stream::iter(calls).buffered(AT_ONCE).try_collect()
+}
+
+type Each<R, F> = TryCollect<Buffered<Iter<std::vec::IntoIter<F>>>, Vec<R>>;
 
 /// The key attributes of a primary key.
 fn primary(key: &Key) -> Item {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value};
 
 use super::keys::{self, Key};
-use super::{Item, Kind, Query, REMEMBERED, Scope, StoreError, after, primary, unreadable};
+use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, primary, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::profile::Field;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
@@ -133,7 +133,7 @@ impl Scope<'_> {
 
     async fn messages(&self, ticket: u64) -> Result<Vec<Message>, StoreError> {
         let query = Query {
-            prefix: Some(keys::MESSAGE.to_owned()),
+            bound: Bound::Prefix(keys::MESSAGE.to_owned()),
             ..Query::table(keys::ticket_partition(&self.tenant, ticket)).strong()
         };
         let (items, _) = self.query(&query, MAX_ROWS, None).await?;

@@ -1,0 +1,363 @@
+//! Blocks: how many entries of an order stand before a place, so that any page of it is found at a
+//! flat price.
+//!
+//! The entries of an order are cut into small blocks, of about 64 entries, and these into large
+//! ones, of about 4,096: where, a pure function of the sort key says ([`keys::block_start`]), so that
+//! no split has to be remembered. A block's number is never added to: it is counted anew, from what the
+//! block holds, on the version that was read before the counting. So whoever counts last has seen
+//! what all before him saw, and repeats, races and ends half-way leave nothing wrong behind.
+//!
+//! Only orders of which deep pages are asked for are counted: `Counted` names them. Its record in the
+//! table's stream wakes the indexer, which counts one page of entries and moves the cursor on, and with
+//! that wakes itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+use super::keys::{self, BlockSize, FIRST_BLOCK, Key};
+use super::{Bound, Item, Query, REMEMBERED, Scope, StoreError, after, each, text, unreadable};
+use crate::domain::end_user::SortField;
+
+/// How many entries or blocks are read at once when one block is counted: more than most hold.
+const CHUNK: usize = 128;
+
+/// An order whose blocks are kept.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CountedItem {
+    pk: String,
+    sk: String,
+    kind: String,
+    v: u32,
+    rev: u64,
+    /// Whether all of it is counted.
+    ready: bool,
+    /// The start of the first small block that may not be; none: not one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// One block. Without entries it stays as a tombstone: were it away, who counted it while it had some
+/// could still put it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockItem {
+    pk: String,
+    sk: String,
+    kind: String,
+    v: u32,
+    rev: u64,
+    /// How many entries it holds.
+    n: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+/// Where a block starts, and how many entries it holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Block {
+    pub start: String,
+    pub n: u64,
+}
+
+/// From where in an order to read, and how many entries to pass over there.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub bound: Bound,
+    pub skip: u64,
+}
+
+/// The block that holds the entry behind `skip` others, the start of the one after it, and how many to
+/// skip inside it; from the end where `descending`.
+fn find(blocks: &[Block], descending: bool, mut skip: u64) -> Option<(&Block, Option<&str>, u64)> {
+    let mut at = |i: usize| {
+        let block = &blocks[i];
+        if skip < block.n {
+            return Some((block, blocks.get(i + 1).map(|next| next.start.as_str()), skip));
+        }
+        skip -= block.n;
+        None
+    };
+    if descending { (0..blocks.len()).rev().find_map(&mut at) } else { (0..blocks.len()).find_map(&mut at) }
+}
+
+impl Scope<'_> {
+    /// The large blocks of an order; `None` where it is not counted (yet), which is then begun.
+    pub(super) async fn large_blocks(&self, field: SortField) -> Result<Option<Vec<Block>>, StoreError> {
+        let all = Query::table(keys::blocks(&self.tenant, field, BlockSize::Large));
+        let key = keys::counted_order(&self.tenant, field);
+        let (counted, blocks) = tokio::try_join!(self.get(key), self.blocks(&all))?;
+        let counted: Option<CountedItem> = counted.map(from_item).transpose().map_err(unreadable)?;
+        match counted {
+            Some(counted) => Ok(counted.ready.then_some(blocks)),
+            None => {
+                self.put_counted(field, 0, None, false).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where the entry stands that `offset` others of the order stand before.
+    pub(super) async fn place(
+        &self,
+        field: SortField,
+        descending: bool,
+        large: &[Block],
+        offset: u64,
+    ) -> Result<Option<Place>, StoreError> {
+        let Some((block, after_large, skip)) = find(large, descending, offset) else { return Ok(None) };
+        let bound = match after_large {
+            Some(next) => Bound::Between(block.start.clone(), next.to_owned()),
+            None => Bound::From(block.start.clone()),
+        };
+        let within = Query { bound, ..Query::table(keys::blocks(&self.tenant, field, BlockSize::Small)) };
+        let mut small = self.blocks(&within).await?;
+        small.retain(|block| Some(block.start.as_str()) != after_large);
+        let Some((block, next, skip)) = find(&small, descending, skip) else { return Ok(None) };
+        let bound = match (descending, next.or(after_large)) {
+            (false, _) => Bound::From(block.start.clone()),
+            (true, Some(next)) => Bound::Before(next.to_owned()),
+            (true, None) => Bound::All,
+        };
+        Ok(Some(Place { bound, skip }))
+    }
+
+    /// The blocks that hold something.
+    async fn blocks(&self, query: &Query<'_>) -> Result<Vec<Block>, StoreError> {
+        let mut blocks = Vec::new();
+        let mut start = None;
+        loop {
+            let (items, next) = self.query_once(query, usize::MAX, start).await?;
+            for item in items {
+                let item: BlockItem = from_item(item).map_err(unreadable)?;
+                blocks.push(Block { start: item.sk, n: item.n });
+            }
+            if next.is_none() {
+                blocks.retain(|block| block.n > 0);
+                return Ok(blocks);
+            }
+            start = next;
+        }
+    }
+
+    /// The orders that are counted.
+    pub(super) async fn counted_orders(&self) -> Result<Vec<SortField>, StoreError> {
+        let query = Query::table(keys::counted(&self.tenant)).strong();
+        let (items, _) = self.query(&query, SortField::ALL.len(), None).await?;
+        items.iter().map(|item| Ok(SortField::parse(text(item, "sk")?))).filter_map(Result::transpose).collect()
+    }
+
+    /// Counts the blocks anew in which these entries were put or deleted, where their order is counted.
+    ///
+    /// Which orders are is read behind the writing: who counts an order for the first time then saw
+    /// what was written, or is seen here.
+    pub(super) async fn recount(&self, touched: BTreeMap<SortField, BTreeSet<String>>) -> Result<(), StoreError> {
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let mut counted = self.counted_orders().await?;
+        counted.retain(|field| touched.contains_key(field));
+        each(counted.iter().map(|field| self.recount_order(*field, touched[field].clone()))).await.map(drop)
+    }
+
+    async fn recount_order(&self, field: SortField, touched: BTreeSet<String>) -> Result<(), StoreError> {
+        let small = self.recount_around(field, BlockSize::Small, touched).await?;
+        self.recount_around(field, BlockSize::Large, small).await.map(drop)
+    }
+
+    /// Counts the blocks anew that hold, or held, these places; answers their starts.
+    async fn recount_around(
+        &self,
+        field: SortField,
+        size: BlockSize,
+        mut places: BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let mut starts = BTreeSet::new();
+        while let Some(last) = places.pop_last() {
+            let own = keys::block_start(field, size, &last);
+            // A block that came or went cut the one before it, or gave back to it.
+            let cuts = keys::cut_at_entries(field) && own.as_ref() == Some(&last) && last != FIRST_BLOCK;
+            if cuts || own.is_none() {
+                let before = self.start_before(field, size, &last).await?;
+                places.retain(|place| *place < before || keys::block_start(field, size, place).is_some());
+                starts.insert(before);
+            }
+            starts.extend(own);
+        }
+        each(starts.iter().map(|start| self.recount_block(field, size, start))).await?;
+        Ok(starts)
+    }
+
+    /// The start of the block that holds what stands right before `place`.
+    async fn start_before(&self, field: SortField, size: BlockSize, place: &str) -> Result<String, StoreError> {
+        let bound = Bound::Before(place.to_owned());
+        let query = Query { bound, descending: true, ..self.parts(field, size) };
+        let mut next = None;
+        loop {
+            let (items, more) = self.query_once(&query, CHUNK, next).await?;
+            for part in items {
+                let part = read_part(part, size)?;
+                if part.n > 0
+                    && let Some(start) = keys::block_start(field, size, &part.start)
+                {
+                    return Ok(start);
+                }
+            }
+            if more.is_none() {
+                return Ok(FIRST_BLOCK.to_owned());
+            }
+            next = more;
+        }
+    }
+
+    /// What blocks of this size are made of, read strongly.
+    fn parts(&self, field: SortField, size: BlockSize) -> Query<'static> {
+        let partition = match size {
+            BlockSize::Small => keys::sort_entries(&self.tenant, field),
+            BlockSize::Large => keys::blocks(&self.tenant, field, BlockSize::Small),
+        };
+        Query::table(partition).strong()
+    }
+
+    /// Counts the block that starts at `start`; without entries where none starts there any more.
+    pub(super) async fn recount_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<(), StoreError> {
+        for tries in 1.. {
+            let key = keys::block(&self.tenant, field, size, start);
+            let held: Option<BlockItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
+            let rev = held.map_or(0, |block| block.rev);
+            let n = self.count_block(field, size, start).await?;
+            if self.put_block(field, size, &Block { start: start.to_owned(), n }, rev).await? {
+                break;
+            }
+            self.back_off(tries, "block conflict").await?;
+        }
+        Ok(())
+    }
+
+    /// How many entries stand in the block that starts at `start`.
+    pub(super) async fn count_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<u64, StoreError> {
+        let query = Query { bound: Bound::From(start.to_owned()), ..self.parts(field, size) };
+        let stands_by_itself = start == FIRST_BLOCK || !keys::cut_at_entries(field);
+        let (mut n, mut next) = (0, None);
+        loop {
+            let (items, more) = self.query_once(&query, CHUNK, next).await?;
+            for part in items {
+                let part = read_part(part, size)?;
+                if part.n == 0 {
+                    continue;
+                }
+                let other = keys::block_start(field, size, &part.start).is_some_and(|other| other != start);
+                if other || (n == 0 && !stands_by_itself && part.start != start) {
+                    return Ok(n);
+                }
+                n += part.n;
+            }
+            if more.is_none() {
+                return Ok(n);
+            }
+            next = more;
+        }
+    }
+
+    /// Whether a block could be put over its version `rev`; over none where that is 0.
+    async fn put_block(&self, field: SortField, size: BlockSize, block: &Block, rev: u64) -> Result<bool, StoreError> {
+        let Key { pk, sk } = keys::block(&self.tenant, field, size, &block.start);
+        let expires_at = (block.n == 0).then(|| after(REMEMBERED));
+        let item = BlockItem { pk, sk, kind: "Block".to_owned(), v: 1, rev: rev + 1, n: block.n, expires_at };
+        self.put_version(to_item(item).map_err(unreadable)?, rev).await
+    }
+
+    async fn put_counted(
+        &self,
+        field: SortField,
+        rev: u64,
+        cursor: Option<String>,
+        ready: bool,
+    ) -> Result<bool, StoreError> {
+        let Key { pk, sk } = keys::counted_order(&self.tenant, field);
+        let item = CountedItem { pk, sk, kind: "Counted".to_owned(), v: 1, rev: rev + 1, ready, cursor };
+        self.put_version(to_item(item).map_err(unreadable)?, rev).await
+    }
+
+    /// Goes on counting an order for the first time: one page of its entries, of 1 MB. May be repeated
+    /// and raced without harm, and may end anywhere; while there is more to count, it leaves a
+    /// record in the stream that asks for it.
+    pub async fn count_on(&self, field: SortField) -> Result<(), StoreError> {
+        let key = keys::counted_order(&self.tenant, field);
+        let counted: Option<CountedItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
+        let Some(counted) = counted.filter(|counted| !counted.ready) else { return Ok(()) };
+        let from = counted.cursor.unwrap_or_else(|| FIRST_BLOCK.to_owned());
+        let (blocks, cursor) = self.cut_page(field, BlockSize::Small, from).await?;
+        self.put_first(field, BlockSize::Small, &blocks).await?;
+        if cursor.is_none() {
+            let mut large = Some(FIRST_BLOCK.to_owned());
+            while let Some(from) = large {
+                let (blocks, next) = self.cut_page(field, BlockSize::Large, from).await?;
+                self.put_first(field, BlockSize::Large, &blocks).await?;
+                large = next;
+            }
+        }
+        let ready = cursor.is_none();
+        // Another may have counted on meanwhile, and then left its own record.
+        self.put_counted(field, counted.rev, cursor, ready).await.map(drop)
+    }
+
+    /// The blocks from `start` on that one page of their parts holds wholly, and the start of the next.
+    pub(super) async fn cut_page(
+        &self,
+        field: SortField,
+        size: BlockSize,
+        start: String,
+    ) -> Result<(Vec<Block>, Option<String>), StoreError> {
+        let query = Query { bound: Bound::From(start.clone()), ..self.parts(field, size) };
+        let (mut blocks, mut open, mut next) = (Vec::new(), Block { start, n: 0 }, None);
+        loop {
+            let (items, more) = self.query_once(&query, usize::MAX, next).await?;
+            for part in items {
+                let part = read_part(part, size)?;
+                let start = keys::block_start(field, size, &part.start).filter(|start| *start != open.start);
+                if part.n > 0
+                    && let Some(start) = start
+                {
+                    blocks.push(std::mem::replace(&mut open, Block { start, n: 0 }));
+                }
+                open.n += part.n;
+            }
+            if more.is_none() {
+                blocks.push(open);
+                blocks.retain(|block| block.n > 0);
+                return Ok((blocks, None));
+            }
+            if !blocks.is_empty() {
+                blocks.retain(|block| block.n > 0);
+                return Ok((blocks, Some(open.start)));
+            }
+            next = more;
+        }
+    }
+
+    /// Puts blocks that nobody has counted yet; those that somebody has are counted anew.
+    async fn put_first(&self, field: SortField, size: BlockSize, blocks: &[Block]) -> Result<(), StoreError> {
+        each(blocks.iter().map(|block| self.put_first_block(field, size, block))).await.map(drop)
+    }
+
+    async fn put_first_block(&self, field: SortField, size: BlockSize, block: &Block) -> Result<(), StoreError> {
+        if self.put_block(field, size, block, 0).await? {
+            return Ok(());
+        }
+        self.recount_block(field, size, &block.start).await
+    }
+}
+
+/// A part of a block: an entry is one, and a small block has its number.
+fn read_part(item: Item, size: BlockSize) -> Result<Block, StoreError> {
+    match size {
+        BlockSize::Small => Ok(Block { start: text(&item, "sk")?.to_owned(), n: 1 }),
+        BlockSize::Large => {
+            let item: BlockItem = from_item(item).map_err(unreadable)?;
+            Ok(Block { start: item.sk, n: item.n })
+        }
+    }
+}

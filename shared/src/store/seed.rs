@@ -1,0 +1,31 @@
+//! What loading in bulk writes past the API, for benchmarks: the very items that creating and indexing
+//! people one by one leaves. A test holds the two together.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::keys::{self, Key};
+use super::{Item, StoreError, index, items, primary};
+use crate::domain::end_user::EndUser;
+use crate::domain::ids::Tenant;
+
+/// The items of a person at its first revision: document, pointers, entries, `Indexed`.
+pub fn person_items(tenant: &Tenant, person: &EndUser) -> Result<Vec<Item>, StoreError> {
+    let mut all: Vec<_> = items::records(tenant, person)?.into_values().collect();
+    all.extend(index::index_items(tenant, person)?);
+    Ok(all)
+}
+
+/// The items of a tenant who has given out the ids up to `people` and `uids`, and deleted nobody.
+pub fn tenant_items(tenant: &Tenant, people: u32, uids: u32) -> Vec<Item> {
+    let item = |key: &Key, kind: &str, numbers: &[(&str, u32)]| {
+        let mut item = primary(key);
+        item.insert("kind".to_owned(), AttributeValue::S(kind.to_owned()));
+        let numbers = numbers.iter().chain(&[("v", 1)]);
+        item.extend(numbers.map(|(name, n)| ((*name).to_owned(), AttributeValue::N(n.to_string()))));
+        item
+    };
+    vec![
+        item(&keys::count(tenant, 0), "Count", &[("people", people)]),
+        item(&keys::sequence(tenant), "Sequence", &[("endUsers", people), ("uids", uids)]),
+    ]
+}
