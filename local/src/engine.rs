@@ -17,7 +17,7 @@ use crate::template::TableSpec;
 use crate::{StartError, Storage};
 
 /// The variable that names another engine.
-const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 /// What a client signs with where nothing is configured; an engine on this machine takes anything.
 const DEFAULTS: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_REGION", "eu-central-1")];

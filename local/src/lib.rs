@@ -7,6 +7,7 @@ mod engine;
 mod events;
 mod functions;
 mod gateway;
+pub mod index;
 mod pumps;
 mod queue;
 mod runtime;
@@ -32,6 +33,9 @@ use gateway::Gateway;
 use pumps::Pumps;
 use queue::Queue;
 use template::Template;
+
+/// The name of the table, unless `TABLE_NAME` says otherwise.
+const TABLE: &str = "end-users";
 
 /// How a system is started.
 pub struct Options {
@@ -102,7 +106,7 @@ impl Local {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let Options { port, storage, demo, functions, mut variables } = options;
         let template = Template::load()?;
-        variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| "end-users".to_owned());
+        variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| TABLE.to_owned());
         variables.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
         variables.insert("SERVER_TIMING".to_owned(), "true".to_owned());
         token::use_development_secret(&mut variables);

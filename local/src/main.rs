@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use local::{Local, Options, StartError, Storage, demo, token};
+use local::{Local, Options, StartError, Storage, demo, index, token};
 use serde_json::{Map, Value};
 
 /// The End Users API, whole, on one machine.
@@ -25,6 +25,31 @@ enum Command {
     Serve(Serve),
     /// Prints a token for the configuration at hand.
     Token(Token),
+    /// Looks after the index behind sorted lists, far pages and search.
+    #[command(subcommand)]
+    Index(Index),
+}
+
+#[derive(Subcommand)]
+enum Index {
+    /// Compares a tenant's index with its documents. Exits with 1 where something is wrong.
+    Check(Table),
+    /// Compares, and puts right what is wrong. May be ended and run again at any time.
+    Repair(Table),
+}
+
+#[derive(Args)]
+struct Table {
+    /// The tenant.
+    #[arg(long)]
+    customer: String,
+    /// The data directory of a `local` that is not running. Not looked at where
+    /// AWS_ENDPOINT_URL_DYNAMODB is set.
+    #[arg(long, default_value = ".local")]
+    data: PathBuf,
+    /// The table TABLE_NAME of the AWS account that the environment names.
+    #[arg(long, conflicts_with = "data")]
+    aws: bool,
 }
 
 #[derive(Args)]
@@ -76,17 +101,32 @@ async fn main() -> ExitCode {
     let variables: HashMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();
     let done = match cli.command {
         Some(Command::Token(options)) => print_token(&variables, options),
+        Some(Command::Index(Index::Check(table))) => match check(&variables, table, false).await {
+            Ok(false) => return ExitCode::FAILURE,
+            checked => checked.map(drop),
+        },
+        Some(Command::Index(Index::Repair(table))) => check(&variables, table, true).await.map(drop),
         Some(Command::Serve(options)) => serve(variables, options).await,
         None => serve(variables, cli.serve).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where stderr is closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "local: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error),
     }
+}
+
+fn complain(error: &StartError) -> ExitCode {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "local: {error}");
+    ExitCode::FAILURE
+}
+
+/// Whether the index is clean.
+async fn check(variables: &HashMap<String, String>, table: Table, mend: bool) -> Result<bool, StartError> {
+    let place = index::Place::of(table.aws, table.data, variables);
+    let check = index::check(place, variables, &table.customer, mend).await?;
+    say(&index::report(&check, mend));
+    Ok(check.is_clean())
 }
 
 fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::budgets::unwatched;
 use crate::faults::Troubled;
 
-fn json_of(body: Value) -> Json {
+pub fn json_of(body: Value) -> Json {
     Json::parse(body.to_string().as_bytes()).unwrap()
 }
 

@@ -20,6 +20,7 @@ mod model;
 mod once;
 mod pages;
 mod processes;
+mod repair;
 mod search;
 mod skips;
 mod template;

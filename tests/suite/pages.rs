@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use futures::StreamExt;
 use serde_json::{Value, json};
-use shared::domain::end_user::{Draft, EndUser, SortField};
-use shared::domain::ids::{EndUserId, Tenant, UidId};
+use shared::domain::end_user::{Draft, SortField};
+use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
+use shared::domain::profile::Field;
 use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
 use shared::store::{Item, Meter, person_items, tenant_items};
 
-use crate::app::{App, Caller, ids};
+use crate::app::{Answer, App, Caller, ids};
 use crate::budgets::{person, unwatched};
 
 fn tenant() -> Tenant {
@@ -41,24 +43,135 @@ async fn items(app: &App, table: &str) -> Vec<Item> {
     scan.collect::<Result<Vec<_>, _>>().await.unwrap()
 }
 
-/// Writes items past the API.
-async fn load(app: &App, items: Vec<Item>) {
+/// Writes people past the API into the table that is followed: only `firstname`, of few values, and of
+/// `customerRef` a different one each.
+async fn load(app: &App, count: u32) {
+    let mut items = tenant_items(&tenant(), count, 0);
+    for id in 1..=count {
+        let body =
+            json!({ "firstname": format!("First{}", id % 7), "customerRef": format!("R{}", id * 7919 % 10_007) });
+        let person = draft(body).with_ids(EndUserId::new(id.into()).unwrap(), []).unwrap();
+        items.extend(person_items(&tenant(), &person).unwrap());
+    }
     let writes = items.into_iter().map(|item| {
-        WriteRequest::builder().put_request(PutRequest::builder().set_item(Some(item)).build().unwrap()).build()
+        let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+        WriteRequest::builder().put_request(put).build()
     });
     let writes: Vec<_> = writes.collect();
-    let calls = writes.chunks(25).map(|chunk| {
+    let write = async |chunk: &[WriteRequest]| {
         let call = app.local.client().batch_write_item().request_items(app.local.table(), chunk.to_vec());
-        async move { assert!(call.send().await.unwrap().unprocessed_items.is_none_or(|left| left.is_empty())) }
-    });
-    let calls: Vec<_> = calls.collect();
-    for some in futures::stream::StreamExt::collect::<Vec<_>>(futures::stream::StreamExt::chunks(
-        futures::stream::iter(calls),
-        16,
-    ))
-    .await
-    {
-        futures::future::join_all(some).await;
+        let left = call.send().await.unwrap().unprocessed_items;
+        assert!(left.is_none_or(|left| left.is_empty()));
+    };
+    futures::stream::iter(writes.chunks(25)).for_each_concurrent(8, write).await;
+    app.settle().await;
+}
+
+/// The blocks of an order: by size and start, the number of entries.
+type Blocks = BTreeMap<(u32, String), u64>;
+
+/// The blocks in a table, and those that its entries make, of one order.
+fn blocks(items: &[Item], field: SortField) -> (Blocks, Blocks) {
+    let (mut held, mut made) = (Blocks::new(), Blocks::new());
+    for size in [BlockSize::Small, BlockSize::Large] {
+        let partition = keys::blocks(&tenant(), field, size);
+        for block in items.iter().filter(|item| item["pk"].as_s().unwrap() == &partition) {
+            held.insert((size as u32, key_of(block).sk), number(block, "n"));
+        }
+        let partition = keys::sort_entries(&tenant(), field);
+        let entries = items.iter().map(key_of).filter(|key| key.pk == partition).map(|key| key.sk);
+        let mut start = FIRST_BLOCK.to_owned();
+        for entry in entries.collect::<BTreeSet<_>>() {
+            start = keys::block_start(field, size, &entry).unwrap_or(start);
+            *made.entry((size as u32, start.clone())).or_default() += 1;
+        }
+    }
+    held.retain(|_, n| *n > 0);
+    (held, made)
+}
+
+/// The pages of an order beyond its first thousand rows, `size` rows each.
+async fn deep_pages(caller: &Caller<'_>, order: &str, size: u64, total: u64) -> Vec<Answer> {
+    let pages = 1_000 / size + 2..=total.div_ceil(size) + 1;
+    let queries = pages.map(|number| format!("/api/EndUsers?pageSize={size}&pageNumber={number}&{order}"));
+    let mut answers = Vec::new();
+    for query in queries {
+        answers.push(caller.get(&query).await);
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less() {
+    let app = App::start().await;
+    load(&app, 1_500).await;
+    let caller = app.tenant(7);
+    for order in ["sortBy=firstname", "sortBy=gender", "sortBy=customerRef", "sortBy=endUserID"] {
+        for direction in ["asc", "desc"] {
+            let order = format!("{order}&sortOrder={direction}");
+            // The first is walked; while the second are asked for the order is counted, or is already.
+            let mut walked = Vec::new();
+            for page in 1..=16 {
+                walked.extend(caller.list(&format!("pageSize=100&pageNumber={page}&{order}")).await);
+            }
+            assert_eq!(BTreeSet::from_iter(&walked).len(), 1_500, "{order}");
+            app.settle().await;
+            for size in [7, 100] {
+                let mut rows = Vec::new();
+                for answer in deep_pages(&caller, &order, size, 1_500).await {
+                    let (rtt, rru, _) = answer.cost();
+                    let (trips, reads) = if order.contains("endUserID") {
+                        (3.0, 24.0 + size as f64 / 4.0)
+                    } else {
+                        (4.0, 24.0 + size as f64)
+                    };
+                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.what);
+                    let page = answer.expect(200);
+                    assert_eq!(page["totalCount"], 1_500);
+                    rows.extend(ids(&page["items"]));
+                }
+                let before = (1_000 / size + 1) * size;
+                assert_eq!(rows, walked[before as usize..], "{order}, {size}");
+            }
+        }
+    }
+    let items = items(&app, app.local.table()).await;
+    for field in [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef)] {
+        let (held, made) = blocks(&items, field);
+        assert_eq!(held, made, "{field:?}");
+        assert!(held.len() > 15, "{held:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_stay_true_whatever_is_written() {
+    let app = App::start().await;
+    load(&app, 1_100).await;
+    let caller = app.tenant(7);
+    for order in ["firstname", "endUserID", "city", "customerRef"] {
+        caller.get(&format!("/api/EndUsers?pageNumber=102&pageSize=10&sortBy={order}")).await.expect(200);
+    }
+    // While they are counted for the first time, and behind it.
+    for round in 0..2_u32 {
+        let write = async |i: u32| {
+            let id = json!(i * 5 + round + 1);
+            match i % 4 {
+                0 => drop(caller.create(json!({ "firstname": format!("New{}", i % 3), "city": "Gent" })).await),
+                1 => caller.update(&id, json!({ "firstname": format!("Changed{i}"), "city": "Brugge" })).await,
+                2 => drop(caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204)),
+                _ => caller.update(&id, json!({ "customerRef": null })).await,
+            }
+        };
+        futures::stream::iter(0..200).for_each_concurrent(8, write).await;
+        app.settle().await;
+        let items = items(&app, app.local.table()).await;
+        let city = SortField::Field(Field::City);
+        for field in
+            [SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef), SortField::EndUserId, city]
+        {
+            let (held, made) = blocks(&items, field);
+            assert_eq!(held, made, "{field:?}, round {round}");
+        }
     }
 }
 

@@ -56,10 +56,20 @@ struct BlockItem {
 }
 
 /// Where a block starts, and how many entries it holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Block {
     pub start: String,
     pub n: u64,
+}
+
+/// How far an order is counted.
+pub(super) enum Counted {
+    /// Nobody asked for it.
+    Not,
+    /// It is being counted.
+    Partly,
+    /// These are its large blocks.
+    Wholly(Vec<Block>),
 }
 
 /// From where in an order to read, and how many entries to pass over there.
@@ -84,19 +94,20 @@ fn find(blocks: &[Block], descending: bool, mut skip: u64) -> Option<(&Block, Op
 }
 
 impl Scope<'_> {
-    /// The large blocks of an order; `None` where it is not counted (yet), which is then begun.
-    pub(super) async fn large_blocks(&self, field: SortField) -> Result<Option<Vec<Block>>, StoreError> {
+    /// How far an order is counted.
+    pub(super) async fn counted(&self, field: SortField) -> Result<Counted, StoreError> {
         let all = Query::table(keys::blocks(&self.tenant, field, BlockSize::Large));
-        let key = keys::counted_order(&self.tenant, field);
-        let (counted, blocks) = tokio::try_join!(self.get(key), self.blocks(&all))?;
-        let counted: Option<CountedItem> = counted.map(from_item).transpose().map_err(unreadable)?;
-        match counted {
-            Some(counted) => Ok(counted.ready.then_some(blocks)),
-            None => {
-                self.put_counted(field, 0, None, false).await?;
-                Ok(None)
-            }
-        }
+        let (ready, large) = tokio::try_join!(self.counting(field), self.blocks(&all))?;
+        Ok(match ready {
+            None => Counted::Not,
+            Some(false) => Counted::Partly,
+            Some(true) => Counted::Wholly(large),
+        })
+    }
+
+    /// Asks that an order is counted, where it is not.
+    pub async fn count_order(&self, field: SortField) -> Result<(), StoreError> {
+        self.put_counted(field, 0, None, false).await.map(drop)
     }
 
     /// Where the entry stands that `offset` others of the order stand before.
@@ -125,7 +136,7 @@ impl Scope<'_> {
     }
 
     /// The blocks that hold something.
-    async fn blocks(&self, query: &Query<'_>) -> Result<Vec<Block>, StoreError> {
+    pub(super) async fn blocks(&self, query: &Query<'_>) -> Result<Vec<Block>, StoreError> {
         let mut blocks = Vec::new();
         let mut start = None;
         loop {
@@ -224,9 +235,7 @@ impl Scope<'_> {
     /// Counts the block that starts at `start`; without entries where none starts there any more.
     pub(super) async fn recount_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<(), StoreError> {
         for tries in 1.. {
-            let key = keys::block(&self.tenant, field, size, start);
-            let held: Option<BlockItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
-            let rev = held.map_or(0, |block| block.rev);
+            let rev = self.block(field, size, start).await?.map_or(0, |(rev, _)| rev);
             let n = self.count_block(field, size, start).await?;
             if self.put_block(field, size, &Block { start: start.to_owned(), n }, rev).await? {
                 break;
@@ -234,6 +243,18 @@ impl Scope<'_> {
             self.back_off(tries, "block conflict").await?;
         }
         Ok(())
+    }
+
+    /// The version of a block, and how many entries it is said to hold.
+    pub(super) async fn block(
+        &self,
+        field: SortField,
+        size: BlockSize,
+        start: &str,
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        let key = keys::block(&self.tenant, field, size, start);
+        let held: Option<BlockItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
+        Ok(held.map(|block| (block.rev, block.n)))
     }
 
     /// How many entries stand in the block that starts at `start`.
@@ -281,13 +302,21 @@ impl Scope<'_> {
         self.put_version(to_item(item).map_err(unreadable)?, rev).await
     }
 
+    /// Whether all of an order is counted; `None` where it is not to be.
+    pub(super) async fn counting(&self, field: SortField) -> Result<Option<bool>, StoreError> {
+        Ok(self.counted_order(field).await?.map(|counted| counted.ready))
+    }
+
+    async fn counted_order(&self, field: SortField) -> Result<Option<CountedItem>, StoreError> {
+        let item = self.get(keys::counted_order(&self.tenant, field)).await?;
+        item.map(from_item).transpose().map_err(unreadable)
+    }
+
     /// Goes on counting an order for the first time: one page of its entries, of 1 MB. May be repeated
     /// and raced without harm, and may end anywhere; while there is more to count, it leaves a
     /// record in the stream that asks for it.
     pub async fn count_on(&self, field: SortField) -> Result<(), StoreError> {
-        let key = keys::counted_order(&self.tenant, field);
-        let counted: Option<CountedItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
-        let Some(counted) = counted.filter(|counted| !counted.ready) else { return Ok(()) };
+        let Some(counted) = self.counted_order(field).await?.filter(|counted| !counted.ready) else { return Ok(()) };
         let from = counted.cursor.unwrap_or_else(|| FIRST_BLOCK.to_owned());
         let (blocks, cursor) = self.cut_page(field, BlockSize::Small, from).await?;
         self.put_first(field, BlockSize::Small, &blocks).await?;

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::blocks::{Block, Place};
+use super::blocks::{Counted, Place};
 use super::call::Failure;
 use super::keys::{self, Key};
 use super::{Answered, Bound, Item, Kind, Query, Scope, StoreError, each, items, jitter, primary, unreadable};
@@ -244,7 +244,7 @@ impl Scope<'_> {
         writes.extend(kept);
         for tries in 1.. {
             let shard = self.store.shard.load(Ordering::Relaxed);
-            let count = (change != 0).then(|| self.counted(shard, change)).transpose()?;
+            let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
             let failure = match self.transact(writes.iter().cloned().chain(count).collect()).await {
                 Ok(()) => return Ok(Commit::Done),
                 Err(failure) => failure,
@@ -310,7 +310,7 @@ impl Scope<'_> {
         Ok(write.build())
     }
 
-    fn counted(&self, shard: u32, change: i64) -> Result<TransactWriteItem, StoreError> {
+    fn count_change(&self, shard: u32, change: i64) -> Result<TransactWriteItem, StoreError> {
         let update = Update::builder()
             .table_name(self.table())
             .set_key(Some(primary(&keys::count(&self.tenant, shard))))
@@ -379,7 +379,7 @@ impl Scope<'_> {
     }
 
     /// How many people the tenant has.
-    async fn count(&self) -> Result<u64, StoreError> {
+    pub(super) async fn count(&self) -> Result<u64, StoreError> {
         let query = Query::table(keys::counts(&self.tenant)).strong();
         let (shards, _) = self.query(&query, keys::COUNT_SHARDS as usize, None).await?;
         let number = |item: &Item| item.get("people")?.as_n().ok()?.parse::<i64>().ok();
@@ -392,8 +392,8 @@ impl Scope<'_> {
     pub async fn list_end_users(&self, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
         let offset = page.offset();
         if offset > NEAR {
-            let (total, blocks) = tokio::try_join!(self.count(), self.large_blocks(order.by))?;
-            let people = if offset < total { self.deep_page(order, page, blocks).await? } else { Vec::new() };
+            let (total, counted) = tokio::try_join!(self.count(), self.counted(order.by))?;
+            let people = if offset < total { self.deep_page(order, page, counted).await? } else { Vec::new() };
             return Ok(Listed { people, total });
         }
         let people = async {
@@ -421,15 +421,13 @@ impl Scope<'_> {
         items.into_iter().map(items::read_end_user).collect()
     }
 
-    /// A page far from the start: found by the blocks of its order, or where they are not counted yet
-    /// by walking all entries before it.
-    async fn deep_page(
-        &self,
-        order: ListOrder,
-        page: Page,
-        blocks: Option<Vec<Block>>,
-    ) -> Result<Vec<EndUser>, StoreError> {
-        let Some(large) = blocks else {
+    /// A page far from the start: found by the blocks of its order; the first that is asked for starts
+    /// their counting, and until it is over all entries before the page are walked.
+    async fn deep_page(&self, order: ListOrder, page: Page, counted: Counted) -> Result<Vec<EndUser>, StoreError> {
+        if matches!(counted, Counted::Not) {
+            self.count_order(order.by).await?;
+        }
+        let Counted::Wholly(large) = counted else {
             let place = Place { bound: Bound::All, skip: page.offset() };
             return self.page_by_entries(order, place, page.size).await;
         };

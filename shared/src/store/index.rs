@@ -14,6 +14,7 @@ use crate::domain::search::{self, Search, Term};
 
 /// How many found people are rather read and tested than that the rest of a long word is walked.
 const FEW: usize = 100;
+
 /// A place of a person in the index. Its text form is what `Indexed` keeps of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Entry {
@@ -53,7 +54,7 @@ pub fn entries(person: &EndUser) -> BTreeSet<Entry> {
 /// What the index holds of a person.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IndexedItem {
+pub(super) struct IndexedItem {
     pk: String,
     sk: String,
     kind: String,
@@ -83,6 +84,16 @@ impl IndexedItem {
             entries: entries.iter().map(Entry::write).collect(),
             entries_version: ENTRIES_VERSION,
         }
+    }
+    /// Whether the index holds exactly [`Self::entries`]; else at most them.
+    pub(super) fn is_exact(&self) -> bool {
+        self.settled && self.entries_version == ENTRIES_VERSION
+    }
+
+    /// The entries that it names, as far as they are of this version.
+    pub(super) fn entries(&self) -> BTreeSet<Entry> {
+        let of_this_version = self.entries_version == ENTRIES_VERSION;
+        self.entries.iter().filter(|_| of_this_version).filter_map(|text| Entry::read(text)).collect()
     }
 }
 
@@ -120,15 +131,10 @@ impl Work {
         wanted: BTreeSet<Entry>,
         mine: Option<&BTreeSet<Entry>>,
     ) -> Option<Self> {
-        let (rev, settled, held) = match indexed {
-            Some(item) if item.entries_version == ENTRIES_VERSION => {
-                (item.rev, item.settled, item.entries.iter().filter_map(|text| Entry::read(text)).collect())
-            }
-            Some(item) => (item.rev, false, BTreeSet::new()),
-            None => (0, false, BTreeSet::new()),
-        };
+        let rev = indexed.as_ref().map_or(0, |indexed| indexed.rev);
         // Having lost once, this run may have taken away what the winner counts on.
-        let exact = settled && mine.is_none();
+        let exact = mine.is_none() && indexed.as_ref().is_some_and(IndexedItem::is_exact);
+        let held = indexed.map(|indexed| indexed.entries()).unwrap_or_default();
         if exact && held == wanted {
             return None;
         }
@@ -194,17 +200,22 @@ impl Scope<'_> {
     }
 
     async fn work(&self, people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<Vec<Work>, StoreError> {
-        let indexed = self.get_all(people.keys().map(|id| keys::indexed(&self.tenant, *id)).collect()).await?;
-        let mut indexed = indexed
-            .into_iter()
-            .map(|item| Ok((items::read_id(&item, "sk")?, from_item(item).map_err(unreadable)?)))
-            .collect::<Result<BTreeMap<EndUserId, IndexedItem>, StoreError>>()?;
+        let mut indexed = self.indexed(people.keys().copied()).await?;
         let now = self.people(people.keys().copied()).await?;
         let work = people.iter().filter_map(|(id, mine)| {
             let wanted = now.get(id).map(entries).unwrap_or_default();
             Work::new(*id, indexed.remove(id), wanted, mine.as_ref())
         });
         Ok(work.collect())
+    }
+
+    /// What the index says of itself.
+    pub(super) async fn indexed(
+        &self,
+        ids: impl IntoIterator<Item = EndUserId>,
+    ) -> Result<BTreeMap<EndUserId, IndexedItem>, StoreError> {
+        let items = self.get_all(ids.into_iter().map(|id| keys::indexed(&self.tenant, id)).collect()).await?;
+        items.into_iter().map(|item| Ok((items::read_id(&item, "sk")?, from_item(item).map_err(unreadable)?))).collect()
     }
 
     /// Whether `Indexed` could be put over its version `rev`; over none where that is 0.

@@ -279,9 +279,14 @@ impl EntryReader {
     }
 }
 
+/// The partition of what the index says of itself, by person.
+pub fn indexed_people(tenant: &Tenant) -> String {
+    format!("C#{tenant}#Indexed")
+}
+
 /// The entries that the index holds of a person.
 pub fn indexed(tenant: &Tenant, id: EndUserId) -> Key {
-    key(format!("C#{tenant}#Indexed"), padded(id))
+    key(indexed_people(tenant), padded(id))
 }
 
 /// A request that is carried out once, by its idempotency key.

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod call;
+mod check;
 mod end_users;
 mod index;
 mod items;
@@ -23,6 +24,7 @@ use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::domain::ids::Tenant;
+pub use check::{Check, How, Progress, WrongBlock, WrongPerson};
 pub use end_users::{ChangeError, ListOrder, Listed, Page};
 pub use index::{Entry, entries};
 pub use items::records;

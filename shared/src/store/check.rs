@@ -1,0 +1,391 @@
+//! Whether the index is what the documents say, and mending where it is not: for an operator, over a
+//! table that goes on being written to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_dynamo::aws_sdk_dynamodb_1::from_item;
+
+use super::blocks::Block;
+use super::index::IndexedItem;
+use super::keys::{self, BlockSize, EntryReader, FIRST_BLOCK, Key};
+use super::{Entry, Item, Query, Scope, StoreError, each, entries, items, text, unreadable};
+use crate::domain::end_user::SortField;
+use crate::domain::ids::EndUserId;
+
+/// How many partitions are walked side by side.
+const WALKS: usize = 8;
+/// Of how many suspects all entries are held in memory: some 300 MB of them.
+const SUSPECTS: usize = 100_000;
+/// How a check is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct How {
+    /// Whether what is wrong is put right.
+    pub mend: bool,
+    /// How long what looks wrong is left alone before it is looked at again: longer than indexing a
+    /// write takes, so that a write under way is not taken for a fault.
+    pub second_look: Duration,
+}
+
+/// How far a check has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: &'static str,
+    /// Of how much.
+    pub done: u64,
+    /// How much there is, where that is known.
+    pub of: Option<u64>,
+}
+
+/// What is wrong with the index of one person.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrongPerson {
+    /// Whose it is.
+    pub id: EndUserId,
+    /// How many entries are not there.
+    pub missing: usize,
+    /// The entries that should not be there.
+    surplus: BTreeSet<Entry>,
+    /// Whether what the index knows of itself is wrong too, or alone.
+    pub record: bool,
+}
+
+impl WrongPerson {
+    /// How many entries should not be there.
+    pub fn surplus(&self) -> usize {
+        self.surplus.len()
+    }
+}
+
+/// A block whose number is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrongBlock {
+    /// Of which order.
+    pub field: SortField,
+    /// Of which size.
+    pub size: BlockSize,
+    /// How many entries it is said to hold.
+    pub held: u64,
+    /// How many it holds.
+    pub counted: u64,
+    start: String,
+}
+
+/// What a check found.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Check {
+    /// The documents read.
+    pub people: u64,
+    /// The people counted by the writes.
+    pub counted: u64,
+    /// The entries read.
+    pub entries: u64,
+    /// The blocks read.
+    pub blocks: u64,
+    /// The orders that are being counted for the first time, and are not checked.
+    pub unready: Vec<SortField>,
+    /// People whose index is wrong.
+    pub wrong_people: Vec<WrongPerson>,
+    /// Blocks that are.
+    pub wrong_blocks: Vec<WrongBlock>,
+}
+
+impl Check {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.wrong_people.is_empty() && self.wrong_blocks.is_empty()
+    }
+}
+
+/// Sums of hashes, of which equal ones stand for equal sets of entries.
+#[derive(Default)]
+struct Fingerprint {
+    /// Of the entries that the document makes.
+    document: u64,
+    /// Of those in the index.
+    index: u64,
+    /// Of those that `Indexed` names; `None` while it is not settled.
+    indexed: Option<u64>,
+}
+
+fn hash(key: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+type Fingerprints = Mutex<HashMap<EndUserId, Fingerprint>>;
+
+impl Scope<'_> {
+    /// Compares the tenant's index with its documents, and may put right what is wrong, a bounded
+    /// number of people and blocks at a time.
+    ///
+    /// Reads every document and entry of the tenant once, and holds some 50 bytes per person. What
+    /// looks wrong is looked at twice more, strongly.
+    pub async fn check_index(&self, how: How, say: &(dyn Fn(Progress) + Sync)) -> Result<Check, StoreError> {
+        let mut check = Check::default();
+        let suspects = self.suspects(&mut check, say).await?;
+        for some in suspects.chunks(SUSPECTS) {
+            let wrong = self.look_closely(some.iter().copied().collect(), how, say).await?;
+            if how.mend {
+                self.mend_people(&wrong, say).await?;
+            }
+            check.wrong_people.extend(wrong);
+        }
+        for field in SortField::ALL {
+            let Some(ready) = self.counting(field).await? else { continue };
+            if !ready {
+                check.unready.push(field);
+                continue;
+            }
+            // Large blocks are made of small ones, which are to be right first.
+            for size in [BlockSize::Small, BlockSize::Large] {
+                say(Progress { stage: "checking blocks", done: check.blocks, of: None });
+                let wrong = self.wrong_blocks(field, size, how, &mut check.blocks).await?;
+                if how.mend {
+                    each(wrong.iter().map(|block| self.recount_block(field, size, &block.start))).await?;
+                }
+                check.wrong_blocks.extend(wrong);
+            }
+        }
+        Ok(check)
+    }
+
+    /// The people of whom document, index and `Indexed` do not say the same.
+    async fn suspects(&self, check: &mut Check, say: &(dyn Fn(Progress) + Sync)) -> Result<Vec<EndUserId>, StoreError> {
+        let all = Fingerprints::default();
+        let of = |id, act: &dyn Fn(&mut Fingerprint)| {
+            act(all.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default());
+        };
+        let mut expected = 0;
+        check.counted = self.count().await?;
+        let documents = Query::table(keys::end_users(&self.tenant)).strong();
+        self.walk_all(&documents, |item| {
+            let person = items::read_end_user(item)?;
+            let entries = entries(&person);
+            expected += entries.len() as u64;
+            let sum = entries.iter().map(|entry| hash(&keys::entry(&self.tenant, entry, person.id)));
+            let sum = sum.fold(0, u64::wrapping_add);
+            of(person.id, &|fingerprint| fingerprint.document = sum);
+            check.people += 1;
+            say(Progress { stage: "reading people", done: check.people, of: Some(check.counted) });
+            Ok(())
+        })
+        .await?;
+
+        let read = Mutex::new(0);
+        let walks = keys::entry_partitions(&self.tenant).map(|(partition, reader)| {
+            let (of, read) = (&of, &read);
+            async move {
+                self.walk_entries(&partition, reader, |key, id, _| {
+                    let hash = hash(&key);
+                    of(id, &|fingerprint| fingerprint.index = fingerprint.index.wrapping_add(hash));
+                    let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                    *read += 1;
+                    say(Progress { stage: "reading the index", done: *read, of: Some(expected) });
+                })
+                .await
+            }
+        });
+        walk_side_by_side(walks.collect()).await?;
+        check.entries = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+
+        let indexed = Query::table(keys::indexed_people(&self.tenant));
+        self.walk_all(&indexed, |item| {
+            let id = items::read_id(&item, "sk")?;
+            let item: IndexedItem = from_item(item).map_err(unreadable)?;
+            let entries = item.is_exact().then(|| item.entries());
+            let hashes = entries.map(|entries| entries.into_iter().map(|e| hash(&keys::entry(&self.tenant, &e, id))));
+            let sum = hashes.map(|hashes| hashes.fold(0, u64::wrapping_add));
+            of(id, &|fingerprint| fingerprint.indexed = sum);
+            Ok(())
+        })
+        .await?;
+        let all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let unlike = |f: &Fingerprint| f.index != f.document || f.indexed.unwrap_or(!f.document) != f.document;
+        let mut suspects: Vec<_> = all.into_iter().filter(|(_, f)| unlike(f)).map(|(id, _)| id).collect();
+        suspects.sort();
+        Ok(suspects)
+    }
+
+    /// What is wrong with some people, at a second and third look.
+    async fn look_closely(
+        &self,
+        mut suspects: BTreeSet<EndUserId>,
+        how: How,
+        say: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<WrongPerson>, StoreError> {
+        let mut wrong = Vec::new();
+        let held = self.entries_of(&suspects).await?;
+        for look in 0..2 {
+            if look > 0 && !suspects.is_empty() {
+                tokio::time::sleep(how.second_look).await;
+            }
+            say(Progress { stage: "looking closely", done: 0, of: Some(suspects.len() as u64) });
+            let ids: Vec<_> = suspects.into_iter().collect();
+            wrong = each(ids.chunks(25).map(|ids| self.wrong_people(ids, &held))).await?.concat();
+            suspects = wrong.iter().map(|person| person.id).collect();
+        }
+        Ok(wrong)
+    }
+
+    /// The entries that the index has of some people, whether they should be there or not.
+    async fn entries_of(
+        &self,
+        people: &BTreeSet<EndUserId>,
+    ) -> Result<HashMap<EndUserId, BTreeSet<Entry>>, StoreError> {
+        let held: Mutex<HashMap<_, BTreeSet<_>>> = Mutex::default();
+        let walks = keys::entry_partitions(&self.tenant).map(|(partition, reader)| {
+            let held = &held;
+            async move {
+                self.walk_entries(&partition, reader, |_, id, entry| {
+                    if people.contains(&id) {
+                        held.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().insert(entry);
+                    }
+                })
+                .await
+            }
+        });
+        walk_side_by_side(walks.collect()).await?;
+        Ok(held.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn wrong_people(
+        &self,
+        ids: &[EndUserId],
+        held: &HashMap<EndUserId, BTreeSet<Entry>>,
+    ) -> Result<Vec<WrongPerson>, StoreError> {
+        let indexed = self.indexed(ids.iter().copied()).await?;
+        let people = self.people(ids.iter().copied()).await?;
+        let mut wrong = Vec::new();
+        for id in ids {
+            let wanted = people.get(id).map(entries).unwrap_or_default();
+            let nothing = BTreeSet::new();
+            let seen = held.get(id).unwrap_or(&nothing);
+            let doubtful: Vec<_> = wanted.symmetric_difference(seen).cloned().collect();
+            let there = self.those_there(*id, &doubtful).await?;
+            let missing = doubtful.iter().filter(|entry| wanted.contains(*entry) && !there.contains(*entry)).count();
+            let surplus: BTreeSet<_> = there.into_iter().filter(|entry| !wanted.contains(entry)).collect();
+            let record = match indexed.get(id) {
+                Some(indexed) => !indexed.is_exact() || indexed.entries() != wanted,
+                None => !wanted.is_empty(),
+            };
+            if missing > 0 || !surplus.is_empty() || record {
+                wrong.push(WrongPerson { id: *id, missing, surplus, record });
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Those of some entries of a person that are in the index, read strongly.
+    async fn those_there(&self, id: EndUserId, entries: &[Entry]) -> Result<BTreeSet<Entry>, StoreError> {
+        let by_key: BTreeMap<_, _> = entries.iter().map(|e| (keys::entry(&self.tenant, e, id), e.clone())).collect();
+        let found = self.get_all(by_key.keys().cloned().collect()).await?;
+        let key = |item: &Item| {
+            let part = |name| text(item, name).map(str::to_owned);
+            Ok::<_, StoreError>(Key { pk: part("pk")?, sk: part("sk")? })
+        };
+        found.iter().map(|item| Ok(by_key[&key(item)?].clone())).collect()
+    }
+
+    async fn mend_people(&self, wrong: &[WrongPerson], say: &(dyn Fn(Progress) + Sync)) -> Result<(), StoreError> {
+        let mut done = 0;
+        for some in wrong.chunks(25) {
+            self.index(some.iter().map(|person| (person.id, Some(person.surplus.clone()))).collect()).await?;
+            done += some.len() as u64;
+            say(Progress { stage: "mending people", done, of: Some(wrong.len() as u64) });
+        }
+        Ok(())
+    }
+
+    /// The blocks of an order that do not hold what they are said to.
+    async fn wrong_blocks(
+        &self,
+        field: SortField,
+        size: BlockSize,
+        how: How,
+        read: &mut u64,
+    ) -> Result<Vec<WrongBlock>, StoreError> {
+        let held = self.blocks(&Query::table(keys::blocks(&self.tenant, field, size))).await?;
+        *read += held.len() as u64;
+        let mut made = BTreeSet::new();
+        let mut next = Some(FIRST_BLOCK.to_owned());
+        while let Some(start) = next {
+            let (blocks, more) = self.cut_page(field, size, start).await?;
+            made.extend(blocks);
+            next = more;
+        }
+        let held: BTreeSet<Block> = held.into_iter().collect();
+        let starts: BTreeSet<_> = held.symmetric_difference(&made).map(|block| block.start.as_str()).collect();
+        let looks = each(starts.into_iter().map(|start| self.wrong_block(field, size, start, how))).await?;
+        Ok(looks.into_iter().flatten().collect())
+    }
+
+    /// A block, where it is wrong at each of two looks.
+    async fn wrong_block(
+        &self,
+        field: SortField,
+        size: BlockSize,
+        start: &str,
+        how: How,
+    ) -> Result<Option<WrongBlock>, StoreError> {
+        let mut wrong = None;
+        for look in 0..2 {
+            if look > 0 {
+                tokio::time::sleep(how.second_look).await;
+            }
+            let held = self.block(field, size, start).await?.map_or(0, |(_, n)| n);
+            let counted = self.count_block(field, size, start).await?;
+            if held == counted {
+                return Ok(None);
+            }
+            wrong = Some(WrongBlock { field, size, held, counted, start: start.to_owned() });
+        }
+        Ok(wrong)
+    }
+
+    async fn walk_entries(
+        &self,
+        partition: &str,
+        reader: EntryReader,
+        mut meet: impl FnMut(Key, EndUserId, Entry),
+    ) -> Result<(), StoreError> {
+        let query = Query { projection: Some("sk"), ..Query::table(partition.to_owned()) };
+        self.walk_all(&query, |item| {
+            let sk = text(&item, "sk")?;
+            let (entry, id) = reader.read(sk).ok_or_else(|| unreadable("an entry without an id"))?;
+            meet(Key { pk: partition.to_owned(), sk: sk.to_owned() }, id, entry);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Meets every item of a query, a page in memory at a time.
+    async fn walk_all(
+        &self,
+        query: &Query<'_>,
+        mut meet: impl FnMut(Item) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut start = None;
+        loop {
+            let (items, next) = self.query_once(query, usize::MAX, start).await?;
+            items.into_iter().try_for_each(&mut meet)?;
+            if next.is_none() {
+                return Ok(());
+            }
+            start = next;
+        }
+    }
+}
+
+async fn walk_side_by_side<F: Future<Output = Result<(), StoreError>>>(walks: Vec<F>) -> Result<(), StoreError> {
+    let mut walks = futures::stream::iter(walks).buffer_unordered(WALKS);
+    while let Some(walked) = walks.next().await {
+        walked?;
+    }
+    Ok(())
+}

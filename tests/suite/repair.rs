@@ -1,0 +1,335 @@
+//! The index is what the documents say: by itself whatever order, repeats, races and ends half-way its work
+//! has, and by `index repair` where it was damaged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use proptest::prelude::*;
+use serde_json::json;
+use shared::app::App as Functions;
+use shared::domain::end_user::{Draft, EndUser, Expected, SortField, Update};
+use shared::domain::ids::{EndUserId, Tenant};
+use shared::domain::profile::Field;
+use shared::domain::search::Term;
+use shared::domain::text;
+use shared::store::keys::{self, BlockSize, Key};
+use shared::store::{Check, How, Item, Meter, Scope, StoreError, records};
+
+use crate::app::App;
+use crate::budgets::unwatched;
+use crate::index::json_of;
+use crate::model::{hold_all, runtime, sequences};
+
+const PEOPLE: usize = 5;
+const ORDERS: [SortField; 3] = [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Name];
+
+/// What happens. Work that is killed ends after so many round trips.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A person is created, changed so, or deleted.
+    Write(usize, u8),
+    /// Batches of the stream come, at once: of whom, and when each is killed.
+    Deliver(Vec<(Vec<usize>, Option<u32>)>),
+    /// A deep page of an order is asked for, or asked for again and counted on.
+    Count(usize, Option<u32>),
+    /// An operator repairs, and is killed.
+    Repair(Option<u32>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let killed = || proptest::option::weighted(0.5, 0..12_u32);
+    let batch = (proptest::collection::vec(0..PEOPLE, 1..5), killed());
+    let step = prop_oneof![
+        6 => (0..PEOPLE, 0..8_u8).prop_map(|(person, change)| Step::Write(person, change)),
+        4 => proptest::collection::vec(batch, 1..4).prop_map(Step::Deliver),
+        1 => (0..ORDERS.len(), killed()).prop_map(|(order, killed)| Step::Count(order, killed)),
+        1 => killed().prop_map(Step::Repair),
+    ];
+    proptest::collection::vec(step, 1..25)
+}
+
+/// One tenant, and the people written so far.
+struct World<'a> {
+    functions: &'a Functions,
+    tenant: Tenant,
+    people: [Option<EndUserId>; PEOPLE],
+    counted: Vec<SortField>,
+}
+
+fn scope<'a>(functions: &'a Functions, tenant: &Tenant, meter: &'a Meter) -> Scope<'a> {
+    functions.scope(tenant, meter, Instant::now() + Duration::from_secs(20))
+}
+
+/// Nothing is written while an operator looks, so there is nothing to wait for.
+fn how(mend: bool) -> How {
+    How { mend, second_look: Duration::ZERO }
+}
+
+/// Works until so many round trips are over; what is under way then may take effect or not.
+async fn until_killed<T>(work: impl Future<Output = T>, meter: &Meter, killed: Option<u32>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if killed.is_some_and(|trips| meter.cost().round_trips >= trips) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// A first name under which a person starts a block of its order, as otherwise few do.
+fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
+    static KNOWN: Mutex<BTreeMap<(u32, EndUserId), String>> = Mutex::new(BTreeMap::new());
+    let field = SortField::Field(Field::Firstname);
+    let starts = |name: &String| {
+        let sk = format!("{}#{}", text::sort_key(name), keys::padded(id));
+        keys::block_start(field, size, &sk).is_some()
+    };
+    let find = || (0..).map(|n| format!("N{n}")).find(starts).unwrap();
+    KNOWN.lock().unwrap().entry((size as u32, id)).or_insert_with(find).clone()
+}
+
+impl World<'_> {
+    async fn act(&mut self, step: &Step) -> Result<(), StoreError> {
+        match step {
+            Step::Write(person, change) => self.write(*person, *change).await,
+            Step::Deliver(batches) => {
+                let batches = batches.iter().map(async |(people, killed)| {
+                    let meter = Meter::default();
+                    let people: Vec<_> = people.iter().filter_map(|person| self.people[*person]).collect();
+                    let scope = scope(self.functions, &self.tenant, &meter);
+                    until_killed(scope.index_end_users(people), &meter, *killed).await.unwrap_or(Ok(()))
+                });
+                futures::future::join_all(batches).await.into_iter().collect()
+            }
+            Step::Count(order, killed) => {
+                let field = ORDERS[*order];
+                let meter = Meter::default();
+                let scope = scope(self.functions, &self.tenant, &meter);
+                if !self.counted.contains(&field) {
+                    self.counted.push(field);
+                    scope.count_order(field).await?;
+                }
+                until_killed(scope.count_on(field), &meter, killed.map(|trips| trips + 1)).await.unwrap_or(Ok(()))
+            }
+            Step::Repair(killed) => {
+                let meter = Meter::default();
+                let scope = scope(self.functions, &self.tenant, &meter);
+                until_killed(scope.check_index(how(true), &|_| {}), &meter, killed.map(|trips| trips * 30)).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn write(&mut self, person: usize, change: u8) -> Result<(), StoreError> {
+        let meter = Meter::default();
+        let scope = scope(self.functions, &self.tenant, &meter);
+        let name = match (self.people[person], change % 4) {
+            (Some(id), 2) => name_that_starts(BlockSize::Small, id),
+            (Some(id), 3) => name_that_starts(BlockSize::Large, id),
+            _ => format!("Name{}", change % 3),
+        };
+        let body = json!({ "firstname": name, "city": if change % 2 == 0 { "Gent" } else { "" } });
+        let now = match self.people[person] {
+            Some(id) => scope.end_user(id).await?,
+            None => None,
+        };
+        match now {
+            Some(now) if change == 7 => scope.delete_end_user(now.id, &Expected::default()).await.unwrap(),
+            Some(now) => {
+                let update = Update::read(&json_of(body), None).unwrap();
+                scope.update_end_user(now.id, &update, &Expected::default()).await.unwrap();
+            }
+            None => {
+                let draft = Draft::read(&json_of(body), None).unwrap();
+                self.people[person] = Some(scope.create_end_user(&draft, None).await.unwrap().answer.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The people as they are now.
+    async fn documents(&self) -> Vec<EndUser> {
+        let meter = Meter::default();
+        let scope = scope(self.functions, &self.tenant, &meter);
+        let mut people = Vec::new();
+        for id in self.people.into_iter().flatten() {
+            people.extend(scope.end_user(id).await.unwrap());
+        }
+        people
+    }
+
+    async fn check(&self, mend: bool) -> Result<Check, StoreError> {
+        let meter = Meter::default();
+        scope(self.functions, &self.tenant, &meter).check_index(how(mend), &|_| {}).await
+    }
+}
+
+/// Entries and blocks of a tenant, without what tells tenants and versions apart.
+async fn index(app: &App, tenant: &Tenant) -> BTreeMap<(String, String), Option<AttributeValue>> {
+    let scan = app.local.client().scan().table_name(app.unwatched_table()).filter_expression("begins_with(pk, :pk)");
+    let scan = scan.expression_attribute_values(":pk", AttributeValue::S(format!("C#{tenant}#")));
+    let items = scan.into_paginator().items().send().collect::<Result<Vec<Item>, _>>().await.unwrap();
+    let text = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
+    let of_index = |item: &Item| ["Entry", "Block"].contains(&text(item, "kind").as_str());
+    let gone = |item: &Item| item.get("n") == Some(&AttributeValue::N("0".to_owned()));
+    let key = |item: &Item| (text(item, "pk").replacen(&format!("C#{tenant}#"), "", 1), text(item, "sk"));
+    items.iter().filter(|item| of_index(item) && !gone(item)).map(|item| (key(item), item.get("n").cloned())).collect()
+}
+
+/// Writes the same people under another tenant, and indexes and counts them from scratch.
+async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, people: &[EndUser], counted: &[SortField]) {
+    for person in people {
+        for (_, item) in records(tenant, person).unwrap() {
+            app.local.client().put_item().table_name(app.unwatched_table()).set_item(Some(item)).send().await.unwrap();
+        }
+    }
+    let meter = Meter::default();
+    let scope = scope(functions, tenant, &meter);
+    scope.index_end_users(people.iter().map(|person| person.id)).await.unwrap();
+    for field in counted {
+        scope.count_order(*field).await.unwrap();
+        scope.count_on(*field).await.unwrap();
+    }
+}
+
+/// Runs the operator's command over a running system.
+async fn command(app: &App, mend: bool) -> (Check, String) {
+    let variables = HashMap::from([("TABLE_NAME".to_owned(), app.local.table().to_owned())]);
+    let place = local::index::Place::Endpoint(app.local.engine_url().to_owned());
+    let check = local::index::check(place, &variables, "7", mend).await.unwrap();
+    let report = local::index::report(&check, mend);
+    (check, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
+    let app = App::start().await;
+    let caller = app.tenant(7);
+    for i in 0..40 {
+        caller.create(json!({ "firstname": format!("Jane{i}"), "city": "Gent" })).await;
+    }
+    app.tenant(8).create(json!({ "firstname": "Jane" })).await;
+    let (client, table, tenant) = (app.local.client(), app.local.table(), Tenant::parse("7").unwrap());
+    let city = SortField::Field(Field::City);
+    let counted = keys::counted_order(&tenant, city);
+    let counted = [("pk", counted.pk), ("sk", counted.sk), ("kind", "Counted".to_owned())];
+    let counted = counted.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
+    let number = |n: u32| AttributeValue::N(n.to_string());
+    let rest = [("v", number(1)), ("rev", number(1)), ("ready", AttributeValue::Bool(false))];
+    let counted = Item::from_iter(counted.into_iter().chain(rest.map(|(name, value)| (name.to_owned(), value))));
+    client.put_item().table_name(table).set_item(Some(counted)).send().await.unwrap();
+    app.settle().await;
+    let entries = 40 * (14 + 2);
+    let head = format!("40 people (40 counted), {entries} index entries, 4 blocks");
+    let sound = format!("{head}\nnothing is wrong");
+    assert_eq!(command(&app, false).await.1, sound);
+
+    let id = |n: u64| EndUserId::new(n).unwrap();
+    let word = |word: &str, n| keys::word_entry(&tenant, &Term::Word(word.to_owned()), id(n));
+    let item = |key: Key, more: &[(&str, AttributeValue)]| {
+        let kind = ("kind", AttributeValue::S("Entry".to_owned()));
+        let keys = [("pk", AttributeValue::S(key.pk)), ("sk", AttributeValue::S(key.sk)), kind];
+        let all = keys.iter().chain(more).map(|(name, value)| ((*name).to_owned(), value.clone()));
+        Item::from_iter(all)
+    };
+    let mut damage = Vec::new();
+    for (word_of, n) in [("wrong", 1), ("wrong", 2), ("wrong", 99)] {
+        damage.push(client.put_item().table_name(table).set_item(Some(item(word(word_of, n), &[]))).send());
+    }
+    futures::future::try_join_all(damage).await.unwrap();
+    for key in [word("gent", 3), word("jane2", 3), word("gent", 4)] {
+        let mut key = item(key, &[]);
+        key.remove("kind");
+        client.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap();
+    }
+    let mut unknown = item(keys::indexed(&tenant, id(5)), &[]);
+    unknown.remove("kind");
+    client.delete_item().table_name(table).set_key(Some(unknown)).send().await.unwrap();
+    let block = keys::block(&tenant, city, BlockSize::Large, keys::FIRST_BLOCK);
+    let damaged = item(block, &[("v", number(1)), ("rev", number(1)), ("n", number(41))]);
+    client.put_item().table_name(table).set_item(Some(damaged.clone())).send().await.unwrap();
+
+    let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
+    assert_eq!(found["totalCount"], 38, "the damage shows");
+    let people = "person 1: 0 entries missing, 1 too many
+person 2: 0 entries missing, 1 too many
+person 3: 2 entries missing, 0 too many
+person 4: 1 entries missing, 0 too many
+person 5: 0 entries missing, 0 too many; Indexed says otherwise
+person 99: 0 entries missing, 1 too many";
+    let block = "city: a block is said to hold 41 entries and holds 40";
+    assert_eq!(command(&app, false).await.1, format!("{head}\n{people}\n{block}\nwrong: 6 people, 1 blocks"));
+    // With the people's entries their blocks are counted anew.
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{people}\nmended: 6 people, 0 blocks"));
+    assert_eq!(command(&app, false).await.1, sound);
+    client.put_item().table_name(table).set_item(Some(damaged)).send().await.unwrap();
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{block}\nmended: 0 people, 1 blocks"));
+    assert_eq!(command(&app, false).await.1, sound);
+    let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
+    assert_eq!(found["totalCount"], 40);
+    assert_eq!(caller.get("/api/EndUsers?search=wrong").await.expect(200)["totalCount"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_an_index_that_is_written_to_finds_nothing_wrong() {
+    let app = App::start().await;
+    let caller = app.tenant(7);
+    let id = caller.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
+    let written = async {
+        for i in 0..150 {
+            caller.update(&id, json!({ "firstname": format!("Jane{i}"), "city": format!("City{}", i % 3) })).await;
+            if i % 3 == 0 {
+                let new = caller.create(json!({ "firstname": "New" })).await;
+                caller.delete(&format!("/api/EndUsers/{}", new["endUserID"])).await.expect(204);
+            }
+        }
+    };
+    let checked = async {
+        let mut checks = Vec::new();
+        for _ in 0..3 {
+            checks.push(command(&app, false).await);
+        }
+        checks
+    };
+    let ((), checks) = tokio::join!(written, checked);
+    for (check, report) in checks {
+        assert!(check.is_clean(), "{report}");
+    }
+}
+
+#[test]
+fn any_interleaving_of_writes_deliveries_ends_half_way_and_repairs_ends_in_the_index_built_from_scratch() {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let runtime = runtime();
+    let app = runtime.block_on(App::start());
+    let functions = runtime.block_on(unwatched(&app));
+    let end = async |steps: Vec<Step>| {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let tenant = Tenant::parse(&format!("lived-{number}")).unwrap();
+        let mut world = World { functions: &functions, tenant, people: [None; PEOPLE], counted: Vec::new() };
+        let failed = |error: StoreError| error.to_string();
+        for step in &steps {
+            world.act(step).await.map_err(failed)?;
+        }
+        let meter = Meter::default();
+        for field in &world.counted {
+            scope(&functions, &world.tenant, &meter).count_on(*field).await.map_err(failed)?;
+        }
+        world.check(true).await.map_err(failed)?;
+        let check = world.check(false).await.map_err(failed)?;
+        let people = world.documents().await;
+        if !check.is_clean() || check.people != people.len() as u64 {
+            return Err(format!("not clean: {check:?}"));
+        }
+        let scratch = Tenant::parse(&format!("scratch-{number}")).unwrap();
+        from_scratch(&app, &functions, &scratch, &people, &world.counted).await;
+        let (lived, scratch) = (index(&app, &world.tenant).await, index(&app, &scratch).await);
+        if lived == scratch { Ok(()) } else { Err(format!("{lived:?}\nis not\n{scratch:?}")) }
+    };
+    hold_all(sequences(40), 9, &steps(), |steps| runtime.block_on(end(steps)));
+}
