@@ -15,6 +15,7 @@ use shared::store::{Item, Meter, person_items, tenant_items};
 
 use crate::app::{Answer, App, Caller, ids};
 use crate::budgets::{person, unwatched};
+use crate::repair::name_that_starts;
 
 fn tenant() -> Tenant {
     Tenant::parse("7").unwrap()
@@ -152,13 +153,19 @@ async fn blocks_stay_true_whatever_is_written() {
         caller.get(&format!("/api/EndUsers?pageNumber=102&pageSize=10&sortBy={order}")).await.expect(200);
     }
     // While they are counted for the first time, and behind it.
-    for round in 0..2_u32 {
+    for round in [0, 1, 0] {
         let write = async |i: u32| {
             let id = json!(i * 5 + round + 1);
             match i % 4 {
                 0 => drop(caller.create(json!({ "firstname": format!("New{}", i % 3), "city": "Gent" })).await),
-                1 => caller.update(&id, json!({ "firstname": format!("Changed{i}"), "city": "Brugge" })).await,
-                2 => drop(caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204)),
+                1 => {
+                    // Now and then one with whom a block starts.
+                    let size = if i % 8 == 1 { BlockSize::Small } else { BlockSize::Large };
+                    let starting = name_that_starts(size, EndUserId::new(id.as_u64().unwrap()).unwrap());
+                    let name = if i % 3 == round { "Changed".to_owned() } else { starting };
+                    caller.update(&id, json!({ "firstname": name, "city": "Brugge" })).await
+                }
+                2 => drop(caller.delete(&format!("/api/EndUsers/{id}")).await),
                 _ => caller.update(&id, json!({ "customerRef": null })).await,
             }
         };
