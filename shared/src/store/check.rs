@@ -20,6 +20,9 @@ use crate::domain::ids::EndUserId;
 const WALKS: usize = 8;
 /// Of how many suspects all entries are held in memory: some 300 MB of them.
 const SUSPECTS: usize = 100_000;
+/// How often at most what looks wrong is looked at.
+const LOOKS: u32 = 5;
+
 /// How a check is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct How {
@@ -46,6 +49,8 @@ pub struct Progress {
 pub struct WrongPerson {
     /// Whose it is.
     pub id: EndUserId,
+    /// At which revision; `None` where the person is deleted.
+    rev: Option<u64>,
     /// How many entries are not there.
     pub missing: usize,
     /// The entries that should not be there.
@@ -124,8 +129,8 @@ impl Scope<'_> {
     /// Compares the tenant's index with its documents, and may put right what is wrong, a bounded
     /// number of people and blocks at a time.
     ///
-    /// Reads every document and entry of the tenant once, and holds some 50 bytes per person. What
-    /// looks wrong is looked at twice more, strongly.
+    /// Reads every document and entry of the tenant once, and holds some 50 bytes per person; what looks
+    /// wrong is looked at again, strongly.
     pub async fn check_index(&self, how: How, say: &(dyn Fn(Progress) + Sync)) -> Result<Check, StoreError> {
         let mut check = Check::default();
         let suspects = self.suspects(&mut check, say).await?;
@@ -212,25 +217,34 @@ impl Scope<'_> {
         Ok(suspects)
     }
 
-    /// What is wrong with some people, at a second and third look.
+    /// What is wrong with some people at two looks, though they were not written to between them. Who is
+    /// written to all the time is let alone: the index of a write is put right behind it.
     async fn look_closely(
         &self,
         mut suspects: BTreeSet<EndUserId>,
         how: How,
         say: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<WrongPerson>, StoreError> {
-        let mut wrong = Vec::new();
         let held = self.entries_of(&suspects).await?;
-        for look in 0..2 {
-            if look > 0 && !suspects.is_empty() {
+        let (mut confirmed, mut seen) = (Vec::new(), BTreeMap::new());
+        for look in 0..LOOKS {
+            if suspects.is_empty() {
+                break;
+            }
+            if look > 0 {
                 tokio::time::sleep(how.second_look).await;
             }
             say(Progress { stage: "looking closely", done: 0, of: Some(suspects.len() as u64) });
-            let ids: Vec<_> = suspects.into_iter().collect();
-            wrong = each(ids.chunks(25).map(|ids| self.wrong_people(ids, &held))).await?.concat();
-            suspects = wrong.iter().map(|person| person.id).collect();
+            let ids: Vec<_> = std::mem::take(&mut suspects).into_iter().collect();
+            for person in each(ids.chunks(25).map(|ids| self.wrong_people(ids, &held))).await?.concat() {
+                if seen.insert(person.id, person.rev) == Some(person.rev) {
+                    confirmed.push(person);
+                } else {
+                    suspects.insert(person.id);
+                }
+            }
         }
-        Ok(wrong)
+        Ok(confirmed)
     }
 
     /// The entries that the index has of some people, whether they should be there or not.
@@ -275,7 +289,8 @@ impl Scope<'_> {
                 None => !wanted.is_empty(),
             };
             if missing > 0 || !surplus.is_empty() || record {
-                wrong.push(WrongPerson { id: *id, missing, surplus, record });
+                let rev = people.get(id).map(|person| person.rev);
+                wrong.push(WrongPerson { id: *id, rev, missing, surplus, record });
             }
         }
         Ok(wrong)
@@ -325,7 +340,7 @@ impl Scope<'_> {
         Ok(looks.into_iter().flatten().collect())
     }
 
-    /// A block, where it is wrong at each of two looks.
+    /// A block, where it is wrong at two looks, though nobody counted it between them.
     async fn wrong_block(
         &self,
         field: SortField,
@@ -333,19 +348,21 @@ impl Scope<'_> {
         start: &str,
         how: How,
     ) -> Result<Option<WrongBlock>, StoreError> {
-        let mut wrong = None;
-        for look in 0..2 {
+        let mut seen = None;
+        for look in 0..LOOKS {
             if look > 0 {
                 tokio::time::sleep(how.second_look).await;
             }
-            let held = self.block(field, size, start).await?.map_or(0, |(_, n)| n);
+            let (rev, held) = self.block(field, size, start).await?.unwrap_or_default();
             let counted = self.count_block(field, size, start).await?;
             if held == counted {
                 return Ok(None);
             }
-            wrong = Some(WrongBlock { field, size, held, counted, start: start.to_owned() });
+            if seen.replace(rev) == Some(rev) {
+                return Ok(Some(WrongBlock { field, size, held, counted, start: start.to_owned() }));
+            }
         }
-        Ok(wrong)
+        Ok(None)
     }
 
     async fn walk_entries(
