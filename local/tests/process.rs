@@ -25,14 +25,19 @@ impl Place {
         Self { directory: std::env::temp_dir().join(&table), table }
     }
 
-    /// The arguments and the table of a server on any free port, with its data here.
+    /// A server on any free port, with its data here.
     fn serve(&self, more: &[&str]) -> Command {
-        let mut command =
-            command(&[&["serve", "--port", "0", "--data", &*self.directory.to_string_lossy()], more].concat());
-        command.env("TABLE_NAME", &self.table);
+        let mut command = self.command(&[&["serve", "--port", "0"], more].concat());
         if let Some(functions) = environment("LAMBDA_FUNCTIONS") {
             command.arg("--functions").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(functions));
         }
+        command
+    }
+
+    /// A command on the data and the table that are here.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&[arguments, &["--data", &*self.directory.to_string_lossy()]].concat());
+        command.env("TABLE_NAME", &self.table);
         if let Some(url) = environment(ENGINE) {
             command.env(ENGINE, url);
         }
@@ -87,6 +92,13 @@ impl Server {
         let lines: Vec<String> = printed.map(Result::unwrap).collect();
         let address = lines[0].strip_prefix("listening on http://").expect(&lines[0]).to_owned();
         Self { child, address, lines }
+    }
+
+    /// Ends it by a signal, in order.
+    fn end(mut self) {
+        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert!(self.child.wait().unwrap().success());
     }
 
     fn send(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<(u16, Value)> {
@@ -288,8 +300,25 @@ fn a_token_is_printed_for_the_configuration_at_hand() {
 #[test]
 fn a_signal_ends_it_in_order() {
     let place = Place::new("signal");
-    let mut server = Server::start(&place, &["--no-demo"], 1);
-    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert!(server.child.wait().unwrap().success());
+    Server::start(&place, &["--no-demo"], 1).end();
+}
+
+#[test]
+fn the_index_of_a_tenant_is_checked_and_repaired_by_a_command() {
+    let place = Place::new("index");
+    let check = |command: &str, customer: &str| {
+        let output = place.command(&["index", command, "--customer", customer]).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+        (output.status.success(), said)
+    };
+    if environment(ENGINE).is_none() {
+        let nowhere = format!("local: the data directory {} is not there\n", place.directory.display());
+        assert_eq!(check("check", "7"), (false, [String::new(), nowhere]));
+    }
+    Server::start(&place, &[], 1).end();
+    let clean = "12 people (12 counted), 262 index entries, 0 blocks\nnothing is wrong\n".to_owned();
+    assert_eq!(check("check", "7"), (true, [clean.clone(), String::new()]));
+    assert_eq!(check("repair", "7"), (true, [clean, String::new()]));
+    let none = "local: not a tenant is no tenant: see customerID\n".to_owned();
+    assert_eq!(check("check", "not a tenant"), (false, [String::new(), none]));
 }
