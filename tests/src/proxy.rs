@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -157,6 +157,24 @@ struct State {
     script: Vec<(&'static str, Fault)>,
     /// The records that the stream gave last, the newest at the end.
     records: VecDeque<Value>,
+    /// How long a transaction lasts at least, where it keeps others from its items.
+    lasting: Option<Duration>,
+    /// Those under way; one that is over, however it ended, has nobody left who holds it.
+    transactions: Vec<Weak<Transaction>>,
+}
+
+struct Transaction {
+    token: Value,
+    items: Vec<ItemKey>,
+}
+
+/// Table, pk and sk.
+type ItemKey = [Value; 3];
+
+/// The item that a call, or an action of a transaction, writes or checks.
+fn item_key(write: &Value) -> ItemKey {
+    let key = write.get("Item").unwrap_or(&write["Key"]);
+    [&write["TableName"], &key["pk"], &key["sk"]].map(Value::clone)
 }
 
 impl Proxy {
@@ -172,6 +190,8 @@ impl Proxy {
             calls: 0,
             injected: BTreeMap::new(),
             records: VecDeque::new(),
+            lasting: None,
+            transactions: Vec::new(),
         };
         let shared = Arc::new(Shared {
             engine: engine.trim_end_matches('/').to_owned(),
@@ -205,6 +225,14 @@ impl Proxy {
     pub fn script(&self, operation: &'static str, faults: &[Fault]) {
         let faults = faults.iter().filter(|fault| fault.befalls(operation));
         self.shared.state().script.extend(faults.map(|fault| (operation, *fault)));
+    }
+
+    /// From now on a transaction takes at least so long, and has its items to itself as on DynamoDB:
+    /// another that touches one of them is cancelled for `TransactionConflict` at just those actions, a
+    /// put, update or delete of one is refused, and so is the same token. Batches and reads are let
+    /// through. What is kept away counts as [`Fault::Conflict`].
+    pub fn conflicts_last(&self, duration: Duration) {
+        self.shared.state().lasting = Some(duration);
     }
 
     /// How many calls there were, and how many faults of each kind were injected.
@@ -250,7 +278,56 @@ impl Shared {
         (fault, rng)
     }
 
+    /// Passes a call on, unless a transaction under way is in its way.
     async fn pass_on(&self, request: &Request) -> io::Result<Answer> {
+        let lasting = self.state().lasting;
+        let Some(lasting) = lasting else { return self.forward(request).await };
+        match request.operation() {
+            "TransactWriteItems" => match self.begin(&request.json()) {
+                Ok(_under_way) => {
+                    tokio::time::sleep(lasting).await;
+                    self.forward(request).await
+                }
+                Err(refusal) => Ok(refusal),
+            },
+            "PutItem" | "UpdateItem" | "DeleteItem" if self.is_held(&item_key(&request.json())) => {
+                Ok(Answer::error(400, "TransactionConflictException"))
+            }
+            _ => self.forward(request).await,
+        }
+    }
+
+    /// Keeps the items of a transaction for it, as long as what is answered is held.
+    fn begin(&self, body: &Value) -> Result<Arc<Transaction>, Answer> {
+        let actions = body["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object);
+        let items = actions.flat_map(|action| action.values().map(item_key)).collect();
+        let transaction = Arc::new(Transaction { token: body["ClientRequestToken"].clone(), items });
+        let mut state = self.state();
+        state.transactions.retain(|other| other.strong_count() > 0);
+        let others: Vec<_> = state.transactions.iter().filter_map(Weak::upgrade).collect();
+        if others.iter().any(|other| other.token == transaction.token && !other.token.is_null()) {
+            return Err(Answer::error(400, "TransactionInProgressException"));
+        }
+        let held = |item| others.iter().any(|other| other.items.contains(item));
+        let reasons: Vec<_> =
+            transaction.items.iter().map(|item| if held(item) { "TransactionConflict" } else { "None" }).collect();
+        if reasons.contains(&"TransactionConflict") {
+            *state.injected.entry(Fault::Conflict).or_default() += 1;
+            return Err(Answer::cancelled(reasons));
+        }
+        state.transactions.push(Arc::downgrade(&transaction));
+        Ok(transaction)
+    }
+
+    /// Whether a transaction under way has an item to itself.
+    fn is_held(&self, item: &ItemKey) -> bool {
+        let mut state = self.state();
+        let held = state.transactions.iter().filter_map(Weak::upgrade).any(|other| other.items.contains(item));
+        *state.injected.entry(Fault::Conflict).or_default() += u64::from(held);
+        held
+    }
+
+    async fn forward(&self, request: &Request) -> io::Result<Answer> {
         let mut call = http::Request::post(format!("{}/", self.engine));
         for (name, value) in &request.headers {
             if !matches!(name.as_str(), "host" | "content-length" | "connection") {
@@ -317,10 +394,20 @@ impl Answer {
     }
 
     /// A cancelled transaction whose reason stands at a random one of its actions.
-    fn cancelled(request: &Request, reason: &str, rng: &mut Rng) -> Self {
+    fn cancelled_at_random(request: &Request, reason: &str, rng: &mut Rng) -> Self {
         let actions = request.json()["TransactItems"].as_array().map_or(1, Vec::len);
-        let mut reasons = vec![json!({ "Code": "None" }); actions];
-        reasons[rng.usize(..actions)] = json!({ "Code": reason, "Message": "injected" });
+        let mut reasons = vec!["None"; actions];
+        reasons[rng.usize(..actions)] = reason;
+        Self::cancelled(reasons)
+    }
+
+    /// A cancelled transaction, with a reason for each of its actions.
+    fn cancelled(reasons: Vec<&str>) -> Self {
+        let reason = |code| match code {
+            "None" => json!({ "Code": code }),
+            _ => json!({ "Code": code, "Message": "injected" }),
+        };
+        let reasons: Vec<_> = reasons.into_iter().map(reason).collect();
         let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
         let message = "Transaction cancelled, please refer cancellation reasons for specific reasons";
         Self::json(400, &json!({ "__type": kind, "Message": message, "CancellationReasons": reasons }))
@@ -378,11 +465,11 @@ async fn meet(shared: &Shared, request: &Request) -> io::Result<Next> {
     Ok(match fault {
         Fault::Throttled if transaction && rng.bool() => {
             let reason = if rng.bool() { "ThrottlingError" } else { "ProvisionedThroughputExceeded" };
-            Next::Answer(Answer::cancelled(request, reason, &mut rng))
+            Next::Answer(Answer::cancelled_at_random(request, reason, &mut rng))
         }
         Fault::Throttled => Next::Answer(Answer::error(400, "ProvisionedThroughputExceededException")),
         Fault::TooMany => Next::Answer(Answer::error(400, "ThrottlingException")),
-        Fault::Conflict => Next::Answer(Answer::cancelled(request, "TransactionConflict", &mut rng)),
+        Fault::Conflict => Next::Answer(Answer::cancelled_at_random(request, "TransactionConflict", &mut rng)),
         Fault::FailedBefore => Next::Answer(Answer::error(500, "InternalServerError")),
         Fault::FailedAfter => {
             shared.pass_on(request).await?;

@@ -132,6 +132,11 @@ pub async fn unwatched(app: &App) -> shared::app::App {
     let template = local::template::Template::load().unwrap();
     let request = template.table.create(app.local.client().create_table().table_name(app.unwatched_table())).unwrap();
     request.send().await.unwrap();
+    over_unwatched(app)
+}
+
+/// Another instance's state over that table.
+pub fn over_unwatched(app: &App) -> shared::app::App {
     let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
     let config = shared::app::Config::from_lookup(&lookup).unwrap();
     shared::app::App::new(config, app.local.client().clone())

@@ -12,6 +12,7 @@ mod events;
 mod faults;
 mod find;
 mod gateway;
+mod hot;
 mod index;
 mod isolation;
 mod issuer;

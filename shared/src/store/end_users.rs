@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use super::blocks::{Counted, Place};
 use super::call::Failure;
 use super::keys::{self, Key};
-use super::{Answered, Bound, Item, Kind, Query, Scope, StoreError, each, items, jitter, primary, unreadable};
+use super::{
+    Answered, Bound, Item, Kind, Query, Scope, StoreError, any_shard, each, items, jitter, primary, unreadable,
+};
 use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, Expected, SortField};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::Faults;
@@ -242,11 +244,14 @@ impl Scope<'_> {
             writes.push(TransactWriteItem::builder().delete(delete.map_err(unreadable)?).build());
         }
         writes.extend(kept);
+        let mut shard = self.store.shard.load(Ordering::Relaxed);
         for tries in 1.. {
-            let shard = self.store.shard.load(Ordering::Relaxed);
             let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
             let failure = match self.transact(writes.iter().cloned().chain(count).collect()).await {
-                Ok(()) => return Ok(Commit::Done),
+                Ok(()) => {
+                    self.store.shard.store(shard, Ordering::Relaxed);
+                    return Ok(Commit::Done);
+                }
                 Err(failure) => failure,
             };
             match cancelled(&failure.error, writes.len()) {
@@ -255,9 +260,8 @@ impl Scope<'_> {
                 // What is in the way of a repeat says nothing of the try that went unanswered.
                 Some(_) if failure.unanswered => return Err(failure.unknown()),
                 Some(Cancelled::Person) => return Ok(Commit::Lost),
-                Some(Cancelled::Count) => {
-                    self.store.shard.store((shard + 1) % keys::COUNT_SHARDS, Ordering::Relaxed);
-                }
+                // At random: those who lost together go apart.
+                Some(Cancelled::Count) => shard = any_shard(),
                 Some(Cancelled::Throttled) => {}
                 None => return Err(failure.into()),
             }

@@ -77,9 +77,7 @@ pub struct Store {
 impl Store {
     /// The store over a table that exists.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        // At random: on Lambda every instance has the same process id.
-        let shard = (jitter() % u64::from(keys::COUNT_SHARDS)) as u32;
-        Self { client, table: table.into(), shard: AtomicU32::new(shard) }
+        Self { client, table: table.into(), shard: AtomicU32::new(any_shard()) }
     }
 
     /// What belongs to `tenant`, until `deadline`; costs go to `meter`.
@@ -321,6 +319,11 @@ fn unreadable(error: impl std::fmt::Display) -> StoreError {
 fn jitter() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now())
+}
+
+/// A shard at random to count people on.
+fn any_shard() -> u32 {
+    (jitter() % u64::from(keys::COUNT_SHARDS)) as u32
 }
 
 /// How long what is kept of something that is gone is kept: far longer than any event or record of the

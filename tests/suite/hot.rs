@@ -1,0 +1,173 @@
+//! One tenant into which many write at once, on a database that does not wait: a transaction that
+//! touches an item of one under way is cancelled.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use futures::future::{join, join_all};
+use serde_json::{Value, json};
+use shared::domain::end_user::Draft;
+use shared::domain::ids::Tenant;
+use shared::domain::input::Json;
+use shared::store::Meter;
+use tests::proxy::Fault;
+
+use crate::app::{Answer, Caller, ids};
+use crate::budgets::{over_unwatched, unwatched};
+use crate::faults::{NOTHING, Troubled, UNKNOWN};
+
+const PEOPLE: &str = "/api/EndUsers";
+const WRITERS: u64 = 16;
+
+/// A database whose transactions last long enough to meet.
+async fn contended(seed: u64) -> Troubled {
+    let troubled = Troubled::start(seed).await;
+    troubled.proxy.conflicts_last(Duration::from_millis(8));
+    troubled
+}
+
+fn conflicts(troubled: &Troubled) -> u64 {
+    troubled.proxy.injected().1.get(&Fault::Conflict).copied().unwrap_or_default()
+}
+
+/// Creates people one after another, of whom none loses many races; answers them.
+async fn create(tenant: &Caller<'_>, writer: u64, people: u64) -> Vec<Value> {
+    let mut created = Vec::new();
+    for n in 0..people {
+        let body = json!({
+            "firstname": format!("Writer {writer}"), "lastname": format!("Person {}", n % 7),
+            "customerRef": format!("{writer}/{n}"), "uids": [{ "uid": format!("w{writer}n{n}@x.be") }],
+        });
+        let answer = tenant.post(PEOPLE, body).await;
+        let (round_trips, _, _) = answer.cost();
+        assert!(round_trips <= 10.0, "writer {writer} loses again and again: {round_trips} round trips");
+        created.push(answer.expect(201));
+    }
+    created
+}
+
+/// The ids on the pages of a list, which has `total` rows.
+async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
+    let mut met = Vec::new();
+    for number in 1.. {
+        let page = tenant.get(&format!("{PEOPLE}?pageSize=33&pageNumber={number}&{order}")).await.expect(200);
+        assert_eq!(page["totalCount"], total, "{order}, page {number}");
+        let rows = ids(&page["items"]);
+        if rows.is_empty() {
+            break;
+        }
+        met.extend(rows);
+    }
+    met.sort_unstable();
+    met
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_people_created_at_once_none_is_lost_or_doubled_and_the_count_is_exact() {
+    let troubled = contended(8).await;
+    let tenant = troubled.app.tenant(7);
+    let created = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 20))).await;
+    assert!(conflicts(&troubled) > 0);
+
+    let mine: Vec<_> = created.iter().map(|people| ids(&json!(people))).collect();
+    assert!(mine.iter().all(|ids| ids.is_sorted()), "{mine:?}");
+    let all: BTreeSet<u64> = mine.into_iter().flatten().collect();
+    assert_eq!(all.len(), 320);
+    for person in created.concat() {
+        assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    }
+    let all: Vec<u64> = all.into_iter().collect();
+    assert_eq!(walk(&tenant, "", 320).await, all);
+    troubled.app.settle().await;
+    for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "search=writer", "search=person&sortBy=name"]
+    {
+        assert_eq!(walk(&tenant, order, 320).await, all, "{order}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
+    let troubled = contended(11).await;
+    let first = unwatched(&troubled.app).await;
+    let mut instances = vec![first];
+    instances.resize_with(WRITERS as usize, || over_unwatched(&troubled.app));
+    let tenant = Tenant::parse("7").unwrap();
+    let draft = Draft::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
+    join_all(instances.iter().map(async |instance| {
+        for _ in 0..20 {
+            let meter = Meter::default();
+            let scope = instance.scope(&tenant, &meter, Instant::now() + Duration::from_secs(10));
+            scope.create_end_user(&draft, None).await.unwrap();
+        }
+    }))
+    .await;
+    assert!(conflicts(&troubled) < 20, "{} conflicts in 320 creates", conflicts(&troubled));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_uids_assigned_to_one_person_at_once_just_those_acknowledged_are_there() {
+    let troubled = contended(9).await;
+    let tenant = troubled.app.tenant(7);
+    let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
+    let assign = async |writer| {
+        let uid = format!("w{writer}@x.be");
+        let link = json!({ "endUserID": id, "uid": uid });
+        (uid, tenant.post("/api/EndUserUIDs/assign", link).await)
+    };
+    let (mut acknowledged, mut possible) = (BTreeSet::new(), BTreeSet::new());
+    for (uid, answer) in join_all((0..WRITERS).map(assign)).await {
+        match answer.status {
+            201 => drop(acknowledged.insert(uid.clone())),
+            503 if answer.json()["detail"] == NOTHING => continue,
+            503 => assert_eq!(answer.json()["detail"], UNKNOWN),
+            _ => panic!("{}", answer.text()),
+        }
+        possible.insert(uid);
+    }
+    assert!(conflicts(&troubled) > 0);
+
+    let person = tenant.read(&id).await;
+    let uids = person["uids"].as_array().unwrap();
+    let there: BTreeSet<String> = uids.iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect();
+    assert!(acknowledged.is_subset(&there) && there.is_subset(&possible), "{acknowledged:?} and {person}");
+    let uid_ids: BTreeSet<u64> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
+    assert_eq!((there.len(), uid_ids.len()), (uids.len(), uids.len()), "{person}");
+    for uid in &there {
+        assert_eq!(json!(tenant.by_uid(uid).await), json!([id]), "{uid}");
+    }
+    assert_eq!(tenant.get(PEOPLE).await.expect(200)["items"], json!([person]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_deleted_and_created_at_once_leave_an_exact_count() {
+    let troubled = contended(10).await;
+    let tenant = troubled.app.tenant(7);
+    let first = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 5))).await;
+    let first: Vec<u64> = first.iter().flat_map(|people| ids(&json!(people))).collect();
+    let (gone, kept) = first.split_at(60);
+    // Each of them by two at once, of whom one does it.
+    let delete = async |id: &u64| {
+        let path = format!("{PEOPLE}/{id}");
+        let (one, other) = join(tenant.delete(&path), tenant.delete(&path)).await;
+        let mut statuses = [&one, &other].map(|answer: &Answer| answer.status);
+        statuses.sort_unstable();
+        assert_eq!(statuses, [204, 404], "{}, {}", one.text(), other.text());
+    };
+    let deleting = join_all(gone.chunks(10).map(async |ids| {
+        for id in ids {
+            delete(id).await;
+        }
+    }));
+    let before = conflicts(&troubled);
+    let creating = join_all((0..WRITERS).map(|writer| create(&tenant, WRITERS + writer, 5)));
+    let (_, second) = join(deleting, creating).await;
+    assert!(conflicts(&troubled) > before);
+
+    let mut left = kept.to_vec();
+    left.extend(second.iter().flat_map(|people| ids(&json!(people))));
+    left.sort_unstable();
+    assert_eq!(walk(&tenant, "", 100).await, left);
+    troubled.app.settle().await;
+    assert_eq!(walk(&tenant, "sortBy=lastname", 100).await, left);
+    assert_eq!(walk(&tenant, "search=person", 100).await, left);
+}
