@@ -15,7 +15,8 @@ use shared::auth::{AuthConfig, mint};
 
 use crate::system::SECRET;
 
-const TENANTS: u64 = 3;
+/// How many tenants there are: 1, 2 and so on.
+pub(crate) const TENANTS: u64 = 3;
 /// The most UIDs that a client links to one person.
 const MAX_UIDS: usize = 30;
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use load::{Figures, Tenants};
+use load::{Figures, TENANTS, Tenants};
 use system::{Place, System};
 
 /// How many clients there are at once.
@@ -89,6 +89,7 @@ async fn half(root: &Path, place: Place, options: &Options) -> Result<Figures, S
     let mut figures = tenants.audit(clients).await;
     (figures.processes_killed, figures.restarts) = (system.processes_killed, system.restarts);
     figures.trouble = system.trouble();
+    figures.findings.extend((1..=TENANTS).filter_map(|tenant| system.check_index(tenant).err()));
     Ok(figures)
 }
 

@@ -163,6 +163,20 @@ impl System {
         self.answers().await
     }
 
+    /// Ends it, and checks the index of a tenant; answers what is wrong with it.
+    pub(crate) fn check_index(&mut self, tenant: u64) -> Result<(), String> {
+        self.kill();
+        let mut command = Command::new(self.command.get_program());
+        command.args(["index", "check", "--customer", &tenant.to_string(), "--data"]).arg(&self.directory);
+        command.env("TABLE_NAME", &self.table).env_remove("AWS_ENDPOINT_URL_DYNAMODB");
+        if let Some((_, engine)) = &self.proxied {
+            command.env("AWS_ENDPOINT_URL_DYNAMODB", engine.engine_url());
+        }
+        let output = command.output().map_err(|error| error.to_string())?;
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        if output.status.success() { Ok(()) } else { Err(format!("the index of tenant {tenant}: {said}")) }
+    }
+
     /// Calls of the database through the proxy, and faults injected into them.
     pub(crate) fn trouble(&self) -> Option<(u64, u64)> {
         let (calls, faults) = self.proxied.as_ref()?.0.injected();
