@@ -113,7 +113,7 @@ fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
 async fn embed(storage: &Storage) -> Result<(String, (oneshot::Sender<()>, JoinHandle<()>)), StartError> {
     let database = match storage {
         Storage::Memory => memory()?,
-        Storage::Directory(directory) => file(&directory.join("dynamodb.sqlite"))?,
+        Storage::Directory(directory) => open_engine(directory)?,
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let url = format!("http://{}", listener.local_addr().map_err(failed)?);
@@ -146,6 +146,11 @@ fn memory() -> Result<Database, StartError> {
         let _ = std::fs::remove_file(format!("{}{suffix}", template.display()));
     }
     restored.map(|()| database)
+}
+
+/// The embedded engine's file in a data directory, for programs that load it while no system runs on it.
+pub fn open_engine(directory: &Path) -> Result<Database, StartError> {
+    file(&directory.join("dynamodb.sqlite"))
 }
 
 /// An engine on a file. Reading its stream takes time in the square of its length without an index

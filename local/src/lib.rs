@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use engine::Engine;
-pub use engine::client;
+pub use engine::{client, open_engine};
 use functions::Functions;
 use gateway::Gateway;
 use pumps::Pumps;

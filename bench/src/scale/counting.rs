@@ -1,0 +1,114 @@
+//! What counted orders cost a writer: write units of indexing with none, one and all of them counted.
+
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::app::App;
+use shared::domain::end_user::{Expected, SortField, Update};
+use shared::domain::ids::{EndUserId, Tenant};
+use shared::domain::input::Json;
+use shared::store::{ListOrder, Meter, Page};
+
+use super::engine::{Engine, scope};
+use super::http::Cost;
+use super::people;
+use crate::Outcome;
+
+/// How many people there are before.
+const PEOPLE: u32 = 1_000;
+/// How many are indexed together, as a batch of the stream holds them, and how often each is measured.
+const BATCH: usize = 100;
+
+/// What indexing costs per person on average.
+#[derive(Serialize, Deserialize, Clone)]
+pub(crate) struct Counted {
+    /// How many orders are counted.
+    pub(crate) orders: usize,
+    pub(crate) create_alone: Cost,
+    pub(crate) create_in_batch: Cost,
+    pub(crate) update_alone: Cost,
+    pub(crate) update_in_batch: Cost,
+}
+
+/// Measures with so many of the orders counted.
+pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Outcome<Counted> {
+    let engine = Engine::fresh(directory).await?;
+    let app = engine.app()?;
+    let tenant = super::tenant(PEOPLE);
+    create(&app, &tenant, 1, PEOPLE, bar).await.map(drop)?;
+    // By last name first, the order that an update of one name touches.
+    let mut fields = SortField::ALL;
+    fields.sort_by_key(|field| field.name() != "lastname");
+    for field in fields.into_iter().take(orders) {
+        ask_for(&app, &tenant, field).await?;
+    }
+    let alone = create(&app, &tenant, PEOPLE + 1, BATCH as u32, bar).await?;
+    let create_alone = index(&app, &tenant, alone.iter().map(std::slice::from_ref)).await?;
+    rename(&app, &tenant, &alone).await?;
+    let update_alone = index(&app, &tenant, alone.iter().map(std::slice::from_ref)).await?;
+    let batch = create(&app, &tenant, PEOPLE + 1 + BATCH as u32, BATCH as u32, bar).await?;
+    let create_in_batch = index(&app, &tenant, [&batch[..]]).await?;
+    rename(&app, &tenant, &batch).await?;
+    let update_in_batch = index(&app, &tenant, [&batch[..]]).await?;
+    engine.stop().await?;
+    Ok(Counted { orders, create_alone, create_in_batch, update_alone, update_in_batch })
+}
+
+/// Asks for a page beyond the near ones, by which an order comes to be counted, and counts it.
+async fn ask_for(app: &App, tenant: &Tenant, field: SortField) -> Outcome<()> {
+    let meter = Meter::default();
+    let scope = scope(app, tenant, &meter);
+    let order = ListOrder { by: field, descending: false };
+    scope.list_end_users(order, Page { number: 1_002, size: 1 }).await?;
+    // One page of entries each; far more than a tenant this small has.
+    for _ in 0..5 {
+        scope.count_on(field).await?;
+    }
+    Ok(())
+}
+
+/// Creates people from the `first` number on, and indexes the first thousand.
+async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &ProgressBar) -> Outcome<Vec<EndUserId>> {
+    let meter = Meter::default();
+    let mut ids = Vec::new();
+    for number in first..first + count {
+        let draft = people::draft(&people::body(number))?;
+        let created = scope(app, tenant, &meter).create_end_user(&draft, None).await;
+        ids.push(created.map_err(|error| format!("{error:?}"))?.answer.id);
+        bar.inc(1);
+    }
+    if first == 1 {
+        index(app, tenant, ids.chunks(BATCH)).await?;
+    }
+    Ok(ids)
+}
+
+/// Gives everybody another last name.
+async fn rename(app: &App, tenant: &Tenant, people: &[EndUserId]) -> Outcome<()> {
+    let meter = Meter::default();
+    for id in people {
+        let body = json!({ "lastname": format!("Renamed{id}") }).to_string();
+        let body = Json::parse(body.as_bytes()).map_err(|_| "no JSON")?;
+        let update = Update::read(&body, None).map_err(|faults| format!("{faults:?}"))?;
+        let updated = scope(app, tenant, &meter).update_end_user(*id, &update, &Expected::default()).await;
+        updated.map_err(|error| format!("{error:?}"))?;
+    }
+    Ok(())
+}
+
+/// Indexes batch by batch; answers what that cost per person.
+async fn index<'a>(app: &App, tenant: &Tenant, batches: impl IntoIterator<Item = &'a [EndUserId]>) -> Outcome<Cost> {
+    let (mut sum, mut people) = (Cost::default(), 0.0);
+    for batch in batches {
+        let meter = Meter::default();
+        scope(app, tenant, &meter).index_end_users(batch.iter().copied()).await?;
+        let cost = Cost::from(meter.cost());
+        sum.round_trips = sum.round_trips.max(cost.round_trips);
+        sum.read += cost.read;
+        sum.write += cost.write;
+        people += batch.len() as f64;
+    }
+    Ok(Cost { read: sum.read / people, write: sum.write / people, ..sum })
+}

@@ -1,0 +1,117 @@
+//! Loads people past the API, straight into the embedded engine's file: the items that creating and
+//! indexing them one by one would leave.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+use dynoxide::types::AttributeValue;
+use dynoxide::{Database, ImportOptions};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::domain::ids::Tenant;
+use shared::store::{Item, keys, person_items, tenant_items};
+
+use super::people;
+use crate::{Failure, Outcome};
+
+/// How many people one transaction of the engine holds, and so a kill undoes at most.
+const BATCH: u32 = 5_000;
+
+/// How a tenant was loaded.
+#[derive(Serialize, Deserialize, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) people: u32,
+    /// People a second since the last start.
+    pub(crate) rate: f64,
+    /// The database's file behind it, all tenants together.
+    pub(crate) file_bytes: u64,
+}
+
+type StoredItem = dynoxide::types::Item;
+
+/// Loads the people of a tenant who are not there yet.
+pub(crate) fn load(directory: &Path, table: &str, tenant: &Tenant, all: u32, bar: &ProgressBar) -> Outcome<Loaded> {
+    let database = local::open_engine(directory)?;
+    database.enable_bulk_loading()?;
+    let first = highest(&database, table, tenant)? + 1;
+    bar.set_position(u64::from(first - 1));
+    bar.reset_eta();
+    let started = Instant::now();
+    // Items are made while others are written.
+    let (batches, made) = sync_channel::<Outcome<(u32, Vec<StoredItem>)>>(1);
+    let owner = tenant.clone();
+    let maker = std::thread::spawn(move || {
+        for start in (first..=all).step_by(BATCH as usize) {
+            let end = all.min(start + BATCH - 1);
+            // Nobody listens any more where an import failed.
+            if batches.send(make(&owner, start, end).map(|items| (end, items))).is_err() {
+                return;
+            }
+        }
+    });
+    for batch in made {
+        let (end, items) = batch?;
+        import(&database, table, items, false)?;
+        bar.set_position(u64::from(end));
+    }
+    maker.join().map_err(|_| "the maker of people panicked")?;
+    let items = tenant_items(tenant, all, 2 * all).into_iter().map(stored).collect::<Outcome<_>>()?;
+    import(&database, table, items, false)?;
+    database.disable_bulk_loading()?;
+    let rate = f64::from(all + 1 - first) / started.elapsed().as_secs_f64();
+    Ok(Loaded { people: all, rate, file_bytes: database.db_size_bytes()? })
+}
+
+/// Writes items in one transaction; with `records`, each also leaves one in the table's stream.
+pub(crate) fn import(database: &Database, table: &str, items: Vec<StoredItem>, records: bool) -> Outcome<()> {
+    database.import_items(table, items, ImportOptions { record_streams: records, ..ImportOptions::default() })?;
+    Ok(())
+}
+
+/// The items of some people, in the order of their keys: neighbours in the file are written together.
+fn make(tenant: &Tenant, start: u32, end: u32) -> Outcome<Vec<StoredItem>> {
+    let mut items = Vec::new();
+    for number in start..=end {
+        items.extend(person_items(tenant, &people::person(number)?)?);
+    }
+    items.sort_by_cached_key(|item| (key(item, "pk"), key(item, "sk")));
+    items.into_iter().map(stored).collect()
+}
+
+fn key(item: &Item, name: &str) -> Option<String> {
+    item.get(name).and_then(|value| value.as_s().ok()).cloned()
+}
+
+/// An item as the engine's library takes it.
+pub(crate) fn stored(item: Item) -> Outcome<StoredItem> {
+    item.into_iter().map(|(name, value)| Ok((name, convert(value)?))).collect()
+}
+
+fn convert(value: Value) -> Outcome<AttributeValue> {
+    Ok(match value {
+        Value::S(text) => AttributeValue::S(text),
+        Value::N(number) => AttributeValue::N(number),
+        Value::Bool(truth) => AttributeValue::BOOL(truth),
+        Value::Null(null) => AttributeValue::NULL(null),
+        Value::L(list) => AttributeValue::L(list.into_iter().map(convert).collect::<Outcome<_>>()?),
+        Value::M(map) => AttributeValue::M(stored(map)?),
+        value => return Err(Failure::from(format!("no person has such a value: {value:?}"))),
+    })
+}
+
+/// The highest id among a tenant's documents; 0 where there are none.
+fn highest(database: &Database, table: &str, tenant: &Tenant) -> Outcome<u32> {
+    let query = json!({
+        "TableName": table, "KeyConditionExpression": "pk = :pk", "ScanIndexForward": false, "Limit": 1,
+        "ExpressionAttributeValues": { ":pk": { "S": keys::end_users(tenant) } },
+    });
+    let answer = database.query(serde_json::from_value(query)?)?;
+    let last = answer.items.unwrap_or_default().pop().unwrap_or_default();
+    match last.get("sk") {
+        Some(AttributeValue::S(id)) => Ok(id.parse()?),
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,280 @@
+//! What each request costs and how long it takes in one tenant: one at a time, over HTTP.
+
+use std::time::Instant;
+
+use fastrand::Rng;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::app::App;
+use shared::domain::end_user::Expected;
+use shared::domain::ids::{EndUserId, Tenant};
+use shared::store::Meter;
+
+use super::engine::{self, Engine};
+use super::http::{Answer, Caller, Cost, list};
+use super::orders::Orders;
+use super::people;
+use super::times::Times;
+use crate::Outcome;
+
+/// The orders whose deep pages are measured: all different, few different, all equal, and ids.
+pub(crate) const ORDERS: [&str; 4] = ["endUserID", "lastname", "customerRef", "country"];
+/// A page behind so many rows is found by counted blocks.
+const NEAR: u32 = 1_000;
+/// How often an ordinary request is repeated, and one that reads very much.
+const OFTEN: usize = 100;
+const SELDOM: usize = 5;
+/// The first number of people who are not loaded but created through the API, and deleted again.
+pub(crate) const GUESTS: u32 = 9_000_000;
+
+/// One request: its highest cost, and its times.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) request: String,
+    pub(crate) cost: Cost,
+    pub(crate) times: Times,
+    /// How many were not answered as they should be.
+    pub(crate) failures: usize,
+}
+
+/// How an order came to be counted.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Counting {
+    pub(crate) order: String,
+    /// The page that asked for it: what a walk costs.
+    pub(crate) first: Row,
+    /// How long the indexer then counted.
+    pub(crate) seconds: f64,
+}
+
+/// The page in the middle of so many people.
+fn middle(people: u32) -> u32 {
+    people / 20
+}
+
+/// Whether the middle page is found by blocks.
+pub(crate) fn is_deep(people: u32) -> bool {
+    10 * (middle(people) - 1) > NEAR
+}
+
+/// Rows in the making.
+struct Rows<'a> {
+    rows: Vec<Row>,
+    bar: &'a ProgressBar,
+}
+
+impl Rows<'_> {
+    /// Repeats a request; `act` gets the number of the try and answers whether the answer is as it
+    /// should be.
+    async fn add(
+        &mut self,
+        request: &str,
+        repeats: usize,
+        mut act: impl AsyncFnMut(usize) -> Outcome<(Answer, bool)>,
+    ) -> Outcome<()> {
+        let (mut cost, mut times, mut failures) = (Cost::default(), Vec::with_capacity(repeats), 0);
+        self.bar.set_message(request.to_owned());
+        for i in 0..repeats {
+            let (answer, good) = act(i).await.map_err(|error| format!("{request}: {error}"))?;
+            failures += usize::from(!good || answer.status >= 300);
+            cost = cost.max(answer.cost);
+            times.push(answer.took);
+            self.bar.inc(1);
+        }
+        self.rows.push(Row { request: request.to_owned(), cost, times: Times::of(times), failures });
+        Ok(())
+    }
+
+    /// The same list again and again, which must show these people.
+    async fn list(&mut self, caller: &Caller, request: &str, repeats: usize, path: &str, ids: &[u32]) -> Outcome<()> {
+        self.add(request, repeats, async |_| {
+            let answer = caller.get(path).await?;
+            let good = answer.ids() == ids;
+            Ok((answer, good))
+        })
+        .await
+    }
+}
+
+/// Asks for the first deep page of an order, which is walked, and waits until the order is counted.
+pub(crate) async fn count(caller: &Caller, people: u32, order: &str, bar: &ProgressBar) -> Outcome<Counting> {
+    let mut rows = Rows { rows: Vec::new(), bar };
+    let path = list("", order, false, middle(people));
+    rows.add(&format!("first deep page by {order}"), 1, async |_| Ok((caller.get(&path).await?, true))).await?;
+    let started = Instant::now();
+    caller.settle().await?;
+    let first = rows.rows.pop().ok_or("no row")?;
+    Ok(Counting { order: order.to_owned(), first, seconds: started.elapsed().as_secs_f64() })
+}
+
+/// All requests that only read.
+pub(crate) async fn reads(caller: &Caller, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let orders = Orders::of(people)?;
+    let mut rows = Rows { rows: Vec::new(), bar };
+    let mut rng = Rng::with_seed(people.into());
+    let mut someone = || rng.u32(1..=people);
+    rows.add("GET one", OFTEN, async |_| {
+        let id = someone();
+        let answer = caller.get(&format!("/api/EndUsers/{id}")).await?;
+        let good = answer.body["endUserID"] == id;
+        Ok((answer, good))
+    })
+    .await?;
+    for (request, uid) in [("byUid, e-mail", people::email as fn(u32) -> String), ("byUid, phone", people::phone)] {
+        rows.add(request, OFTEN, async |_| {
+            let id = someone();
+            let answer = caller.get(&format!("/api/EndUsers/byUid?uid={}", uid(id).replace('+', "%2B"))).await?;
+            let good = answer.body.as_array().is_some_and(|all| all.len() == 1) && answer.body[0]["endUserID"] == id;
+            Ok((answer, good))
+        })
+        .await?;
+    }
+    let (middle, last) = (middle(people), people / 10);
+    let everybody: fn(u32) -> bool = |_| true;
+    let mut pages =
+        vec![("list, first page", "endUserID", false, 1), ("list, first page by lastname", "lastname", false, 1)];
+    pages.extend([
+        ("list, middle page", "endUserID", false, middle),
+        ("list, middle page, descending", "endUserID", true, middle),
+        ("list, last page", "endUserID", false, last),
+        ("list, middle page by lastname", "lastname", false, middle),
+        ("list, middle page by lastname, descending", "lastname", true, middle),
+        ("list, last page by lastname", "lastname", false, last),
+        ("list, middle page by customerRef", "customerRef", false, middle),
+        ("list, middle page by customerRef, descending", "customerRef", true, middle),
+        ("list, middle page by country, all equal", "country", false, middle),
+        ("list, middle page by country, all equal, descending", "country", true, middle),
+    ]);
+    for (request, order, descending, page) in pages {
+        let ids = orders.page(order, descending, page, everybody);
+        rows.list(caller, request, OFTEN, &list("", order, descending, page), &ids).await?;
+    }
+
+    rows.add("search, 7 found", OFTEN, async |_| {
+        let firm = someone() / people::COLLEAGUES * people::COLLEAGUES;
+        // The first firm lacks the person 0, who is one of the 30 %; the last is cut off.
+        let firm = firm.min(people - people::COLLEAGUES);
+        let company = people::company(firm + people::COLLEAGUES - 1);
+        let answer = caller.get(&list(company.split(' ').next().unwrap_or_default(), "endUserID", false, 1)).await?;
+        let good = answer.body["totalCount"] == 7;
+        Ok((answer, good))
+    })
+    .await?;
+    let found = (1..=people).filter(|number| people::is_frequent(*number)).count() as u32;
+    let repeats = if people > 100_000 { SELDOM } else { 2 * SELDOM };
+    for (request, order, page) in [
+        ("search, 30 % found", "endUserID", 1),
+        ("search, 30 % found, by lastname", "lastname", 1),
+        ("search, 30 % found, middle page by lastname", "lastname", found / 20),
+    ] {
+        let ids = orders.page(order, false, page, people::is_frequent);
+        rows.list(caller, request, repeats, &list(people::FREQUENT, order, false, page), &ids).await?;
+    }
+    Ok(rows.rows)
+}
+
+/// All requests that write, and a person's tickets; the people whom they are about come and go.
+pub(crate) async fn writes(caller: &Caller, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    clean(caller, people).await?;
+    let mut rows = Rows { rows: Vec::new(), bar };
+    let mut ids = Vec::new();
+    rows.add("create", OFTEN, async |i| {
+        let answer = caller.post("/api/EndUsers", &people::body(GUESTS + i as u32)).await?.expect(201)?;
+        ids.push(answer.id()?);
+        Ok((answer, true))
+    })
+    .await?;
+    rows.add("update of one name", OFTEN, async |i| {
+        let name = json!({ "firstname": format!("Janet{i}") });
+        Ok((caller.send("PUT", &format!("/api/EndUsers/{}", ids[i]), Some(&name)).await?, true))
+    })
+    .await?;
+    rows.add("delete", OFTEN / 2, async |i| {
+        Ok((caller.send("DELETE", &format!("/api/EndUsers/{}", ids[i]), None).await?, true))
+    })
+    .await?;
+    rows.add("assign", OFTEN / 2, async |i| {
+        let uid = format!("guest{i}@example.com");
+        let assign = json!({ "endUserID": ids[OFTEN / 2 + i], "uid": uid });
+        Ok((caller.post("/api/EndUserUIDs/assign", &assign).await?, true))
+    })
+    .await?;
+    let id = with_tickets(caller, people).await?;
+    rows.add("tickets, 3 UIDs, 30 tickets", OFTEN, async |_| {
+        let answer = caller.get(&format!("/api/EndUsers/{id}/tickets")).await?;
+        let good = answer.body["totalCount"] == 30;
+        Ok((answer, good))
+    })
+    .await?;
+    clean(caller, people).await?;
+    Ok(rows.rows)
+}
+
+/// A new person with three UIDs, each with ten tickets.
+async fn with_tickets(caller: &Caller, people: u32) -> Outcome<u32> {
+    let number = GUESTS + OFTEN as u32;
+    let mut body = people::body(number);
+    let uids = [people::email(number), people::phone(number), format!("+3248{number:07}")];
+    if let Some(all) = body["uids"].as_array_mut() {
+        all.push(json!({ "uidType": "WhatsApp", "uid": uids[2] }));
+    }
+    let id = caller.post("/api/EndUsers", &body).await?.expect(201)?.id()?;
+    for n in 1..=30 {
+        let at = format!("2026-11-{n:02}T10:00:00Z");
+        let ticket = json!({ "ticketID": n, "uid": uids[n % 3], "subject": "x".repeat(400), "status": "Open",
+            "customFieldsData": { "text": "y".repeat(300) }, "dateCreated": at, "lastMessageDate": at });
+        let message = json!({ "ticketMessageID": n, "ticketID": n, "date": at, "sender": "EndUser",
+            "topics": ["Billing"], "isEscalated": true, "feedbackComment": "wrong tone" });
+        for (kind, name, record) in [("ticket.upserted", "ticket", ticket), ("message.upserted", "message", message)] {
+            let event = json!({ "type": kind, "customerID": people, "occurredAt": at, name: record });
+            caller.post("/local/ticket-events", &event).await?.expect(202)?;
+        }
+    }
+    caller.settle().await?;
+    Ok(id)
+}
+
+/// Deletes whom a run left behind.
+pub(crate) async fn clean(caller: &Caller, people: u32) -> Outcome<()> {
+    loop {
+        let ids = caller.get("/api/EndUsers?sortOrder=desc&pageSize=100").await?.expect(200)?.ids();
+        let guests: Vec<_> = ids.into_iter().filter(|id| *id > people).collect();
+        if guests.is_empty() {
+            return caller.settle().await;
+        }
+        for some in guests.chunks(16) {
+            let deletes = some.iter().map(async |id| {
+                caller.send("DELETE", &format!("/api/EndUsers/{id}"), None).await?.expect(204).map(drop)
+            });
+            futures::future::try_join_all(deletes).await?;
+        }
+    }
+}
+
+/// What indexing one new person costs; nothing else follows the stream meanwhile.
+pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let app = engine.app()?;
+    let mut rows = Rows { rows: Vec::new(), bar };
+    rows.add("index one new person", OFTEN, async |i| {
+        let draft = people::draft(&people::body(GUESTS + i as u32))?;
+        let meter = Meter::default();
+        let scope = engine::scope(&app, tenant, &meter);
+        let id = scope.create_end_user(&draft, None).await.map_err(|error| format!("{error:?}"))?.answer.id;
+        let answer = indexed(&app, tenant, id).await?;
+        scope.delete_end_user(id, &Expected::default()).await.map_err(|error| format!("{error:?}"))?;
+        indexed(&app, tenant, id).await?;
+        Ok((answer, true))
+    })
+    .await?;
+    Ok(rows.rows)
+}
+
+/// Indexes a person; answers as a request would.
+async fn indexed(app: &App, tenant: &Tenant, id: EndUserId) -> Outcome<Answer> {
+    let meter = Meter::default();
+    let started = Instant::now();
+    engine::scope(app, tenant, &meter).index_end_users([id]).await?;
+    let (took, cost) = (started.elapsed(), meter.cost().into());
+    Ok(Answer { status: 200, body: Value::Null, cost, took })
+}

@@ -1,0 +1,211 @@
+//! Tenants of growing size in one database, and what each request costs in each of them.
+
+mod counting;
+mod engine;
+mod figure;
+mod freshness;
+mod hot;
+mod http;
+mod import;
+mod load;
+mod measure;
+mod memory;
+mod naive;
+mod orders;
+mod people;
+mod report;
+mod stages;
+mod times;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use local::{Local, Storage};
+use shared::domain::end_user::SortField;
+use shared::domain::ids::Tenant;
+
+use crate::Outcome;
+use engine::Engine;
+use http::Caller;
+use report::{Report, TenantReport};
+use stages::Stages;
+
+/// What is measured, and where data is kept.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How many people the tenants have, ascending.
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
+    people: Vec<u32>,
+    /// Where data and results are kept; what is there is not done again.
+    #[arg(long, default_value = "target/bench")]
+    data: PathBuf,
+    /// Starts over.
+    #[arg(long)]
+    fresh: bool,
+    /// The built functions (cargo-lambda's target/lambda): measures also what the largest search takes
+    /// of a process.
+    #[arg(long, value_name = "DIR")]
+    functions: Option<PathBuf>,
+    /// How many people are imported through the API.
+    #[arg(long, default_value_t = 20_000)]
+    import: u32,
+    /// Writes docs/scale.md and docs/scale.svg.
+    #[arg(long)]
+    write: bool,
+}
+
+/// Measures all, or what is left of it.
+pub(crate) async fn run(options: Options) -> Outcome<()> {
+    let stages = Stages::open(&options.data, options.fresh)?;
+    let tenants = options.data.join("tenants");
+    let report = Report {
+        loads: load_all(&stages, &tenants, &options.people).await?,
+        tenants: measure_all(&stages, &tenants, &options.people).await?,
+        memory: measure_memory(&stages, &tenants, &options).await?,
+        freshness: measure_freshness(&stages, &tenants, &options.people).await?,
+        counted: measure_counting(&stages, &options.data).await?,
+        import: {
+            let (people, directory) = (options.import, options.data.join("import"));
+            let bar = bar("import", people.into());
+            stages.run(&format!("import-{people}"), async || import::measure(&directory, people, &bar).await).await?
+        },
+        backlog: {
+            let (people, directory) = (options.import, options.data.join("backlog"));
+            let bar = bar("backlog", people.into());
+            stages.run(&format!("backlog-{people}"), async || import::backlog(&directory, people, &bar).await).await?
+        },
+        hot: {
+            let directory = options.data.join("hot");
+            stages.run("hot", async || hot::measure(&directory, &bar("hot", 0)).await).await?
+        },
+    };
+    report.publish(options.write)
+}
+
+async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<load::Loaded>> {
+    // The table is made as everywhere.
+    start(directory, None).await?.stop().await;
+    let mut loads = Vec::new();
+    for &people in tenants {
+        let load = async || {
+            let (bar, directory) = (bar("load", people.into()), directory.to_owned());
+            let load = move || load::load(&directory, TABLE, &tenant(people), people, &bar);
+            tokio::task::spawn_blocking(load).await?
+        };
+        loads.push(stages.run(&format!("load-{people}"), load).await?);
+    }
+    Ok(loads)
+}
+
+async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<TenantReport>> {
+    // What indexing costs is measured before any order is counted.
+    let mut indexing = Vec::new();
+    let engine = Engine::open(directory).await?;
+    for &people in tenants {
+        let bar = bar("index", 0);
+        let index = async || measure::index(&engine, &tenant(people), &bar).await;
+        indexing.push(stages.run(&format!("index-{people}"), index).await?);
+    }
+    engine.stop().await?;
+
+    let local = start(directory, None).await?;
+    let mut all = Vec::new();
+    for (&people, indexing) in tenants.iter().zip(indexing) {
+        let caller = Caller::new(&local, &tenant(people))?;
+        caller.settle().await?;
+        let bar = bar(&people.to_string(), people.into());
+        let naive = async || naive::page(local.client(), &tenant(people), people, &bar).await;
+        let naive = stages.run(&format!("naive-{people}"), naive).await?;
+        let mut counting = Vec::new();
+        for order in measure::ORDERS.into_iter().filter(|_| measure::is_deep(people)) {
+            let count = async || measure::count(&caller, people, order, &bar).await;
+            counting.push(stages.run(&format!("count-{people}-{order}"), count).await?);
+        }
+        bar.set_length(0);
+        let reads = async || measure::reads(&caller, people, &bar).await;
+        let mut rows = stages.run(&format!("reads-{people}"), reads).await?;
+        let writes = async || measure::writes(&caller, people, &bar).await;
+        rows.extend(stages.run(&format!("writes-{people}"), writes).await?);
+        rows.extend(indexing);
+        all.push(TenantReport { people, rows, counting, naive });
+    }
+    local.stop().await;
+    Ok(all)
+}
+
+async fn measure_memory(
+    stages: &Stages,
+    directory: &Path,
+    options: &Options,
+) -> Outcome<Option<Vec<memory::Footprint>>> {
+    let (Some(functions), Some(&people)) = (&options.functions, options.people.last()) else { return Ok(None) };
+    let memory = async || {
+        let local = start(directory, Some(functions.clone())).await?;
+        let footprints = memory::measure(&Caller::new(&local, &tenant(people))?, people / 10 * 3).await;
+        local.stop().await;
+        footprints
+    };
+    Ok(Some(stages.run(&format!("memory-{people}"), memory).await?))
+}
+
+async fn measure_freshness(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<freshness::Freshness>> {
+    let Some(&people) = tenants.last() else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for load in [0, 50] {
+        let freshness = async || {
+            let local = start(directory, None).await?;
+            let caller = Caller::new(&local, &tenant(people))?;
+            measure::clean(&caller, people).await?;
+            let freshness = freshness::measure(&caller, load, &bar("freshness", 0)).await;
+            measure::clean(&caller, people).await?;
+            local.stop().await;
+            freshness
+        };
+        all.push(stages.run(&format!("freshness-{people}-{load}"), freshness).await?);
+    }
+    Ok(all)
+}
+
+async fn measure_counting(stages: &Stages, data: &Path) -> Outcome<Vec<counting::Counted>> {
+    let mut all = Vec::new();
+    for orders in [0, 1, SortField::ALL.len()] {
+        let directory = data.join("counting");
+        let measure = async || counting::measure(&directory, orders, &bar("write cost", 0)).await;
+        all.push(stages.run(&format!("counting-{orders}"), measure).await?);
+    }
+    Ok(all)
+}
+
+/// The name of every table.
+const TABLE: &str = "end-users";
+
+/// The tenant of so many people; its name is their number.
+fn tenant(people: u32) -> Tenant {
+    Tenant::from_number(people.into()).unwrap_or_else(|| unreachable!("a number names a tenant"))
+}
+
+/// A directory with nothing in it.
+fn empty(directory: &Path) -> Outcome<()> {
+    if directory.exists() {
+        std::fs::remove_dir_all(directory)?;
+    }
+    Ok(std::fs::create_dir_all(directory)?)
+}
+
+/// Starts the system on a data directory; the functions run as processes where built ones are given.
+async fn start(directory: &Path, functions: Option<PathBuf>) -> Outcome<Local> {
+    std::fs::create_dir_all(directory)?;
+    let variables = HashMap::from([("TABLE_NAME".to_owned(), TABLE.to_owned())]);
+    let storage = Storage::Directory(directory.to_owned());
+    let options = local::Options { port: 0, storage, demo: false, functions, variables };
+    Ok(Local::start(options).await?)
+}
+
+/// A progress bar up to `length`.
+fn bar(name: &str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:50} {bar:30} {pos}/{len} {per_sec} {eta}");
+    let bar = ProgressBar::new(length).with_message(name.to_owned());
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,172 @@
+//! People of ordinary size, each a pure function of its number. Names repeat as they do among people:
+//! a few very often, most seldom.
+
+use serde_json::{Value, json};
+use shared::domain::end_user::{Draft, EndUser};
+use shared::domain::ids::{EndUserId, UidId};
+use shared::domain::input::Json;
+
+use crate::Outcome;
+
+/// What a search finds 30 % of all people by.
+pub(crate) const FREQUENT: &str = "Acme";
+/// How many people a company has that is not [`FREQUENT`]'s.
+pub(crate) const COLLEAGUES: u32 = 10;
+
+const FIRST: [[&str; 20]; 2] = [
+    [
+        "An", "Bar", "Cla", "Dir", "El", "Fre", "Ge", "Han", "Il", "Jo", "Ka", "Lie", "Mar", "Nel", "Ol", "Pie", "Ro",
+        "Sa", "Ti", "Wil",
+    ],
+    [
+        "a", "ald", "bert", "da", "dine", "ella", "fien", "ine", "ke", "leen", "lies", "mar", "na", "nick", "ra",
+        "rik", "sa", "tje", "vin", "wout",
+    ],
+];
+const LAST: [[&str; 20]; 2] = [
+    [
+        "Aer", "Bogaer", "Claes", "Cools", "De", "Dier", "Gijs", "Goos", "Her", "Jans", "Lam", "Mer", "Nij", "Peet",
+        "Ro", "Smee", "Thys", "Van", "Ver", "Wou",
+    ],
+    [
+        "ackers", "aert", "beeck", "borre", "brecht", "bruggen", "daele", "donck", "eghem", "ens", "haegen", "hoven",
+        "kens", "linden", "meulen", "mans", "steen", "straeten", "ters", "wijck",
+    ],
+];
+const CITY: [[&str; 32]; 2] = [
+    [
+        "Aal", "Ant", "Beer", "Blank", "Boor", "Bree", "Brug", "Deinze", "Dender", "Diep", "Eeklo", "Gee", "Gent",
+        "Hal", "Has", "Heist", "Herent", "Hoog", "Ieper", "Kapel", "Kort", "Leu", "Lier", "Lok", "Mech", "Mol", "Oost",
+        "Pelt", "Roes", "Tiel", "Turn", "Waar",
+    ],
+    [
+        "aarde", "als", "beek", "berg", "brug", "dam", "donk", "dorp", "eind", "em", "ene", "gem", "haven", "heide",
+        "hof", "hout", "ingen", "ken", "kerke", "laar", "le", "loo", "monde", "rijk", "rode", "schot", "slag",
+        "straat", "veld", "voorde", "werp", "zele",
+    ],
+];
+
+/// How many last names there are.
+pub(crate) const LAST_NAMES: usize = 400;
+
+/// A number that looks random, one for each use of a person's number. (SplitMix64.)
+fn mixed(number: u32, stream: u64) -> u64 {
+    let mut z = (u64::from(number) << 8 | stream).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// One of `count` ranks, of which the k-th is about as frequent as 1/k (Zipf's law).
+fn rank(number: u32, stream: u64, count: usize) -> usize {
+    let share = mixed(number, stream) as f64 / u64::MAX as f64;
+    (((count + 1) as f64).powf(share) as usize - 1).min(count - 1)
+}
+
+fn word<const N: usize>(parts: &[[&str; N]; 2], rank: usize) -> String {
+    // Neighbours in rank are none in the alphabet.
+    let [first, second] = [rank * 7 % N, rank / N];
+    format!("{}{}", parts[0][first], parts[1][second])
+}
+
+/// Which of the last names a person has.
+pub(crate) fn last_name_rank(number: u32) -> usize {
+    rank(number, 1, LAST_NAMES)
+}
+
+/// The last name of a rank.
+pub(crate) fn last_name(rank: usize) -> String {
+    word(&LAST, rank)
+}
+
+/// Whether a person is one of the 30 %.
+pub(crate) fn is_frequent(number: u32) -> bool {
+    number % 10 < 3
+}
+
+/// The company of a person.
+pub(crate) fn company(number: u32) -> String {
+    if is_frequent(number) { format!("{FREQUENT} NV") } else { format!("Firm{:06} BV", number / COLLEAGUES) }
+}
+
+/// The customerRef of a person; sorts as its number does.
+pub(crate) fn reference(number: u32) -> String {
+    format!("K{number:08}")
+}
+
+/// The e-mail address of a person.
+pub(crate) fn email(number: u32) -> String {
+    format!("person{number}@example.com")
+}
+
+/// The phone number of a person.
+pub(crate) fn phone(number: u32) -> String {
+    format!("+3247{number:07}")
+}
+
+/// The body by which the API would create the person.
+pub(crate) fn body(number: u32) -> Value {
+    let one_of = |all: &[&str], stream| all[(mixed(number, stream) % all.len() as u64) as usize].to_owned();
+    let city = (mixed(number, 3) % 1_024) as usize;
+    json!({
+        "firstname": word(&FIRST, rank(number, 2, 400)),
+        "lastname": last_name(last_name_rank(number)),
+        "gender": one_of(&["F", "M", "X"], 4),
+        "company": company(number),
+        "customerRef": reference(number),
+        "street": format!("{}laan", word(&CITY, (mixed(number, 5) % 300) as usize)),
+        "houseNumber": (mixed(number, 6) % 200 + 1).to_string(),
+        "postalCode": (1_000 + city * 8).to_string(),
+        "city": word(&CITY, city),
+        "country": "BE",
+        "lang": one_of(&["nl", "fr"], 7),
+        "uids": [{ "uid": email(number), "isPrimary": true }, { "uidType": "Phone", "uid": phone(number) }],
+    })
+}
+
+/// What a create reads of a body.
+pub(crate) fn draft(body: &Value) -> Outcome<Draft> {
+    let json = Json::parse(body.to_string().as_bytes()).map_err(|_| "a person is no JSON")?;
+    Draft::read(&json, None).map_err(|faults| format!("a person is refused: {faults:?}").into())
+}
+
+/// The person as the API would store it, had it been created as the `number`th of its tenant.
+pub(crate) fn person(number: u32) -> Outcome<EndUser> {
+    read(&body(number), number)
+}
+
+/// The person of a body, as the `number`th of its tenant.
+pub(crate) fn read(body: &Value, number: u32) -> Outcome<EndUser> {
+    let uids = [2 * number - 1, 2 * number].map(|id| UidId::new(id.into()));
+    let id = EndUserId::new(number.into()).ok_or("no id")?;
+    let person = draft(body)?.with_ids(id, uids.into_iter().flatten());
+    person.map_err(|faults| format!("person {number} is refused: {faults:?}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn names_repeat_a_few_very_often_and_all_are_distinct() {
+        let names: std::collections::BTreeSet<_> = (0..LAST_NAMES).map(last_name).collect();
+        assert_eq!(names.len(), LAST_NAMES);
+        let mut counts = BTreeMap::<usize, u32>::new();
+        (1..=100_000).for_each(|number| *counts.entry(last_name_rank(number)).or_default() += 1);
+        assert_eq!(counts.len(), LAST_NAMES);
+        assert!((10_000..13_000).contains(&counts[&0]), "{:?}", counts[&0]);
+        assert!(counts[&(LAST_NAMES - 1)] < 100);
+    }
+
+    #[test]
+    fn a_person_is_of_ordinary_size() {
+        for number in [1, 999_999, 1_000_000] {
+            let person = person(number).expect("a person");
+            assert_eq!(person.uids.len(), 2);
+            let stored = serde_json::to_string(&person).expect("JSON");
+            assert!(stored.len() < 900, "{stored}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The report: tables for docs/scale.md, and its figure.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use super::counting::Counted;
+use super::figure::{Line, figure};
+use super::freshness::Freshness;
+use super::hot::Hot;
+use super::http::Cost;
+use super::import::{Backlog, Import};
+use super::load::Loaded;
+use super::measure::{Counting, Row};
+use super::memory::Footprint;
+use super::naive::Naive;
+use crate::{Outcome, say};
+
+/// Where the tables stand in the document.
+const MARKS: [&str; 2] = ["<!-- scale: begin -->\n", "<!-- scale: end -->"];
+
+/// Requests of the figure.
+const DRAWN: [&str; 7] = [
+    "GET one",
+    "byUid, e-mail",
+    "list, middle page",
+    "list, middle page by lastname",
+    "search, 7 found",
+    "search, 30 % found",
+    "create",
+];
+
+/// All that was measured.
+pub(crate) struct Report {
+    pub(crate) loads: Vec<Loaded>,
+    pub(crate) tenants: Vec<TenantReport>,
+    pub(crate) memory: Option<Vec<Footprint>>,
+    pub(crate) freshness: Vec<Freshness>,
+    pub(crate) counted: Vec<Counted>,
+    pub(crate) import: Import,
+    pub(crate) backlog: Backlog,
+    pub(crate) hot: Hot,
+}
+
+/// What was measured in one tenant.
+pub(crate) struct TenantReport {
+    pub(crate) people: u32,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) counting: Vec<Counting>,
+    pub(crate) naive: Naive,
+}
+
+impl Report {
+    /// Prints the tables, or writes them into the documents.
+    pub(crate) fn publish(&self, write: bool) -> Outcome<()> {
+        let tables = self.tables();
+        if !write {
+            say(&tables);
+            return Ok(());
+        }
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let document = docs.join("scale.md");
+        let text = std::fs::read_to_string(&document)?;
+        let place = (text.find(MARKS[0]), text.find(MARKS[1]));
+        let (Some(begin), Some(end)) = place else { return Err("docs/scale.md has no place".into()) };
+        let text = [&text[..begin + MARKS[0].len()], &tables, &text[end..]].concat();
+        std::fs::write(document, text)?;
+        Ok(std::fs::write(docs.join("scale.svg"), self.figure())?)
+    }
+
+    fn tables(&self) -> String {
+        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let made = format!(
+            "Written on {} by `cargo run --release -p bench -- {}`, on a machine of {cores} cores.",
+            OffsetDateTime::now_utc().date(),
+            arguments.join(" ")
+        );
+        let parts = [
+            made,
+            self.costs(),
+            section("Time", "request, p50 / p99 in ms", &self.sizes(), self.by_request(times)),
+            self.counting(),
+            self.naive(),
+            self.memory(),
+            self.import(),
+            self.hot(),
+            self.freshness(),
+            self.counted(),
+            self.loads(),
+        ];
+        parts.join("\n") + "\n"
+    }
+
+    fn costs(&self) -> String {
+        let mut rows = self.by_request(|row| cost(row.cost, row.failures));
+        rows.iter_mut().for_each(|row| row.push(budget(&row[0]).to_owned()));
+        section("Cost", "request", &[self.sizes(), vec!["budget".to_owned()]].concat(), rows)
+    }
+
+    fn sizes(&self) -> Vec<String> {
+        self.tenants.iter().map(|tenant| thousands(tenant.people.into())).collect()
+    }
+
+    /// A row per request, a cell per tenant.
+    fn by_request(&self, cell: impl Fn(&Row) -> String) -> Vec<Vec<String>> {
+        let requests = self.tenants.first().map(|tenant| &tenant.rows[..]).unwrap_or_default();
+        let cells = |request: &str| {
+            let rows = self.tenants.iter().map(|tenant| tenant.row(request));
+            rows.map(|row| row.map_or_else(String::new, &cell)).collect::<Vec<_>>()
+        };
+        requests.iter().map(|row| [vec![row.request.clone()], cells(&row.request)].concat()).collect()
+    }
+
+    fn counting(&self) -> String {
+        let mut rows = Vec::new();
+        for tenant in &self.tenants {
+            for Counting { order, first, seconds } in &tenant.counting {
+                let people = thousands(tenant.people.into());
+                let walked = format!("{:.0}", first.times.max);
+                rows.push(vec![
+                    people,
+                    order.clone(),
+                    cost(first.cost, first.failures),
+                    walked,
+                    format!("{seconds:.1}"),
+                ]);
+            }
+        }
+        let names = ["order", "first deep page", "in ms", "counting, s"].map(str::to_owned);
+        section("An order is counted when it is asked for", "people", &names, rows)
+    }
+
+    fn naive(&self) -> String {
+        let rows = self.tenants.iter().map(|tenant| {
+            let Naive { cost: spent, seconds } = &tenant.naive;
+            let page = tenant.row("list, middle page by lastname");
+            let cheaper = page.map_or(0.0, |row| spent.read / row.cost.read);
+            let faster = page.map_or(0.0, |row| seconds * 1e3 / row.times.p50);
+            let ratios = [format!("{cheaper:.0} ×"), format!("{faster:.0} ×")];
+            [vec![thousands(tenant.people.into()), cost(*spent, 0), format!("{seconds:.2}")], ratios.to_vec()].concat()
+        });
+        let names = ["full read", "in s", "read units, against the indexed page", "time, against its p50"];
+        section("The plan without an index: read all, sort, cut", "people", &names.map(str::to_owned), rows.collect())
+    }
+
+    fn memory(&self) -> String {
+        let title = "What the largest search takes of a function";
+        let Some(footprints) = &self.memory else {
+            return format!("### {title}\n\nNot measured: `--functions` was not given.\n");
+        };
+        let rows = footprints.iter().map(|taken| {
+            let Footprint { request, status, peak_mb, cpu_seconds, lambda_seconds, wall_seconds } = taken;
+            let numbers = [cpu_seconds, lambda_seconds, wall_seconds].map(|seconds| format!("{seconds:.1}"));
+            [vec![request.clone(), status.to_string(), format!("{peak_mb:.0}")], numbers.to_vec()].concat()
+        });
+        let names = ["status", "peak MB", "CPU s", "s at 256 MB's share of a vCPU", "s here"];
+        section(title, "request", &names.map(str::to_owned), rows.collect())
+    }
+
+    fn import(&self) -> String {
+        let Import { people, create_seconds, settle_seconds, samples, pages, findings } = &self.import;
+        let lag = samples.iter().map(|sample| sample.lag_seconds).fold(0.0, f64::max);
+        let behind = samples.iter().map(|sample| sample.created - sample.indexed).max().unwrap_or_default();
+        let per_second = |people: u32, seconds: f64| format!("{:.0}", f64::from(people) / seconds);
+        let rows = [
+            ("people created over HTTP by 16 writers", thousands((*people).into())),
+            ("creates a second", per_second(*people, *create_seconds)),
+            ("indexed a second, meanwhile and after", per_second(*people, create_seconds + settle_seconds)),
+            ("greatest backlog, people", thousands(behind as u64)),
+            ("greatest lag, s", format!("{lag:.1}")),
+            ("from the last create until all is indexed, s", format!("{settle_seconds:.1}")),
+            ("sorted pages checked meanwhile", pages.to_string()),
+            ("out of order, doubled, unknown or miscounted", findings.len().to_string()),
+            ("a backlog by itself, indexed a second", per_second(self.backlog.people, self.backlog.seconds)),
+        ];
+        let rows = rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec();
+        section("An import", "", &[String::new()], rows)
+    }
+
+    fn hot(&self) -> String {
+        let Hot { created, refused, conflicts, seconds, doubled, lost, strange, counted } = &self.hot;
+        let rows = [
+            ("creates by 16 instances at once, transactions of 8 ms", created.to_string()),
+            ("given up, nothing written", refused.to_string()),
+            ("conflicts", conflicts.to_string()),
+            ("retries per create", format!("{:.2}", *conflicts as f64 / *created as f64)),
+            ("creates a second", format!("{:.0}", *created as f64 / seconds)),
+            ("doubled, lost, strange", format!("{doubled}, {lost}, {strange}")),
+            ("people counted", counted.to_string()),
+        ];
+        let rows = rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec();
+        section("A hot tenant", "", &[String::new()], rows)
+    }
+
+    fn freshness(&self) -> String {
+        let rows = self.freshness.iter().flat_map(|fresh| {
+            let load = if fresh.load == 0 { "idle".to_owned() } else { format!("{} creates/s", fresh.load) };
+            [("sorted list", fresh.list), ("search", fresh.search)].map(|(place, times)| {
+                let times = [times.p50, times.p90, times.p99, times.max].map(millis);
+                [vec![place.to_owned(), load.clone()], times.to_vec()].concat()
+            })
+        });
+        let names = ["load", "p50 ms", "p90 ms", "p99 ms", "max ms"].map(str::to_owned);
+        section("From a create's answer until it shows", "in", &names, rows.collect())
+    }
+
+    fn counted(&self) -> String {
+        let rows = self.counted.iter().map(|counted| {
+            let costs = [counted.create_alone, counted.create_in_batch, counted.update_alone, counted.update_in_batch];
+            let units = costs.map(|cost| format!("{:.1} · {:.1}", cost.read, cost.write));
+            [vec![counted.orders.to_string()], units.to_vec()].concat()
+        });
+        let names = ["create, alone", "create, in a batch of 100", "update of one name, alone", "the same in a batch"];
+        let title = "What counted orders add to indexing a person, read · write units";
+        section(title, "orders counted", &names.map(str::to_owned), rows.collect())
+    }
+
+    fn loads(&self) -> String {
+        let rows = self.loads.iter().map(|load| {
+            let gigabytes = load.file_bytes as f64 / 1e9;
+            vec![thousands(load.people.into()), format!("{:.0}", load.rate), format!("{gigabytes:.2}")]
+        });
+        let names = ["loaded a second", "file behind it, GB"].map(str::to_owned);
+        section("Loading", "people", &names, rows.collect())
+    }
+
+    fn figure(&self) -> String {
+        let line = |name: &str, value: &dyn Fn(&TenantReport) -> Option<f64>| Line {
+            name: name.to_owned(),
+            points: self.tenants.iter().filter_map(|t| Some((f64::from(t.people), value(t)?))).collect(),
+        };
+        let drawn = |value: fn(&Row) -> f64| DRAWN.map(|name| line(name, &|t| t.row(name).map(value)));
+        let mut units = drawn(|row| row.cost.read.max(row.cost.write)).to_vec();
+        units.push(line("full read", &|t| Some(t.naive.cost.read)));
+        let mut millis = drawn(|row| row.times.p50).to_vec();
+        millis.push(line("full read", &|t| Some(t.naive.seconds * 1e3)));
+        figure(&[("read units (create: write units)", units), ("p50, ms", millis)])
+    }
+}
+
+impl TenantReport {
+    fn row(&self, request: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.request == request)
+    }
+}
+
+/// What a request may cost at most. (m is the number of index entries that a search reads.)
+fn budget(request: &str) -> &'static str {
+    match request.split(',').next().unwrap_or_default() {
+        "GET one" => "1 · 1 · 0",
+        "byUid" => "2 · 3 · 0",
+        "list" if request == "list, first page" => "1 · 4 · 0",
+        "list" if request == "list, first page by lastname" => "2 · 12 · 0",
+        "list" if request.contains(" by ") => "4 · 34 · 0",
+        "list" => "3 · 26.5 · 0",
+        "search" => "2 + m/15,000 · 12 + m/80 · 0",
+        "tickets" => "3 · 20 · 0",
+        "create" => "2 · 0 · 12",
+        "update of one name" => "2 · 1 · 3",
+        "assign" => "2 · 1 · 7",
+        "delete" => "2 · 1 · 11",
+        "index one new person" => "– · 4 · 18 + words",
+        _ => "",
+    }
+}
+
+/// `round trips · read units · write units`.
+fn cost(cost: Cost, failures: usize) -> String {
+    let failed = if failures > 0 { format!(" ({failures} failed)") } else { String::new() };
+    let thirds = [cost.round_trips, cost.read, cost.write].map(|units| (units * 10.0).round() / 10.0);
+    format!("{} · {} · {}{failed}", thirds[0], thirds[1], thirds[2])
+}
+
+fn times(row: &Row) -> String {
+    format!("{} / {}", millis(row.times.p50), millis(row.times.p99))
+}
+
+fn millis(millis: f64) -> String {
+    if millis < 10.0 { format!("{millis:.1}") } else { format!("{millis:.0}") }
+}
+
+/// `1,000,000`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A table under a heading.
+fn section(title: &str, first: &str, names: &[String], rows: Vec<Vec<String>>) -> String {
+    let mut text =
+        format!("### {title}\n\n| {first} | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
+    for row in rows {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([7, 1_000, 12_345, 1_000_000].map(thousands), ["7", "1,000", "12,345", "1,000,000"]);
+    }
+}

@@ -1,0 +1,58 @@
+//! Stages: each is done once, and its result kept in a file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Outcome, say};
+
+/// The results in a directory.
+pub(crate) struct Stages(PathBuf);
+
+impl Stages {
+    /// Those of a directory; none where they are to be `fresh`, which empties it.
+    pub(crate) fn open(directory: &Path, fresh: bool) -> Outcome<Self> {
+        if fresh && directory.exists() {
+            std::fs::remove_dir_all(directory)?;
+        }
+        std::fs::create_dir_all(directory)?;
+        Ok(Self(directory.to_owned()))
+    }
+
+    /// The result of a stage that was done before, or is done now.
+    pub(crate) async fn run<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        stage: impl AsyncFnOnce() -> Outcome<T>,
+    ) -> Outcome<T> {
+        let path = self.0.join(format!("{name}.json"));
+        if path.exists() {
+            return Ok(serde_json::from_slice(&std::fs::read(path)?)?);
+        }
+        say(&format!("{name} …"));
+        let result = stage().await.map_err(|error| format!("{name}: {error}"))?;
+        // Renamed into place, so that a kill leaves no half of a result.
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, serde_json::to_vec_pretty(&result)?)?;
+        std::fs::rename(unfinished, path)?;
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_is_done_once_unless_it_failed_or_all_is_fresh() {
+        let directory = std::env::temp_dir().join(format!("bench-stages-{}", std::process::id()));
+        let stages = Stages::open(&directory, true).expect("a directory");
+        assert!(stages.run::<u32>("one", async || Err("not yet".into())).await.is_err());
+        assert_eq!(stages.run("one", async || Ok(1)).await.expect("a result"), 1);
+        assert_eq!(stages.run("one", async || Ok(2)).await.expect("a result"), 1);
+        let stages = Stages::open(&directory, true).expect("a directory");
+        assert_eq!(stages.run("one", async || Ok(3)).await.expect("a result"), 3);
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
+}
