@@ -160,8 +160,8 @@ impl World<'_> {
         let Some(id) = self.people[person] else { return Ok(()) };
         let meter = Meter::default();
         let person = scope(self.functions, &self.tenant, &meter).end_user(id).await?;
-        let entries = person.iter().flat_map(entries);
-        let name = entries.filter(|entry| matches!(entry, Entry::Sort(field, _) if *field == SortField::Name)).next();
+        let mut entries = person.iter().flat_map(entries);
+        let name = entries.find(|entry| matches!(entry, Entry::Sort(field, _) if *field == SortField::Name));
         let key = match what {
             0 => name.map(|entry| keys::entry(&self.tenant, &entry, id)),
             1 => Some(keys::word_entry(&self.tenant, &Term::Word("wrong".to_owned()), id)),
@@ -189,7 +189,7 @@ impl World<'_> {
             (Some(id), 3) => name_that_starts(BlockSize::Large, id),
             _ => format!("Name{}", change % 3),
         };
-        let body = json!({ "firstname": name, "city": if change % 2 == 0 { "Gent" } else { "" } });
+        let body = json!({ "firstname": name, "city": if change.is_multiple_of(2) { "Gent" } else { "" } });
         let now = match self.people[person] {
             Some(id) => scope.end_user(id).await?,
             None => None,
