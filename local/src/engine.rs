@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCrede
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use dynoxide::Database;
+use dynoxide::actions::list_streams::ListStreamsRequest;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -40,16 +41,21 @@ impl Engine {
         table: &str,
     ) -> Result<Self, StartError> {
         let endpoint = variables.get(ENDPOINT).filter(|url| !url.is_empty());
-        let (url, embedded) = match endpoint {
-            Some(url) => (url.clone(), None),
+        let (url, embedded, known) = match endpoint {
+            Some(url) => (url.clone(), None, None),
             None => {
-                let (url, task) = embed(storage).await?;
-                (url, Some(task))
+                let database = open(storage)?;
+                let known = known_stream(&database, table)?;
+                let (url, task) = embed(database).await?;
+                (url, Some(task), known)
             }
         };
         let variables = reaching(&url, variables);
         let config = sdk_config(&variables);
-        let stream_arn = ensure_table(&shared::bootstrap::client(&config), &url, spec, table).await?;
+        let stream_arn = match known {
+            Some(arn) => arn,
+            None => ensure_table(&shared::bootstrap::client(&config), &url, spec, table).await?,
+        };
         Ok(Self { variables, config, table: table.to_owned(), stream_arn, embedded })
     }
 
@@ -110,11 +116,22 @@ fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
         .build()
 }
 
-async fn embed(storage: &Storage) -> Result<(String, (oneshot::Sender<()>, JoinHandle<()>)), StartError> {
-    let database = match storage {
-        Storage::Memory => memory()?,
-        Storage::Directory(directory) => open_engine(directory)?,
-    };
+fn open(storage: &Storage) -> Result<Database, StartError> {
+    match storage {
+        Storage::Memory => memory(),
+        Storage::Directory(directory) => open_engine(directory),
+    }
+}
+
+/// The ARN of the stream of a table that is there. DescribeTable says it too, but the embedded engine
+/// counts all items for that: minutes where there are millions.
+fn known_stream(database: &Database, table: &str) -> Result<Option<String>, StartError> {
+    let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..ListStreamsRequest::default() };
+    let streams = database.list_streams(request).map_err(failed)?.streams;
+    Ok(streams.into_iter().next().map(|stream| stream.stream_arn))
+}
+
+async fn embed(database: Database) -> Result<(String, (oneshot::Sender<()>, JoinHandle<()>)), StartError> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
     let url = format!("http://{}", listener.local_addr().map_err(failed)?);
     let (stop, stopped) = oneshot::channel::<()>();

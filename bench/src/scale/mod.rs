@@ -78,7 +78,12 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
         },
         hot: {
             let directory = options.data.join("hot");
-            stages.run("hot", async || hot::measure(&directory, &bar("hot", 0)).await).await?
+            let mut all = Vec::new();
+            for instances in [16, 1] {
+                let measure = async || hot::measure(&directory, instances, &bar("hot", 0)).await;
+                all.push(stages.run(&format!("hot-{instances}"), measure).await?);
+            }
+            all
         },
     };
     report.publish(options.write)
