@@ -1,5 +1,4 @@
-//! A figure of panels side by side, both axes logarithmic, one legend; as SVG that reads on light and
-//! dark.
+//! A figure of panels side by side, both axes logarithmic, one legend; as SVG.
 
 use std::fmt::Write;
 
@@ -13,20 +12,22 @@ pub(crate) struct Line {
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 320.0;
 const MARGIN: f64 = 56.0;
-const LEGEND: f64 = 64.0;
-/// Okabe and Ito's, told apart by the colour-blind too; black, which is none on dark, aside.
+/// Between two panels: the numbers of both axes stand there.
+const GAP: f64 = 84.0;
+const LEGEND: f64 = 20.0;
+/// Okabe and Ito's, which the colour-blind tell apart too, and a red.
 const COLOURS: [&str; 8] = ["#0072b2", "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#d55e00", "#8c8c8c", "#e31a1c"];
 
 /// The panels, each a title and its lines; all have the same lines.
 pub(crate) fn figure(panels: &[(&str, Vec<Line>)]) -> String {
-    let width = panels.len() as f64 * (WIDTH + MARGIN) + MARGIN / 2.0;
+    let width = panels.len() as f64 * (WIDTH + GAP) + MARGIN / 2.0;
     let height = HEIGHT + 2.0 * MARGIN + LEGEND;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
     );
     for (i, (title, lines)) in panels.iter().enumerate() {
-        panel(&mut svg, MARGIN + i as f64 * (WIDTH + MARGIN), title, lines);
+        panel(&mut svg, MARGIN + i as f64 * (WIDTH + GAP), title, lines);
     }
     let names = panels.first().map(|(_, lines)| &lines[..]).unwrap_or_default();
     for (i, line) in names.iter().enumerate() {

@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// How many people are imported through the API.
     #[arg(long, default_value_t = 20_000)]
     import: u32,
+    /// How many creates a second are under way while freshness is measured under load.
+    #[arg(long, default_value_t = 50)]
+    load: u32,
     /// Writes docs/scale.md and docs/scale.svg.
     #[arg(long)]
     write: bool,
@@ -64,7 +67,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
         loads: load_all(&stages, &tenants, &options.people).await?,
         tenants: measure_all(&stages, &tenants, &options.people).await?,
         memory: measure_memory(&stages, &tenants, &options).await?,
-        freshness: measure_freshness(&stages, &tenants, &options.people).await?,
+        freshness: measure_freshness(&stages, &tenants, &options).await?,
         counted: measure_counting(&stages, &options.data).await?,
         import: {
             let (people, directory) = (options.import, options.data.join("import"));
@@ -155,10 +158,10 @@ async fn measure_memory(
     Ok(Some(stages.run(&format!("memory-{people}"), memory).await?))
 }
 
-async fn measure_freshness(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<freshness::Freshness>> {
-    let Some(&people) = tenants.last() else { return Ok(Vec::new()) };
+async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options) -> Outcome<Vec<freshness::Freshness>> {
+    let Some(&people) = options.people.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    for load in [0, 50] {
+    for load in [0, options.load] {
         let freshness = async || {
             let local = start(directory, None).await?;
             let caller = Caller::new(&local, &tenant(people))?;

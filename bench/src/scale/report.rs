@@ -73,7 +73,7 @@ impl Report {
         let arguments: Vec<_> = std::env::args().skip(1).collect();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let made = format!(
-            "Written on {} by `cargo run --release -p bench -- {}`, on a machine of {cores} cores.",
+            "Written on {} by `cargo run --release -p bench -- {}`, on a machine of {cores} cores.\n",
             OffsetDateTime::now_utc().date(),
             arguments.join(" ")
         );
