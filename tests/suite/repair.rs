@@ -402,7 +402,9 @@ fn always_ends_well(steps: &impl Strategy<Value = Vec<Step>>, mend: bool) {
     let runtime = runtime();
     let app = runtime.block_on(App::start());
     let functions = runtime.block_on(unwatched(&app));
-    hold_all(sequences(80), 9, steps, |steps| runtime.block_on(live(&app, &functions, &steps, mend)));
+    // A repair walks all partitions of the index, and takes most of the time.
+    let count = sequences(if mend { 20 } else { 80 });
+    hold_all(count, 9, steps, |steps| runtime.block_on(live(&app, &functions, &steps, mend)));
 }
 
 #[test]
