@@ -1,6 +1,15 @@
-//! `cargo run --release -p bench -- scale`: what requests cost, and how long they take, as a tenant grows.
+//! `cargo run --release -p bench`: what requests cost and how long they take as a tenant grows (`scale`), and
+//! how far the index lags behind an import (`import`).
 
+mod http;
+mod import;
+mod load;
+mod people;
+mod process;
 mod scale;
+mod stages;
+mod system;
+mod tables;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,6 +31,8 @@ struct Cli {
 enum Command {
     /// Costs and latencies with up to a million people in one tenant.
     Scale(scale::Options),
+    /// An import through the API, and how the index follows it.
+    Import(import::Options),
 }
 
 #[tokio::main]
@@ -29,8 +40,11 @@ async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Cli { command: Command::Scale(options) } = Cli::parse();
-    match scale::run(options).await {
+    let outcome = match Cli::parse().command {
+        Command::Scale(options) => scale::run(options).await,
+        Command::Import(options) => import::run(options).await,
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "bench: {error}");

@@ -1,19 +1,14 @@
 //! The database: the embedded engine, or the one that `AWS_ENDPOINT_URL_DYNAMODB` names.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
-use dynoxide::Database;
-use dynoxide::actions::list_streams::ListStreamsRequest;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use crate::embedded::{self, Embedded};
 use crate::template::TableSpec;
 use crate::{StartError, Storage};
 
@@ -29,7 +24,7 @@ pub(crate) struct Engine {
     config: SdkConfig,
     table: String,
     stream_arn: String,
-    embedded: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    embedded: Option<Embedded>,
 }
 
 impl Engine {
@@ -44,10 +39,10 @@ impl Engine {
         let (url, embedded, known) = match endpoint {
             Some(url) => (url.clone(), None, None),
             None => {
-                let database = open(storage)?;
-                let known = known_stream(&database, table)?;
-                let (url, task) = embed(database).await?;
-                (url, Some(task), known)
+                let database = embedded::open(storage)?;
+                let known = embedded::known_stream(&database, table)?;
+                let embedded = Embedded::serve(database)?;
+                (embedded.url().to_owned(), Some(embedded), known)
             }
         };
         let variables = reaching(&url, variables);
@@ -81,9 +76,8 @@ impl Engine {
     }
 
     pub(crate) async fn stop(self) {
-        if let Some((stop, task)) = self.embedded {
-            let _ = stop.send(());
-            let _ = task.await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
         }
     }
 }
@@ -116,72 +110,6 @@ fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
         .build()
 }
 
-fn open(storage: &Storage) -> Result<Database, StartError> {
-    match storage {
-        Storage::Memory => memory(),
-        Storage::Directory(directory) => open_engine(directory),
-    }
-}
-
-/// The ARN of the stream of a table that is there. DescribeTable says it too, but the embedded engine
-/// counts all items for that: minutes where there are millions.
-fn known_stream(database: &Database, table: &str) -> Result<Option<String>, StartError> {
-    let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..ListStreamsRequest::default() };
-    let streams = database.list_streams(request).map_err(failed)?.streams;
-    Ok(streams.into_iter().next().map(|stream| stream.stream_arn))
-}
-
-async fn embed(database: Database) -> Result<(String, (oneshot::Sender<()>, JoinHandle<()>)), StartError> {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
-    let url = format!("http://{}", listener.local_addr().map_err(failed)?);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(async move {
-        let stopped = async {
-            let _ = stopped.await;
-        };
-        if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, stopped).await {
-            tracing::error!(%error, "the embedded engine failed");
-        }
-    });
-    Ok((url, (stop, task)))
-}
-
-fn failed(error: impl std::fmt::Display) -> StartError {
-    StartError::Engine(format!("does not start: {error}"))
-}
-
-/// An engine in memory. Its tables come from a file that has the index: in memory nobody else can
-/// make one.
-fn memory() -> Result<Database, StartError> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("end-users-{}-{}.sqlite", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let template = std::env::temp_dir().join(name);
-    drop(file(&template)?);
-    let database = Database::memory().map_err(failed)?;
-    let restored = database.restore_from(&template.to_string_lossy()).map_err(failed);
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", template.display()));
-    }
-    restored.map(|()| database)
-}
-
-/// The embedded engine's file in a data directory, for programs that load it while no system runs on it.
-pub fn open_engine(directory: &Path) -> Result<Database, StartError> {
-    file(&directory.join("dynamodb.sqlite"))
-}
-
-/// An engine on a file. Reading its stream takes time in the square of its length without an index
-/// of our own, which dynoxide-rs 3.2.0 does not make.
-fn file(path: &Path) -> Result<Database, StartError> {
-    let database = Database::new(&path.to_string_lossy()).map_err(failed)?;
-    let connection = rusqlite::Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
-    let index = "CREATE INDEX IF NOT EXISTS end_users_stream \
-                 ON _stream_records(table_name, CAST(sequence_number AS INTEGER))";
-    connection.execute_batch(index).map_err(failed)?;
-    Ok(database)
-}
-
 /// Creates the table where it is missing; answers the ARN of its stream.
 async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str) -> Result<String, StartError> {
     let described = client.describe_table().table_name(table).send().await;
@@ -191,7 +119,7 @@ async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str)
             let request = spec.create(client.create_table().table_name(table))?;
             let created = request.send().await.map_err(|error| unusable(url, error))?;
             let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(spec.ttl_attribute()?).build();
-            let ttl = ttl.map_err(failed)?;
+            let ttl = ttl.map_err(StartError::engine)?;
             let request = client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
             if let Err(error) = request.send().await {
                 tracing::warn!(%error, "the engine does not let items expire");

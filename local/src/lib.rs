@@ -3,6 +3,7 @@
 //! template.yaml is built from template.yaml here.
 
 pub mod demo;
+mod embedded;
 mod engine;
 mod events;
 mod functions;
@@ -26,8 +27,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use embedded::{Embedded, open_engine};
 use engine::Engine;
-pub use engine::{client, open_engine};
+pub use engine::client;
 use functions::Functions;
 use gateway::Gateway;
 use pumps::Pumps;
@@ -87,6 +89,13 @@ pub enum StartError {
     /// The template.
     #[error("template.yaml: {0}")]
     Template(#[from] template::TemplateError),
+}
+
+impl StartError {
+    /// Why the engine does not start.
+    fn engine(error: impl std::fmt::Display) -> Self {
+        Self::Engine(format!("does not start: {error}"))
+    }
 }
 
 /// A running system.

@@ -11,10 +11,10 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::store::Meter;
 
-use super::engine::{Engine, scope};
-use super::http::Cost;
-use super::people;
 use crate::Outcome;
+use crate::http::Cost;
+use crate::people;
+use crate::system::{self, Engine, scope};
 
 /// How many people there are before.
 const PEOPLE: u32 = 1_000;
@@ -36,7 +36,7 @@ pub(crate) struct Counted {
 pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Outcome<Counted> {
     let engine = Engine::fresh(directory).await?;
     let app = engine.app()?;
-    let tenant = super::tenant(PEOPLE);
+    let tenant = system::tenant(PEOPLE);
     create(&app, &tenant, 1, PEOPLE, bar).await.map(drop)?;
     // By last name first, the order that an update of one name touches.
     let mut fields = SortField::ALL;
@@ -52,7 +52,7 @@ pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) 
     let create_in_batch = index(&app, &tenant, [&batch[..]]).await?;
     rename(&app, &tenant, &batch).await?;
     let update_in_batch = index(&app, &tenant, [&batch[..]]).await?;
-    engine.stop().await?;
+    engine.stop().await;
     Ok(Counted { orders, create_alone, create_in_batch, update_alone, update_in_batch })
 }
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use super::http::{Caller, list};
 use super::measure::GUESTS;
-use super::people;
 use super::times::Times;
 use crate::Outcome;
+use crate::http::{Caller, list};
+use crate::people;
 
 /// How many creates are followed.
 const FOLLOWED: u32 = 200;

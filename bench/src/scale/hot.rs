@@ -13,9 +13,9 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::{ListOrder, Meter, Page};
 use tests::proxy::{Fault, Proxy};
 
-use super::engine::{Engine, app, scope};
-use super::people;
 use crate::Outcome;
+use crate::people;
+use crate::system::{self, Engine, app, scope};
 
 const WRITERS: u32 = 16;
 /// How many people each creates.
@@ -46,7 +46,7 @@ pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar)
     let proxy = Proxy::start(engine.url(), 1).await?;
     proxy.conflicts_last(LASTING);
     bar.set_length((WRITERS * EACH).into());
-    let tenant = super::tenant(WRITERS * EACH);
+    let tenant = system::tenant(WRITERS * EACH);
     let apps = (0..instances).map(|_| app(&local::client(proxy.url()))).collect::<Outcome<Vec<_>>>()?;
     let started = Instant::now();
     let writers = (0..WRITERS).map(|writer| write(&apps[(writer % instances) as usize], &tenant, writer, bar));
@@ -56,7 +56,7 @@ pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar)
 
     let distinct: BTreeSet<EndUserId> = ids.iter().copied().collect();
     let (lost, counted) = audit(&engine.app()?, &tenant, &distinct).await?;
-    engine.stop().await?;
+    engine.stop().await;
     let refused = (WRITERS * EACH) as usize - ids.len();
     let doubled = ids.len() - distinct.len();
     Ok(Hot { instances, created: ids.len(), refused, conflicts, seconds, doubled, lost, counted })

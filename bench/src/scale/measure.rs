@@ -11,12 +11,12 @@ use shared::domain::end_user::Expected;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::Meter;
 
-use super::engine::{self, Engine};
-use super::http::{Answer, Caller, Cost, list};
 use super::orders::Orders;
-use super::people;
 use super::times::Times;
 use crate::Outcome;
+use crate::http::{Answer, Caller, Cost, list};
+use crate::people;
+use crate::system::{self, Engine};
 
 /// The orders whose deep pages are measured: all different, few different, all equal, and ids.
 pub(crate) const ORDERS: [&str; 4] = ["endUserID", "lastname", "customerRef", "country"];
@@ -259,7 +259,7 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
     rows.add("index one new person", OFTEN, async |i| {
         let draft = people::draft(&people::body(GUESTS + i as u32))?;
         let meter = Meter::default();
-        let scope = engine::scope(&app, tenant, &meter);
+        let scope = system::scope(&app, tenant, &meter);
         let id = scope.create_end_user(&draft, None).await.map_err(|error| format!("{error:?}"))?.answer.id;
         let answer = indexed(&app, tenant, id).await?;
         scope.delete_end_user(id, &Expected::default()).await.map_err(|error| format!("{error:?}"))?;
@@ -274,7 +274,7 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
 async fn indexed(app: &App, tenant: &Tenant, id: EndUserId) -> Outcome<Answer> {
     let meter = Meter::default();
     let started = Instant::now();
-    engine::scope(app, tenant, &meter).index_end_users([id]).await?;
+    system::scope(app, tenant, &meter).index_end_users([id]).await?;
     let (took, cost) = (started.elapsed(), meter.cost().into());
     Ok(Answer { status: 200, body: Value::Null, cost, took })
 }

@@ -1,36 +1,26 @@
 //! Tenants of growing size in one database, and what each request costs in each of them.
 
 mod counting;
-mod engine;
 mod figure;
 mod freshness;
 mod hot;
-mod http;
-mod import;
-mod load;
 mod measure;
 mod memory;
 mod naive;
 mod orders;
-mod people;
 mod report;
-mod stages;
 mod times;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use local::{Local, Storage};
 use shared::domain::end_user::SortField;
-use shared::domain::ids::Tenant;
 
-use crate::Outcome;
-use engine::Engine;
-use http::Caller;
+use crate::http::Caller;
+use crate::stages::Stages;
+use crate::system::{Engine, TABLE, bar, start, tenant};
+use crate::{Outcome, load};
 use report::{Report, TenantReport};
-use stages::Stages;
 
 /// What is measured, and where data is kept.
 #[derive(Args)]
@@ -39,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
     people: Vec<u32>,
     /// Where data and results are kept; what is there is not done again.
-    #[arg(long, default_value = "target/bench")]
+    #[arg(long, default_value = "target/bench/scale")]
     data: PathBuf,
     /// Starts over.
     #[arg(long)]
@@ -48,9 +38,6 @@ pub(crate) struct Options {
     /// of a process.
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
-    /// How many people are imported through the API.
-    #[arg(long, default_value_t = 20_000)]
-    import: u32,
     /// How many creates a second are under way while freshness is measured under load.
     #[arg(long, default_value_t = 50)]
     load: u32,
@@ -69,16 +56,6 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
         memory: measure_memory(&stages, &tenants, &options).await?,
         freshness: measure_freshness(&stages, &tenants, &options).await?,
         counted: measure_counting(&stages, &options.data).await?,
-        import: {
-            let (people, directory) = (options.import, options.data.join("import"));
-            let bar = bar("import", people.into());
-            stages.run(&format!("import-{people}"), async || import::measure(&directory, people, &bar).await).await?
-        },
-        backlog: {
-            let (people, directory) = (options.import, options.data.join("backlog"));
-            let bar = bar("backlog", people.into());
-            stages.run(&format!("backlog-{people}"), async || import::backlog(&directory, people, &bar).await).await?
-        },
         hot: {
             let directory = options.data.join("hot");
             let mut all = Vec::new();
@@ -110,13 +87,13 @@ async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome
 async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<TenantReport>> {
     // What indexing costs is measured before any order is counted.
     let mut indexing = Vec::new();
-    let engine = Engine::open(directory).await?;
+    let engine = Engine::open(directory)?;
     for &people in tenants {
         let bar = bar("index", 0);
         let index = async || measure::index(&engine, &tenant(people), &bar).await;
         indexing.push(stages.run(&format!("index-{people}"), index).await?);
     }
-    engine.stop().await?;
+    engine.stop().await;
 
     let local = start(directory, None).await?;
     let mut all = Vec::new();
@@ -184,36 +161,4 @@ async fn measure_counting(stages: &Stages, data: &Path) -> Outcome<Vec<counting:
         all.push(stages.run(&format!("counting-{orders}"), measure).await?);
     }
     Ok(all)
-}
-
-/// The name of every table.
-const TABLE: &str = "end-users";
-
-/// The tenant of so many people; its name is their number.
-fn tenant(people: u32) -> Tenant {
-    Tenant::from_number(people.into()).unwrap_or_else(|| unreachable!("a number names a tenant"))
-}
-
-/// A directory with nothing in it.
-fn empty(directory: &Path) -> Outcome<()> {
-    if directory.exists() {
-        std::fs::remove_dir_all(directory)?;
-    }
-    Ok(std::fs::create_dir_all(directory)?)
-}
-
-/// Starts the system on a data directory; the functions run as processes where built ones are given.
-async fn start(directory: &Path, functions: Option<PathBuf>) -> Outcome<Local> {
-    std::fs::create_dir_all(directory)?;
-    let variables = HashMap::from([("TABLE_NAME".to_owned(), TABLE.to_owned())]);
-    let storage = Storage::Directory(directory.to_owned());
-    let options = local::Options { port: 0, storage, demo: false, functions, variables };
-    Ok(Local::start(options).await?)
-}
-
-/// A progress bar up to `length`.
-fn bar(name: &str, length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:50} {bar:30} {pos}/{len} {per_sec} {eta}");
-    let bar = ProgressBar::new(length).with_message(name.to_owned());
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use shared::domain::ids::Tenant;
 use shared::store::keys;
 
-use super::TABLE;
-use super::http::Cost;
 use crate::Outcome;
+use crate::http::Cost;
+use crate::system::TABLE;
 
 /// What a page costs by it.
 #[derive(Clone, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use serde_json::json;
 use shared::domain::end_user::SortField;
 use shared::domain::profile::Field;
 
-use super::people::{self, LAST_NAMES};
 use crate::Outcome;
+use crate::people::{self, LAST_NAMES};
 
 /// All ids of a tenant in the orders whose pages are checked.
 pub(crate) struct Orders {

@@ -1,24 +1,16 @@
 //! The report: tables for docs/scale.md, and its figure.
 
-use std::fmt::Write;
-use std::path::Path;
-
-use time::OffsetDateTime;
-
 use super::counting::Counted;
 use super::figure::{Line, figure};
 use super::freshness::Freshness;
 use super::hot::Hot;
-use super::http::Cost;
-use super::import::{Backlog, Import};
-use super::load::Loaded;
 use super::measure::{Counting, Row};
 use super::memory::Footprint;
 use super::naive::Naive;
-use crate::{Outcome, say};
-
-/// Where the tables stand in the document.
-const MARKS: [&str; 2] = ["<!-- scale: begin -->\n", "<!-- scale: end -->"];
+use crate::Outcome;
+use crate::http::Cost;
+use crate::load::Loaded;
+use crate::tables::{self, section, thousands};
 
 /// Requests of the figure.
 const DRAWN: [&str; 7] = [
@@ -38,8 +30,6 @@ pub(crate) struct Report {
     pub(crate) memory: Option<Vec<Footprint>>,
     pub(crate) freshness: Vec<Freshness>,
     pub(crate) counted: Vec<Counted>,
-    pub(crate) import: Import,
-    pub(crate) backlog: Backlog,
     pub(crate) hot: Vec<Hot>,
 }
 
@@ -52,45 +42,24 @@ pub(crate) struct TenantReport {
 }
 
 impl Report {
-    /// Prints the tables, or writes them into the documents.
+    /// Prints the tables, or writes them into docs/scale.md, and draws docs/scale.svg.
     pub(crate) fn publish(&self, write: bool) -> Outcome<()> {
-        let tables = self.tables();
-        if !write {
-            say(&tables);
-            return Ok(());
-        }
-        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        let document = docs.join("scale.md");
-        let text = std::fs::read_to_string(&document)?;
-        let place = (text.find(MARKS[0]), text.find(MARKS[1]));
-        let (Some(begin), Some(end)) = place else { return Err("docs/scale.md has no place".into()) };
-        let text = [&text[..begin + MARKS[0].len()], &tables, &text[end..]].concat();
-        std::fs::write(document, text)?;
-        Ok(std::fs::write(docs.join("scale.svg"), self.figure())?)
-    }
-
-    fn tables(&self) -> String {
-        let arguments: Vec<_> = std::env::args().skip(1).collect();
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let made = format!(
-            "Written on {} by `cargo run --release -p bench -- {}`, on a machine of {cores} cores.\n",
-            OffsetDateTime::now_utc().date(),
-            arguments.join(" ")
-        );
         let parts = [
-            made,
             self.costs(),
             section("Time", "request, p50 / p99 in ms", &self.sizes(), self.by_request(times)),
             self.counting(),
             self.naive(),
             self.memory(),
-            self.import(),
             self.hot(),
             self.freshness(),
             self.counted(),
             self.loads(),
         ];
-        parts.join("\n") + "\n"
+        tables::publish("scale", &parts, write)?;
+        if write {
+            std::fs::write(tables::docs().join("scale.svg"), self.figure())?;
+        }
+        Ok(())
     }
 
     fn costs(&self) -> String {
@@ -157,26 +126,6 @@ impl Report {
         });
         let names = ["status", "peak MB", "CPU s", "s at 256 MB's share of a vCPU", "s here"];
         section(title, "request", &names.map(str::to_owned), rows.collect())
-    }
-
-    fn import(&self) -> String {
-        let Import { people, create_seconds, settle_seconds, samples, pages, findings } = &self.import;
-        let lag = samples.iter().map(|sample| sample.lag_seconds).fold(0.0, f64::max);
-        let behind = samples.iter().map(|sample| sample.created - sample.indexed).max().unwrap_or_default();
-        let per_second = |people: u32, seconds: f64| format!("{:.0}", f64::from(people) / seconds);
-        let rows = [
-            ("people created over HTTP by 16 writers", thousands((*people).into())),
-            ("creates a second", per_second(*people, *create_seconds)),
-            ("indexed a second, meanwhile and after", per_second(*people, create_seconds + settle_seconds)),
-            ("greatest backlog, people", thousands(behind as u64)),
-            ("greatest lag, s", format!("{lag:.1}")),
-            ("from the last create until all is indexed, s", format!("{settle_seconds:.1}")),
-            ("sorted pages checked meanwhile", pages.to_string()),
-            ("out of order, doubled, unknown or miscounted", findings.len().to_string()),
-            ("a backlog by itself, indexed a second", per_second(self.backlog.people, self.backlog.seconds)),
-        ];
-        let rows = rows.map(|(name, value)| vec![name.to_owned(), value]).to_vec();
-        section("An import", "", &[String::new()], rows)
     }
 
     fn hot(&self) -> String {
@@ -279,38 +228,4 @@ fn times(row: &Row) -> String {
 
 fn millis(millis: f64) -> String {
     if millis < 10.0 { format!("{millis:.1}") } else { format!("{millis:.0}") }
-}
-
-/// `1,000,000`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A table under a heading.
-fn section(title: &str, first: &str, names: &[String], rows: Vec<Vec<String>>) -> String {
-    let mut text =
-        format!("### {title}\n\n| {first} | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
-    for row in rows {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "| {} |", row.join(" | "));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        assert_eq!([7, 1_000, 12_345, 1_000_000].map(thousands), ["7", "1,000", "12,345", "1,000,000"]);
-    }
 }

@@ -138,19 +138,13 @@ impl Scope<'_> {
     /// The blocks that hold something.
     pub(super) async fn blocks(&self, query: &Query<'_>) -> Result<Vec<Block>, StoreError> {
         let mut blocks = Vec::new();
-        let mut start = None;
-        loop {
-            let (items, next) = self.query_once(query, usize::MAX, start).await?;
-            for item in items {
-                let item: BlockItem = from_item(item).map_err(unreadable)?;
-                blocks.push(Block { start: item.sk, n: item.n });
-            }
-            if next.is_none() {
-                blocks.retain(|block| block.n > 0);
-                return Ok(blocks);
-            }
-            start = next;
-        }
+        self.walk_all(query, None, |item| {
+            let BlockItem { sk: start, n, .. } = from_item(item).map_err(unreadable)?;
+            blocks.extend((n > 0).then_some(Block { start, n }));
+            Ok(())
+        })
+        .await?;
+        Ok(blocks)
     }
 
     /// The orders that are counted.

@@ -169,7 +169,7 @@ impl Scope<'_> {
         let mut expected = 0;
         check.counted = self.count().await?;
         let documents = Query::table(keys::end_users(&self.tenant)).strong();
-        self.walk_all(&documents, |item| {
+        self.walk_all(&documents, None, |item| {
             let person = items::read_end_user(item)?;
             let entries = entries(&person);
             expected += entries.len() as u64;
@@ -200,7 +200,7 @@ impl Scope<'_> {
         check.entries = read.into_inner().unwrap_or_else(PoisonError::into_inner);
 
         let indexed = Query::table(keys::indexed_people(&self.tenant));
-        self.walk_all(&indexed, |item| {
+        self.walk_all(&indexed, None, |item| {
             let id = items::read_id(&item, "sk")?;
             let item: IndexedItem = from_item(item).map_err(unreadable)?;
             let entries = item.is_exact().then(|| item.entries());
@@ -372,30 +372,13 @@ impl Scope<'_> {
         mut meet: impl FnMut(Key, EndUserId, Entry),
     ) -> Result<(), StoreError> {
         let query = Query { projection: Some("sk"), ..Query::table(partition.to_owned()) };
-        self.walk_all(&query, |item| {
+        self.walk_all(&query, None, |item| {
             let sk = text(&item, "sk")?;
             let (entry, id) = reader.read(sk).ok_or_else(|| unreadable("an entry without an id"))?;
             meet(Key { pk: partition.to_owned(), sk: sk.to_owned() }, id, entry);
             Ok(())
         })
         .await
-    }
-
-    /// Meets every item of a query, a page in memory at a time.
-    async fn walk_all(
-        &self,
-        query: &Query<'_>,
-        mut meet: impl FnMut(Item) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut start = None;
-        loop {
-            let (items, next) = self.query_once(query, usize::MAX, start).await?;
-            items.into_iter().try_for_each(&mut meet)?;
-            if next.is_none() {
-                return Ok(());
-            }
-            start = next;
-        }
     }
 }
 

@@ -321,12 +321,11 @@ impl Scope<'_> {
         mut found: BTreeSet<EndUserId>,
         start: Item,
     ) -> Result<BTreeSet<EndUserId>, StoreError> {
-        let mut start = Some(start);
-        while start.is_some() {
-            let (items, next) = self.query_once(query, usize::MAX, start).await?;
-            found.append(&mut ids(&items)?);
-            start = next;
-        }
+        self.walk_all(query, Some(start), |entry| {
+            found.insert(items::read_id(&entry, "sk")?);
+            Ok(())
+        })
+        .await?;
         Ok(found)
     }
 }

@@ -248,6 +248,23 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Meets every item of a query behind `start`, a page in memory at a time.
+    async fn walk_all(
+        &self,
+        query: &Query<'_>,
+        mut start: Option<Item>,
+        mut meet: impl FnMut(Item) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (items, next) = self.query_once(query, usize::MAX, start).await?;
+            items.into_iter().try_for_each(&mut meet)?;
+            if next.is_none() {
+                return Ok(());
+            }
+            start = next;
+        }
+    }
+
     /// One round trip of a query: up to 1 MB.
     async fn query_once(
         &self,

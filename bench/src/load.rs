@@ -14,7 +14,7 @@ use serde_json::json;
 use shared::domain::ids::Tenant;
 use shared::store::{Item, keys, person_items, tenant_items};
 
-use super::people;
+use crate::people;
 use crate::{Failure, Outcome};
 
 /// How many people one transaction of the engine holds, and so a kill undoes at most.

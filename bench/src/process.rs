@@ -1,0 +1,51 @@
+//! What processes and threads take, as Linux counts it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// Lambda gives a function of so many MB one vCPU, and others in proportion.
+pub(crate) const MB_PER_VCPU: f64 = 1_769.0;
+/// The clock ticks of a second, in which /proc counts: the same on every Linux that Rust runs on.
+const TICKS: f64 = 100.0;
+
+/// The directory in /proc of a thread of this process.
+pub(crate) fn of_thread(name: &str) -> Outcome<PathBuf> {
+    let mut threads = std::fs::read_dir("/proc/self/task")?.flatten().map(|entry| entry.path());
+    let named = |thread: &PathBuf| std::fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim() == name);
+    Ok(threads.find(named).ok_or("the thread is not there")?)
+}
+
+/// The directory in /proc of the function's process, a child of this one.
+pub(crate) fn of_function(name: &str) -> Outcome<PathBuf> {
+    let mine = std::process::id().to_string();
+    let ours = std::fs::read_dir("/proc")?.flatten().map(|entry| entry.path()).find(|path| {
+        let program = std::fs::read_link(path.join("exe")).unwrap_or_default();
+        let parent = stat(path).ok().and_then(|fields| fields.get(1).cloned());
+        program.ends_with(format!("{name}/bootstrap")) && parent.as_ref() == Some(&mine)
+    });
+    Ok(ours.ok_or("the function runs in no process of its own")?)
+}
+
+/// The fields of /proc/…/stat behind the program's name.
+fn stat(process: &Path) -> Outcome<Vec<String>> {
+    let stat = std::fs::read_to_string(process.join("stat"))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("stat without a name")?;
+    Ok(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// User and system time so far: fields 14 and 15 of proc(5), of which two stand before the first here.
+pub(crate) fn cpu(process: &Path) -> Outcome<Duration> {
+    let fields = stat(process)?;
+    let ticks = |at: usize| -> Outcome<f64> { Ok(fields.get(at).ok_or("a short stat")?.parse()?) };
+    Ok(Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS))
+}
+
+/// The greatest resident memory so far, in MB.
+pub(crate) fn peak(process: &Path) -> Outcome<f64> {
+    let status = std::fs::read_to_string(process.join("status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes / 1_024.0)
+}
