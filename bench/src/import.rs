@@ -21,14 +21,13 @@ use crate::{Outcome, load, people, process};
 
 /// How many requests are under way at once.
 const WRITERS: usize = 16;
-/// From so many people on, a page from the middle is read too.
-const DEEP: usize = 2_100;
+/// After so many people the system is started anew.
+const LEG: u32 = 20_000;
 /// How often is looked how far indexing is, and whether pages are in order.
 const LOOK: Duration = Duration::from_secs(1);
-const PAGE: usize = 50;
-/// The function that indexes, and the MB of memory of which its speed on Lambda is told.
+const PAGE: u32 = 50;
+/// The function that indexes; the template gives it one vCPU.
 const INDEXER: &str = "index-end-users";
-const MB: f64 = 1_024.0;
 
 /// What is imported, and where data is kept.
 #[derive(Args)]
@@ -36,6 +35,12 @@ pub(crate) struct Options {
     /// How many people are imported.
     #[arg(long, default_value_t = 1_000_000)]
     people: u32,
+    /// How many of them are there before, loaded past the API.
+    #[arg(long, default_value_t = 0)]
+    loaded: u32,
+    /// How many people are created a second at most.
+    #[arg(long, default_value_t = 150)]
+    rate: u32,
     /// How many people are indexed by themselves.
     #[arg(long, default_value_t = 20_000)]
     backlog: u32,
@@ -58,9 +63,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Outcome<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let directory = |stage: &str| options.data.join(stage);
-    let people = options.people;
-    let measure = async || import(&directory("people"), people, &bar("import", people.into())).await;
-    let imported = stages.run(&format!("import-{people}"), measure).await?;
+    let Options { people, loaded, .. } = options;
+    let measure = async || import(&directory("people"), &options, &bar("import", people.into())).await;
+    let imported = stages.run(&format!("import-{loaded}-{people}"), measure).await?;
     let check = async || check(&directory("people"), people).await;
     let checked = stages.run(&format!("check-{people}"), check).await?;
     let people = options.backlog;
@@ -71,9 +76,12 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
 }
 
 /// How an import went.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Import {
     people: u32,
+    loaded: u32,
+    /// People a second at most.
+    rate: u32,
     create_seconds: f64,
     /// From the last create until the index held everybody.
     settle_seconds: f64,
@@ -129,94 +137,136 @@ impl Created {
     }
 }
 
-async fn import(directory: &Path, people: u32, bar: &ProgressBar) -> Outcome<Import> {
+/// Creates people up to `people`, of whom `loaded` are there before. The system is started anew for every
+/// [`LEG`] of them: the embedded engine keeps the token of each transaction for ten minutes and goes through
+/// all of them at the next, which after a while takes it longer than the transaction.
+async fn import(directory: &Path, options: &Options, bar: &ProgressBar) -> Outcome<Import> {
+    let Options { people, loaded, rate, .. } = *options;
     empty(directory)?;
-    let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(people))?;
-    let (created, next, done) = (Created::default(), AtomicU32::new(1), AtomicBool::new(false));
+    start(directory, None).await?.stop().await;
+    if loaded > 0 {
+        let (directory, bar) = (directory.to_owned(), bar.clone());
+        let load = move || load::load(&directory, TABLE, &tenant(people), loaded, &bar);
+        tokio::task::spawn_blocking(load).await??;
+    }
+    let mut import = Import { people, loaded, rate, ..Import::default() };
+    let (created, mut indexed, mut seen) = (Created::default(), 0, BTreeSet::new());
     let started = Instant::now();
-    let writers = async {
-        let writers = (0..WRITERS).map(|_| write(&caller, people, &next, &created, bar));
-        let written = futures::future::try_join_all(writers).await;
-        done.store(true, Ordering::Relaxed);
-        written?;
-        Ok(started.elapsed())
-    };
-    let (wrote, samples, (pages, seen, mut findings)) =
-        tokio::try_join!(writers, watch(&caller, started, &created, &done), read(&caller, &created, &done))?;
-    let settled = started.elapsed();
+    for leg in (loaded + 1..=people).step_by(LEG as usize) {
+        let end = people.min(leg + LEG - 1);
+        let last = end == people;
+        let local = start(directory, None).await?;
+        let caller = Caller::new(&local, &tenant(people))?;
+        let (next, done) = (AtomicU32::new(leg), AtomicBool::new(false));
+        let writers = async {
+            let due = |number: u32| started + Duration::from_secs(1) * (number - loaded - 1) / rate;
+            let writers = (0..WRITERS).map(|_| write(&caller, end, &due, &next, &created, bar));
+            let written = futures::future::try_join_all(writers).await;
+            done.store(true, Ordering::Relaxed);
+            import.create_seconds = started.elapsed().as_secs_f64();
+            written.map(drop)
+        };
+        let watch = watch(&caller, started, &created, &mut indexed, &mut import.samples, || {
+            // Only the last leg waits for the index.
+            done.load(Ordering::Relaxed).then(|| if last { created.len() } else { 0 })
+        });
+        let far = last.then_some(people / 2 / PAGE + 1);
+        let read = read(&caller, far, &done, &mut seen, &mut import.findings);
+        import.pages += tokio::try_join!(writers, watch, read)?.2;
+        if last {
+            import.settle_seconds = started.elapsed().as_secs_f64() - import.create_seconds;
+            let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
+            // A far page was asked for, so its order is counted; its turn comes behind all that is indexed.
+            caller.settle().await?;
+            import.findings.extend((total != people).then(|| format!("{people} are there, {total} are counted")));
+        }
+        local.stop().await;
+    }
     let ids: BTreeSet<u32> = created.with(|all| all.iter().map(|(_, _, id)| *id).collect());
-    findings.extend(seen.difference(&ids).map(|id| format!("{id} was listed and never created")));
-    if ids.len() != people as usize {
-        findings.push(format!("{people} creates had {} ids", ids.len()));
-    }
-    let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
-    if total != people {
-        findings.push(format!("{people} were created, {total} are counted"));
-    }
-    local.stop().await;
-    let settle_seconds = (settled - wrote).as_secs_f64();
-    Ok(Import { people, create_seconds: wrote.as_secs_f64(), settle_seconds, samples, pages, findings })
+    let unknown = seen.into_iter().filter(|id| *id > loaded && !ids.contains(id));
+    import.findings.extend(unknown.map(|id| format!("{id} was listed and never created")));
+    let doubled = (people - loaded) as usize - ids.len();
+    import.findings.extend((doubled > 0).then(|| format!("{doubled} ids were given twice")));
+    Ok(import)
 }
 
-/// One writer: creates the next person until there are enough.
-async fn write(caller: &Caller, people: u32, next: &AtomicU32, created: &Created, bar: &ProgressBar) -> Outcome<()> {
+/// One writer: creates the next person, none before it is due, until there are enough.
+async fn write(
+    caller: &Caller,
+    end: u32,
+    due: &impl Fn(u32) -> Instant,
+    next: &AtomicU32,
+    created: &Created,
+    bar: &ProgressBar,
+) -> Outcome<()> {
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number > people {
+        if number > end {
             return Ok(());
         }
+        tokio::time::sleep_until(due(number).into()).await;
         let id = caller.post("/api/EndUsers", &people::body(number)).await?.expect(201)?.id()?;
         created.with(|all| all.push((Instant::now(), number, id)));
         bar.inc(1);
     }
 }
 
-/// Looks now and then how far indexing is, until all is created and indexed. The stream is indexed in
-/// its order, so the first who is not found is sought by halves.
-async fn watch(caller: &Caller, started: Instant, created: &Created, done: &AtomicBool) -> Outcome<Vec<Sample>> {
-    let (mut samples, mut indexed) = (Vec::new(), 0);
+/// Looks now and then how far indexing is, until as many are indexed as `enough` says. The stream is
+/// indexed in its order, so the first who is not found is sought by halves.
+async fn watch(
+    caller: &Caller,
+    started: Instant,
+    created: &Created,
+    indexed: &mut usize,
+    samples: &mut Vec<Sample>,
+    enough: impl Fn() -> Option<usize>,
+) -> Outcome<()> {
     loop {
-        let finished = done.load(Ordering::Relaxed);
+        let enough = enough();
         let known = created.len();
         let at_seconds = started.elapsed().as_secs_f64();
         let mut end = known;
-        while indexed < end {
-            let middle = (indexed + end) / 2;
+        while *indexed < end {
+            let middle = (*indexed + end) / 2;
             let (_, number, id) = created.with(|all| all[middle]);
             let found = caller.get(&list(&people::reference(number), "endUserID", false, 1)).await?.expect(200)?;
             if found.ids().contains(&id) {
-                indexed = middle + 1;
+                *indexed = middle + 1;
             } else {
                 end = middle;
             }
         }
-        let oldest = created.with(|all| all.get(indexed).map(|(at, ..)| at.elapsed()));
+        let oldest = created.with(|all| all.get(*indexed).map(|(at, ..)| at.elapsed()));
         let lag_seconds = oldest.unwrap_or_default().as_secs_f64();
-        samples.push(Sample { at_seconds, created: known, indexed, lag_seconds });
-        if finished && indexed == known {
-            return Ok(samples);
+        samples.push(Sample { at_seconds, created: known, indexed: *indexed, lag_seconds });
+        if enough.is_some_and(|enough| *indexed >= enough) {
+            return Ok(());
         }
-        tokio::time::sleep(if finished { LOOK / 10 } else { LOOK }).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Reads sorted pages until all is created; answers how many, whom they showed, and what was wrong.
-async fn read(caller: &Caller, created: &Created, done: &AtomicBool) -> Outcome<(usize, BTreeSet<u32>, Vec<String>)> {
-    let (mut pages, mut seen, mut findings) = (0, BTreeSet::new(), Vec::new());
+/// Reads the first page by last name, and a `far` one, until all is created; answers how many pages, and
+/// notes whom they showed, and what was wrong.
+async fn read(
+    caller: &Caller,
+    far: Option<u32>,
+    done: &AtomicBool,
+    seen: &mut BTreeSet<u32>,
+    findings: &mut Vec<String>,
+) -> Outcome<usize> {
+    let mut pages = 0;
     while !done.load(Ordering::Relaxed) {
-        let known = created.len();
-        let deep = (known > DEEP).then_some(known / 2 / PAGE + 1);
-        for page in [Some(1), deep].into_iter().flatten() {
+        for page in [Some(1), far].into_iter().flatten() {
             let path = format!("/api/EndUsers?sortBy=lastname&pageSize={PAGE}&pageNumber={page}");
             let answer = caller.get(&path).await?.expect(200)?;
             pages += 1;
-            findings.extend(disorder(&answer).map(|what| format!("page {page} of {known}: {what}")));
+            findings.extend(disorder(&answer).map(|what| format!("page {page}: {what}")));
             seen.extend(answer.ids());
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok((pages, seen, findings))
+    Ok(pages)
 }
 
 /// What is wrong with a page sorted by last name.
@@ -278,15 +328,18 @@ async fn backlog(directory: &Path, people: u32, functions: Option<PathBuf>, bar:
 
 impl Import {
     fn totals(&self) -> String {
-        let Self { people, create_seconds, settle_seconds, samples, pages, findings } = self;
+        let Self { people, loaded, rate: most, create_seconds, settle_seconds, samples, pages, findings } = self;
+        let people = people - loaded;
         let lag = samples.iter().map(|sample| sample.lag_seconds).fold(0.0, f64::max);
         let behind = samples.iter().map(|sample| sample.created - sample.indexed).max().unwrap_or_default();
         facts(
             "The import",
             &[
-                ("people created over HTTP by 16 writers", thousands((*people).into())),
-                ("creates a second", rate(*people, *create_seconds)),
-                ("indexed a second, meanwhile and after", rate(*people, create_seconds + settle_seconds)),
+                ("people there before", thousands((*loaded).into())),
+                ("people created over HTTP by 16 writers", thousands(people.into())),
+                ("creates a second, at most", most.to_string()),
+                ("creates a second", rate(people, *create_seconds)),
+                ("indexed a second, meanwhile and after", rate(people, create_seconds + settle_seconds)),
                 ("greatest backlog, people", thousands(behind as u64)),
                 ("greatest lag, s", format!("{lag:.0}")),
                 ("from the last create until all is indexed, s", format!("{settle_seconds:.0}")),
@@ -298,7 +351,7 @@ impl Import {
 
     /// How far it was when each tenth was created, and at the end.
     fn course(&self) -> String {
-        let tenths = (1..=10).map(|tenth| self.people as usize * tenth / 10);
+        let tenths = (1..=10).map(|tenth| (self.people - self.loaded) as usize * tenth / 10);
         let reached = tenths.filter_map(|goal| self.samples.iter().find(|sample| sample.created >= goal));
         let rows = reached.chain(self.samples.last()).map(|sample| {
             let numbers = [sample.created, sample.indexed].map(|people| thousands(people as u64));
@@ -337,9 +390,8 @@ impl Backlog {
             ("CPU of the database's one thread, ms a person", each(*database_seconds)),
         ];
         if let Some(function) = function_seconds {
-            let on_lambda = function * process::MB_PER_VCPU / MB;
             rows.push(("CPU of the function, ms a person", each(*function)));
-            rows.push(("people a second for that at 1,024 MB's share of a vCPU", rate(*people, on_lambda)));
+            rows.push(("people a second that one vCPU has the time for", rate(*people, *function)));
         }
         facts("A backlog by itself", &rows)
     }

@@ -11,7 +11,7 @@ mod gateway;
 pub mod index;
 mod pumps;
 mod queue;
-mod runtime;
+pub mod runtime;
 pub mod template;
 pub mod token;
 

@@ -53,10 +53,9 @@ impl Pool {
     ) -> Result<Self, StartError> {
         let program = built.join(&function.name).join("bootstrap");
         check(&program)?;
-        let given = function.variables.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone())));
-        let given = given.chain(of_lambda(function, variables)).collect();
+        let environment = environment(function, variables);
         let turns = Semaphore::new(MAX_PROCESSES);
-        Ok(Self { function: function.clone(), program, environment: given, idle: Mutex::default(), turns })
+        Ok(Self { function: function.clone(), program, environment, idle: Mutex::default(), turns })
     }
 
     /// What the function answers to an event.
@@ -87,8 +86,7 @@ impl Pool {
     /// Gives the event to a process that waits for one. Until that is done a process may die and
     /// nothing is lost: another one takes its place.
     async fn hand_over(&self, event: String) -> Result<(Process, oneshot::Receiver<Answer>), Failure> {
-        let (answer, answered) = oneshot::channel();
-        let mut invocation = Invocation { id: unique_id(), event, time_out: self.function.time_out, answer };
+        let (mut invocation, answered) = Invocation::new(event, self.function.time_out);
         let mut starts = 0;
         while starts < STARTS {
             let idle = self.idle().pop();
@@ -96,14 +94,15 @@ impl Pool {
                 Some(process) => process,
                 None => {
                     starts += 1;
-                    Process::start(self).await.map_err(|error| {
+                    let started = Process::start(&self.function.name, &self.program, &self.environment).await;
+                    started.map_err(|error| {
                         tracing::error!(function = self.function.name, %error, "a process does not start");
                         Failure::Crashed
                     })?
                 }
             };
-            if let Some(asking) = process.asks(&self.function.name).await {
-                match asking.send(invocation) {
+            if let Some(asking) = process.asks().await {
+                match asking.0.send(invocation) {
                     Ok(()) => return Ok((process, answered)),
                     Err(kept) => invocation = kept,
                 }
@@ -125,11 +124,32 @@ struct Invocation {
     answer: oneshot::Sender<Answer>,
 }
 
-/// One process; killed when dropped.
-struct Process {
+impl Invocation {
+    /// And where its answer comes.
+    fn new(event: String, time_out: Duration) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { id: unique_id(), event, time_out, answer }, answered)
+    }
+}
+
+/// A process's request for its next event.
+pub struct Asking(oneshot::Sender<Invocation>);
+
+impl Asking {
+    /// Gives it the event; its answer, or `None` where it has none.
+    pub async fn answer(self, event: String, time_out: Duration) -> Option<Vec<u8>> {
+        let (invocation, answered) = Invocation::new(event, time_out);
+        self.0.send(invocation).ok()?;
+        tokio::time::timeout(time_out, answered).await.ok()?.ok()?.ok()
+    }
+}
+
+/// A process of a function's program; killed when dropped.
+pub struct Process {
+    name: String,
     child: Child,
     /// The requests of the process for its next event.
-    asking: mpsc::Receiver<oneshot::Sender<Invocation>>,
+    asking: mpsc::Receiver<Asking>,
     api: JoinHandle<()>,
 }
 
@@ -140,12 +160,18 @@ impl Drop for Process {
 }
 
 impl Process {
-    async fn start(pool: &Pool) -> std::io::Result<Self> {
+    /// Starts a program with a Runtime API of its own and these variables alone; what it writes goes to
+    /// stderr, each line behind `name`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be run, or no port is free.
+    pub async fn start(name: &str, program: &Path, environment: &[(String, String)]) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let mut command = Command::new(&pool.program);
+        let mut command = Command::new(program);
         command
             .env_clear()
-            .envs(pool.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -154,20 +180,26 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        relay(&pool.function.name, child.stdout.take());
-        relay(&pool.function.name, child.stderr.take());
+        relay(name, child.stdout.take());
+        relay(name, child.stderr.take());
         let (ask, asking) = mpsc::channel(1);
-        let api = Api { function: pool.function.name.clone(), ask, in_hand: Mutex::default() };
+        let api = Api { function: name.to_owned(), ask, in_hand: Mutex::default() };
         let api = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, api.routes()).await {
                 tracing::error!(%error, "a Runtime API failed");
             }
         });
-        Ok(Self { child, asking, api })
+        Ok(Self { name: name.to_owned(), child, asking, api })
     }
 
-    /// The process's request for its next event; `None` where it ended or takes too long to start.
-    async fn asks(&mut self, function: &str) -> Option<oneshot::Sender<Invocation>> {
+    /// Its number; `None` where it ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until it asks for its next event; `None` where it ended or takes too long to start.
+    pub async fn asks(&mut self) -> Option<Asking> {
+        let function = &self.name;
         tokio::select! {
             biased;
             ended = self.child.wait() => {
@@ -189,7 +221,7 @@ type InHand = (String, oneshot::Sender<Answer>);
 /// The Runtime API of one process.
 struct Api {
     function: String,
-    ask: mpsc::Sender<oneshot::Sender<Invocation>>,
+    ask: mpsc::Sender<Asking>,
     /// What the process has to answer.
     in_hand: Mutex<Option<InHand>>,
 }
@@ -227,7 +259,7 @@ impl Api {
 /// sees that nobody asks any more.
 async fn next(State(api): State<Arc<Api>>) -> Response {
     let (asking, event) = oneshot::channel();
-    if api.ask.send(asking).await.is_err() {
+    if api.ask.send(Asking(asking)).await.is_err() {
         return StatusCode::GONE.into_response();
     }
     let Ok(Invocation { id, event, time_out, answer }) = event.await else {
@@ -260,6 +292,13 @@ async fn init_error(State(api): State<Arc<Api>>, body: Bytes) -> StatusCode {
     let error = String::from_utf8_lossy(&body);
     tracing::error!(function = api.function, %error, "a function reports that it does not start");
     StatusCode::ACCEPTED
+}
+
+/// The variables of a function's process: those of `variables` that the template gives it, and what
+/// Lambda itself does.
+pub fn environment(function: &Function, variables: &HashMap<String, String>) -> Vec<(String, String)> {
+    let given = function.variables.iter().filter_map(|name| Some((name.clone(), variables.get(name)?.clone())));
+    given.chain(of_lambda(function, variables)).collect()
 }
 
 /// What Lambda itself gives a process.
