@@ -1,8 +1,10 @@
-//! `cargo run --release -p bench`: what requests cost and how long they take as a tenant grows (`scale`), and
-//! how far the index lags behind an import (`import`).
+//! `cargo run --release -p bench`: what requests cost and how long they take as a tenant grows (`scale`), how
+//! far the index lags behind an import (`import`), and what the built functions take (`lambda`).
 
+mod figure;
 mod http;
 mod import;
+mod lambda;
 mod load;
 mod people;
 mod process;
@@ -10,6 +12,7 @@ mod scale;
 mod stages;
 mod system;
 mod tables;
+mod times;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,6 +36,10 @@ enum Command {
     Scale(scale::Options),
     /// An import through the API, and how the index follows it.
     Import(import::Options),
+    /// Start, CPU, memory and size of each built function.
+    Lambda(lambda::Options),
+    /// Instructions of a warm request, by valgrind, against those on record.
+    Instructions(lambda::instructions::Options),
 }
 
 #[tokio::main]
@@ -43,6 +50,8 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Scale(options) => scale::run(options).await,
         Command::Import(options) => import::run(options).await,
+        Command::Lambda(options) => lambda::run(options).await,
+        Command::Instructions(options) => lambda::instructions::run(options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,8 +7,6 @@ use crate::Outcome;
 
 /// Lambda gives a function of so many MB one vCPU, and others in proportion.
 pub(crate) const MB_PER_VCPU: f64 = 1_769.0;
-/// The clock ticks of a second, in which /proc counts: the same on every Linux that Rust runs on.
-const TICKS: f64 = 100.0;
 
 /// The directory in /proc of a thread of this process.
 pub(crate) fn of_thread(name: &str) -> Outcome<PathBuf> {
@@ -35,11 +33,15 @@ fn stat(process: &Path) -> Outcome<Vec<String>> {
     Ok(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// User and system time so far: fields 14 and 15 of proc(5), of which two stand before the first here.
-pub(crate) fn cpu(process: &Path) -> Outcome<Duration> {
-    let fields = stat(process)?;
-    let ticks = |at: usize| -> Outcome<f64> { Ok(fields.get(at).ok_or("a short stat")?.parse()?) };
-    Ok(Duration::from_secs_f64((ticks(11)? + ticks(12)?) / TICKS))
+/// User and system time so far of a thread, or of the threads that a process has now.
+pub(crate) fn cpu(of: &Path) -> Outcome<Duration> {
+    let tasks = of.join("task");
+    if tasks.exists() {
+        let threads = std::fs::read_dir(tasks)?.flatten();
+        return threads.map(|thread| cpu(&thread.path())).sum();
+    }
+    let stat = std::fs::read_to_string(of.join("schedstat"))?;
+    Ok(Duration::from_nanos(stat.split(' ').next().unwrap_or_default().parse()?))
 }
 
 /// The greatest resident memory so far, in MB.

@@ -94,7 +94,8 @@ impl Pool {
                 Some(process) => process,
                 None => {
                     starts += 1;
-                    let started = Process::start(&self.function.name, &self.program, &self.environment).await;
+                    let started =
+                        Process::start(&self.function.name, Command::new(&self.program), &self.environment, true).await;
                     started.map_err(|error| {
                         tracing::error!(function = self.function.name, %error, "a process does not start");
                         Failure::Crashed
@@ -160,15 +161,19 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Starts a program with a Runtime API of its own and these variables alone; what it writes goes to
-    /// stderr, each line behind `name`.
+    /// Runs a command with a Runtime API of its own and these variables alone. What it writes goes to
+    /// stderr, each line behind `name`, where it is `heard`, and else nowhere.
     ///
     /// # Errors
     ///
     /// It cannot be run, or no port is free.
-    pub async fn start(name: &str, program: &Path, environment: &[(String, String)]) -> std::io::Result<Self> {
+    pub async fn start(
+        name: &str,
+        mut command: Command,
+        environment: &[(String, String)],
+        heard: bool,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -180,8 +185,8 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        relay(name, child.stdout.take());
-        relay(name, child.stderr.take());
+        relay(name, child.stdout.take(), heard);
+        relay(name, child.stderr.take(), heard);
         let (ask, asking) = mpsc::channel(1);
         let api = Api { function: name.to_owned(), ask, in_hand: Mutex::default() };
         let api = tokio::spawn(async move {
@@ -195,6 +200,16 @@ impl Process {
     /// Its number; `None` where it ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Ends it: there is no event for it any more.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub async fn end(mut self, asking: Asking) -> std::io::Result<()> {
+        drop(asking);
+        self.child.wait().await.map(drop)
     }
 
     /// Waits until it asks for its next event; `None` where it ended or takes too long to start.
@@ -318,15 +333,18 @@ fn of_lambda(function: &Function, variables: &HashMap<String, String>) -> Vec<(S
     own.chain(passed).collect()
 }
 
-/// Passes on what a process writes, line by line, each behind the function's name.
-fn relay(function: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>) {
+/// Reads what a process writes, and passes it on where it is `heard`: line by line, each behind the
+/// function's name.
+fn relay(function: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, heard: bool) {
     let Some(output) = output else { return };
     let function = function.to_owned();
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            // Where stderr is closed there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "[{function}] {line}");
+            if heard {
+                // Where stderr is closed there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "[{function}] {line}");
+            }
         }
     });
 }

@@ -46,9 +46,13 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The state of an instance. The connection is opened here: on Lambda a start has a whole CPU, and the first
+/// request behind it a share.
 async fn start(config: Config) -> Arc<App> {
     let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    Arc::new(App::new(config, client(&shared)))
+    let app = App::new(config, client(&shared));
+    app.store().connect().await;
+    Arc::new(app)
 }
 
 /// One JSON object per line, as CloudWatch reads it; `RUST_LOG` filters (default `info`).

@@ -6,10 +6,10 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::measure::GUESTS;
-use super::times::Times;
 use crate::Outcome;
 use crate::http::{Caller, list};
 use crate::people;
+use crate::times::Times;
 
 /// How many creates are followed.
 const FOLLOWED: u32 = 200;

@@ -12,11 +12,11 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::Meter;
 
 use super::orders::Orders;
-use super::times::Times;
 use crate::Outcome;
 use crate::http::{Answer, Caller, Cost, list};
 use crate::people;
 use crate::system::{self, Engine};
+use crate::times::Times;
 
 /// The orders whose deep pages are measured: all different, few different, all equal, and ids.
 pub(crate) const ORDERS: [&str; 4] = ["endUserID", "lastname", "customerRef", "country"];

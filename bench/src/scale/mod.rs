@@ -1,7 +1,6 @@
 //! Tenants of growing size in one database, and what each request costs in each of them.
 
 mod counting;
-mod figure;
 mod freshness;
 mod hot;
 mod measure;
@@ -9,7 +8,6 @@ mod memory;
 mod naive;
 mod orders;
 mod report;
-mod times;
 
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,13 @@
 //! The report: tables for docs/scale.md, and its figure.
 
 use super::counting::Counted;
-use super::figure::{Line, figure};
 use super::freshness::Freshness;
 use super::hot::Hot;
 use super::measure::{Counting, Row};
 use super::memory::Footprint;
 use super::naive::Naive;
 use crate::Outcome;
+use crate::figure::{Line, figure};
 use crate::http::Cost;
 use crate::load::Loaded;
 use crate::tables::{self, section, thousands};

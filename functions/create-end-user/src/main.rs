@@ -1,6 +1,6 @@
 //! The Lambda binary of [`create_end_user`].
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     shared::bootstrap::run_http(|app, db, request| Box::pin(create_end_user::handle(app, db, request))).await
 }

@@ -1,6 +1,6 @@
 //! The Lambda binary of [`list_end_user_tickets`].
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     shared::bootstrap::run_http(|app, db, request| Box::pin(list_end_user_tickets::handle(app, db, request))).await
 }

@@ -47,6 +47,11 @@ pub fn padded(id: EndUserId) -> String {
     format!("{:0ID_LENGTH$}", id.get())
 }
 
+/// The key of no item: no tenant's begins like it.
+pub(super) fn nobody() -> Key {
+    Key { pk: "-".to_owned(), sk: "-".to_owned() }
+}
+
 /// The partition of a tenant's people, by id.
 pub fn end_users(tenant: &Tenant) -> String {
     format!("C#{tenant}#EndUser")

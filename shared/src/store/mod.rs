@@ -74,10 +74,20 @@ pub struct Store {
     shard: AtomicU32,
 }
 
+/// How long a start waits for the connection at most.
+const CONNECT: Duration = Duration::from_secs(1);
+
 impl Store {
     /// The store over a table that exists.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         Self { client, table: table.into(), shard: AtomicU32::new(any_shard()) }
+    }
+
+    /// Opens the connection to the database, so that no request waits for its handshake: reads an item
+    /// that is not there. A refusal came over the connection too, and what fails is left to the requests.
+    pub async fn connect(&self) {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(primary(&keys::nobody()))).send();
+        drop(tokio::time::timeout(CONNECT, request).await);
     }
 
     /// What belongs to `tenant`, until `deadline`; costs go to `meter`.

@@ -1,0 +1,88 @@
+//! How many instructions a warm request takes, as valgrind counts them: a figure that repeats, on a busy
+//! machine too, and so can be held to a record.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use local::runtime::Process;
+use tokio::process::Command;
+
+use super::subject::{self, Subject};
+use crate::system::bar;
+use crate::tables::thousands;
+use crate::{Outcome, say};
+
+/// The requests that are counted.
+const REQUESTS: [&str; 3] = ["GET one", "byUid, e-mail", "list, first page"];
+/// After so many invocations everything that is made once is made; over so many more is counted.
+const BEFORE: u32 = 10;
+const COUNTED: u32 = 20;
+/// How much more than on record is too much: what another machine or a patch release of the compiler makes.
+const TOLERANCE: f64 = 1.03;
+
+/// What is counted.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The built functions.
+    #[arg(long, value_name = "DIR", default_value = "target/lambda")]
+    functions: PathBuf,
+    /// Where the people are whom the requests are about; emptied first.
+    #[arg(long, default_value = "target/bench/instructions")]
+    data: PathBuf,
+    /// Puts what is counted on record, in bench/instructions.json.
+    #[arg(long)]
+    write: bool,
+}
+
+/// Counts, and fails where a request takes more than on record.
+pub(crate) async fn run(options: Options) -> Outcome<()> {
+    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
+    let engine = subject::prepare(&options.data, 0, &bar("people", 0)).await?;
+    let mut counted = BTreeMap::new();
+    for subject in subject::all(engine.url())?.iter().filter(|subject| REQUESTS.contains(&subject.request)) {
+        let program = options.functions.join(&subject.program).join("bootstrap");
+        let before = count(subject, &program, &options.data, BEFORE).await?;
+        let all = count(subject, &program, &options.data, BEFORE + COUNTED).await?;
+        counted.insert(subject.request.to_owned(), (all - before) / u64::from(COUNTED));
+    }
+    engine.stop().await;
+    if options.write {
+        std::fs::write(&record, serde_json::to_string_pretty(&counted)? + "\n")?;
+    }
+    let known: BTreeMap<String, u64> = serde_json::from_slice(&std::fs::read(&record)?)?;
+    let mut worse = Vec::new();
+    for (request, instructions) in &counted {
+        let known = *known.get(request).ok_or_else(|| format!("{request} is not on record"))?;
+        say(&format!("{request}: {} instructions, {} on record", thousands(*instructions), thousands(known)));
+        if *instructions as f64 > known as f64 * TOLERANCE {
+            worse.push(request.as_str());
+        }
+    }
+    if worse.is_empty() {
+        return Ok(());
+    }
+    let worse = worse.join("; ");
+    Err(format!("more instructions than on record: {worse}. Where that is meant, run this again with --write").into())
+}
+
+/// The instructions of a process from its start through so many invocations to its end.
+async fn count(subject: &Subject, program: &Path, data: &Path, invocations: u32) -> Outcome<u64> {
+    let out = data.join("callgrind.out");
+    let mut command = Command::new("valgrind");
+    command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display())).arg(program);
+    let failed = |what: &str| format!("{} under valgrind {what}", subject.request);
+    let mut process = Process::start(subject.request, command, &subject.environment, false).await?;
+    let mut asking = process.asks().await.ok_or_else(|| failed("does not start"))?;
+    for number in 0..invocations {
+        let answer = asking.answer(subject.event(number), subject.function.time_out).await;
+        if !answer.is_some_and(|answer| Subject::is_good(&answer)) {
+            return Err(failed("answers badly").into());
+        }
+        asking = process.asks().await.ok_or_else(|| failed("ended"))?;
+    }
+    process.end(asking).await?;
+    let profile = std::fs::read_to_string(&out)?;
+    let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.ok_or_else(|| failed("leaves no total"))?.trim().parse()?)
+}
