@@ -1,6 +1,7 @@
 //! `cargo run --release -p bench`: what requests cost and how long they take as a tenant grows (`scale`), how
 //! far the index lags behind an import (`import`), and what the built functions take (`lambda`).
 
+mod bill;
 mod figure;
 mod http;
 mod import;
@@ -38,6 +39,8 @@ enum Command {
     Import(import::Options),
     /// Start, CPU, memory and size of each built function.
     Lambda(lambda::Options),
+    /// What a million of each request costs on AWS, from the other documents.
+    Bill(bill::Options),
     /// Instructions of a warm request, by valgrind, against those on record.
     Instructions(lambda::instructions::Options),
 }
@@ -51,6 +54,7 @@ async fn main() -> ExitCode {
         Command::Scale(options) => scale::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Lambda(options) => lambda::run(options).await,
+        Command::Bill(options) => bill::run(&options),
         Command::Instructions(options) => lambda::instructions::run(options).await,
     };
     match outcome {

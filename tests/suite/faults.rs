@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::domain::ids::{EndUserId, Tenant};
-use shared::store::Meter;
+use shared::store::{Meter, Store};
 use tests::proxy::{Fault, Plan, Proxy};
 
 use crate::app::{Answer, App, Caller, Send};
@@ -47,6 +47,19 @@ async fn count(tenant: &Caller<'_>) -> Value {
 
 fn jane() -> Value {
     json!({ "firstname": "Jane", "uids": [{ "uid": "jane@x.be" }] })
+}
+
+#[tokio::test]
+async fn a_start_makes_one_call_and_goes_on_where_the_database_is_silent() {
+    let app = App::start().await;
+    let proxy = Proxy::start(app.local.engine_url(), 1).await.expect("a proxy");
+    let store = Store::new(local::client(proxy.url()), app.local.table());
+    store.connect().await;
+    assert_eq!(proxy.injected().0, 1);
+    proxy.inject(Plan::always(Fault::SilentBefore));
+    // Lambda gives a start ten seconds.
+    tokio::time::timeout(Duration::from_secs(10), store.connect()).await.expect("a start that goes on");
+    assert_eq!(proxy.injected().0, 2);
 }
 
 /// All that may pass, and costs no time-out.

@@ -1,0 +1,192 @@
+//! What a million of each request costs on AWS, from the figures in docs/scale.md and docs/lambda.md and a price
+//! list.
+
+use std::path::Path;
+
+use clap::Args;
+use local::template::Template;
+use serde::Deserialize;
+
+use crate::process::MB_PER_VCPU;
+use crate::tables::{self, docs, section};
+use crate::{Failure, Outcome};
+
+/// Where prices are, and what is done with the bill.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Writes docs/bill.md.
+    #[arg(long)]
+    write: bool,
+}
+
+/// bench/prices.json: US dollars without a free tier, in one region.
+#[derive(Deserialize)]
+struct Prices {
+    /// Year and month.
+    as_of: String,
+    region: String,
+    /// Of requests to an HTTP API, each up to 512 KB.
+    http_api_million: f64,
+    /// Of invocations.
+    lambda_million: f64,
+    /// On arm64.
+    lambda_gb_second: f64,
+    /// On demand, strongly consistent reads of 4 KB.
+    read_units_million: f64,
+    write_units_million: f64,
+    /// How long a round trip to DynamoDB takes: no price, but an invocation lasts as long.
+    round_trip_ms: f64,
+}
+
+/// (name in docs/scale.md, name of what takes as much CPU in docs/lambda.md, function, indexings behind it)
+const REQUESTS: [(&str, &str, &str, &str); 13] = [
+    ("GET one", "GET one", "get-end-user", ""),
+    ("byUid, e-mail", "byUid, e-mail", "find-end-users-by-uid", ""),
+    ("byUid, phone", "byUid, phone", "find-end-users-by-uid", ""),
+    ("list, first page", "list, first page", "list-end-users", ""),
+    ("list, first page by lastname", "list, first page by lastname", "list-end-users", ""),
+    ("list, middle page", "list, first page", "list-end-users", ""),
+    ("list, middle page by lastname", "list, first page by lastname", "list-end-users", ""),
+    ("search, 7 found", "search, 10 found", "list-end-users", ""),
+    ("tickets, 3 UIDs, 30 tickets", "tickets, 30", "list-end-user-tickets", ""),
+    ("create", "create", "create-end-user", NEW),
+    ("update of one name", "update of one name", "update-end-user", RENAMED),
+    ("assign", "assign", "assign-end-user-uid", RENAMED),
+    ("delete", "delete", "delete-end-user", NEW),
+];
+/// Indexing a new person, and as much for one who went; and one of whom a name changed, or who has a UID more.
+const NEW: &str = "index one new person";
+const RENAMED: &str = "update of one name, alone";
+
+/// Prints the bill, or writes it.
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    tables::publish("bill", &tables()?, options.write)
+}
+
+/// A table for each of two sizes of a tenant.
+fn tables() -> Outcome<Vec<String>> {
+    let read = |name: &str| std::fs::read_to_string(docs().join(name));
+    let figures = Figures { scale: read("scale.md")?, lambda: read("lambda.md")? };
+    let prices = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("prices.json"))?;
+    let prices: Prices = serde_json::from_slice(&prices)?;
+    let functions = Template::load()?.functions;
+    let memory = |name: &str| -> Outcome<u64> {
+        let function = functions.iter().find(|function| function.name == name);
+        Ok(function.ok_or_else(|| format!("template.yaml has no {name}"))?.memory)
+    };
+    let mut tables = vec![format!(
+        "US dollars for a million requests, prices of {} in {}, a round trip of {} ms.\n",
+        prices.as_of, prices.region, prices.round_trip_ms
+    )];
+    for people in ["1,000", "1,000,000"] {
+        let mut rows = Vec::new();
+        for (request, like, function, indexed) in REQUESTS {
+            let cost = figures.cost(request, people)?;
+            let lambda = prices.lambda(figures.cpu_ms(like)?, cost[0], memory(function)?);
+            let index = match indexed {
+                "" => 0.0,
+                indexed => {
+                    let cost = figures.indexing(indexed, people)?;
+                    let cpu_ms = figures.cpu_ms(NEW)?;
+                    prices.lambda(cpu_ms, cost[0], memory("index-end-users")?) + prices.units(&cost)
+                }
+            };
+            let reads = cost[1] * prices.read_units_million;
+            let writes = cost[2] * prices.write_units_million;
+            let parts = [prices.http_api_million, lambda, reads, writes, index];
+            let total: f64 = parts.iter().sum();
+            let cells = parts.iter().chain([&total]).map(|dollars| format!("{dollars:.2}"));
+            rows.push([vec![request.to_owned()], cells.collect()].concat());
+        }
+        let names = ["gateway", "Lambda", "reads", "writes", "index behind it", "all"].map(str::to_owned);
+        tables.push(section(&format!("{people} people"), "request", &names, rows));
+    }
+    Ok(tables)
+}
+
+impl Prices {
+    /// A million invocations of so much CPU and so many round trips in sequence; billed by the millisecond.
+    fn lambda(&self, cpu_ms: f64, round_trips: f64, mb: u64) -> f64 {
+        let slower = (MB_PER_VCPU / mb as f64).max(1.0);
+        let seconds = (cpu_ms * slower + round_trips * self.round_trip_ms).ceil() / 1e3;
+        self.lambda_million + seconds * mb as f64 / 1_024.0 * self.lambda_gb_second * 1e6
+    }
+
+    fn units(&self, cost: &[f64; 3]) -> f64 {
+        cost[1] * self.read_units_million + cost[2] * self.write_units_million
+    }
+}
+
+/// The documents whose tables hold the figures.
+struct Figures {
+    scale: String,
+    lambda: String,
+}
+
+impl Figures {
+    /// Round trips, read units and write units of a request in a tenant of so many people.
+    fn cost(&self, request: &str, people: &str) -> Outcome<[f64; 3]> {
+        numbers(&cell(&self.scale, "Cost", request, people)?)
+    }
+
+    /// The same of what is indexed behind a request, where no order is counted.
+    fn indexing(&self, what: &str, people: &str) -> Outcome<[f64; 3]> {
+        if what == NEW {
+            return self.cost(what, people);
+        }
+        let title = "What counted orders add to indexing a person, read · write units";
+        let [read, write] = numbers(&cell(&self.scale, title, "0", what)?)?;
+        Ok([self.cost(NEW, people)?[0], read, write])
+    }
+
+    /// The CPU time of a warm request.
+    fn cpu_ms(&self, request: &str) -> Outcome<f64> {
+        let [micros] = numbers(&cell(&self.lambda, "Invocations", request, "warm CPU, µs")?)?;
+        Ok(micros / 1e3)
+    }
+}
+
+/// The cell of a table under a heading, by its row's first cell and its column's name.
+fn cell(document: &str, heading: &str, row: &str, column: &str) -> Outcome<String> {
+    let missing = || Failure::from(format!("no table “{heading}” has {row} and {column}"));
+    let (_, behind) = document.split_once(&format!("### {heading}\n\n")).ok_or_else(missing)?;
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let mut lines = behind.lines().take_while(|line| line.starts_with('|')).map(cells);
+    let names = lines.next().ok_or_else(missing)?;
+    let at = names.iter().position(|name| name == column).ok_or_else(missing)?;
+    let mut found = lines.find(|cells| cells[0] == row).ok_or_else(missing)?;
+    Ok(found.swap_remove(at))
+}
+
+/// `2 · 0.5 · 12`.
+fn numbers<const N: usize>(cell: &str) -> Outcome<[f64; N]> {
+    let numbers: Vec<f64> = cell.split('·').map(|number| number.trim().parse()).collect::<Result<_, _>>()?;
+    numbers.try_into().map_err(|_| format!("{cell} has not {N} numbers").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bill_on_record_is_that_of_the_figures_on_record() {
+        let bill = std::fs::read_to_string(docs().join("bill.md")).expect("docs/bill.md");
+        for table in tables().expect("a bill") {
+            assert!(bill.contains(&table), "run: cargo run -p bench -- bill --write\n{table}");
+        }
+    }
+
+    #[test]
+    fn a_cell_is_found_by_the_names_of_its_row_and_column() {
+        let document = "### Cost\n\n| request | 1,000 |\n| --- | --- |\n| GET one | 1 · 0.5 · 0 |\n\n| GET one | 7 |\n";
+        assert_eq!(
+            numbers(&cell(document, "Cost", "GET one", "1,000").expect("a cell")).expect("three"),
+            [1.0, 0.5, 0.0]
+        );
+        for (heading, row, column) in
+            [("Time", "GET one", "1,000"), ("Cost", "list", "1,000"), ("Cost", "GET one", "7")]
+        {
+            assert!(cell(document, heading, row, column).is_err(), "{heading} {row} {column}");
+        }
+    }
+}
