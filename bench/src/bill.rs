@@ -88,11 +88,11 @@ fn tables() -> Outcome<Vec<String>> {
                 indexed => {
                     let cost = figures.indexing(indexed, people)?;
                     let cpu_ms = figures.cpu_ms(NEW)?;
-                    prices.lambda(cpu_ms, cost[0], memory("index-end-users")?) + prices.units(&cost)
+                    let lambda = prices.lambda(cpu_ms, cost[0], memory("index-end-users")?);
+                    lambda + prices.units(&cost).iter().sum::<f64>()
                 }
             };
-            let reads = cost[1] * prices.read_units_million;
-            let writes = cost[2] * prices.write_units_million;
+            let [reads, writes] = prices.units(&cost);
             let parts = [prices.http_api_million, lambda, reads, writes, index];
             let total: f64 = parts.iter().sum();
             let cells = parts.iter().chain([&total]).map(|dollars| format!("{dollars:.2}"));
@@ -112,8 +112,9 @@ impl Prices {
         self.lambda_million + seconds * mb as f64 / 1_024.0 * self.lambda_gb_second * 1e6
     }
 
-    fn units(&self, cost: &[f64; 3]) -> f64 {
-        cost[1] * self.read_units_million + cost[2] * self.write_units_million
+    /// A million times the reads of a request, and its writes.
+    fn units(&self, [_, read, write]: &[f64; 3]) -> [f64; 2] {
+        [read * self.read_units_million, write * self.write_units_million]
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::system::empty;
 use crate::{Outcome, say};
 
 /// The results in a directory.
@@ -13,8 +14,8 @@ pub(crate) struct Stages(PathBuf);
 impl Stages {
     /// Those of a directory; none where they are to be `fresh`, which empties it.
     pub(crate) fn open(directory: &Path, fresh: bool) -> Outcome<Self> {
-        if fresh && directory.exists() {
-            std::fs::remove_dir_all(directory)?;
+        if fresh {
+            empty(directory)?;
         }
         std::fs::create_dir_all(directory)?;
         Ok(Self(directory.to_owned()))

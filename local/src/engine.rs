@@ -13,7 +13,7 @@ use crate::template::TableSpec;
 use crate::{StartError, Storage};
 
 /// The variable that names another engine.
-pub(crate) const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+pub const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 /// What a client signs with where nothing is configured; an engine on this machine takes anything.
 const DEFAULTS: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_REGION", "eu-central-1")];
@@ -89,7 +89,7 @@ pub fn client(url: &str) -> Client {
 }
 
 /// `variables`, and those by which the engine at `url` is reached.
-fn reaching(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
+pub fn reaching(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
     let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     all.extend(variables.clone());
     all.insert(ENDPOINT.to_owned(), url.to_owned());

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 pub use embedded::{Embedded, open_engine};
 use engine::Engine;
-pub use engine::client;
+pub use engine::{ENDPOINT, client, reaching};
 use functions::Functions;
 use gateway::Gateway;
 use pumps::Pumps;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use local::runtime::Process;
 use tokio::process::Command;
 
+use super::measure::Running;
 use super::subject::{self, Subject};
 use crate::system::bar;
 use crate::tables::thousands;
@@ -42,8 +42,11 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let mut counted = BTreeMap::new();
     for subject in subject::all(engine.url())?.iter().filter(|subject| REQUESTS.contains(&subject.request)) {
         let program = options.functions.join(&subject.program).join("bootstrap");
-        let before = count(subject, &program, &options.data, BEFORE).await?;
-        let all = count(subject, &program, &options.data, BEFORE + COUNTED).await?;
+        let count = async |invocations| {
+            let counted = count(subject, &program, &options.data, invocations).await;
+            counted.map_err(|error| format!("{} under valgrind: {error}", subject.request))
+        };
+        let (before, all) = (count(BEFORE).await?, count(BEFORE + COUNTED).await?);
         counted.insert(subject.request.to_owned(), (all - before) / u64::from(COUNTED));
     }
     engine.stop().await;
@@ -71,18 +74,11 @@ async fn count(subject: &Subject, program: &Path, data: &Path, invocations: u32)
     let out = data.join("callgrind.out");
     let mut command = Command::new("valgrind");
     command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display())).arg(program);
-    let failed = |what: &str| format!("{} under valgrind {what}", subject.request);
-    let mut process = Process::start(subject.request, command, &subject.environment, false).await?;
-    let mut asking = process.asks().await.ok_or_else(|| failed("does not start"))?;
-    for number in 0..invocations {
-        let answer = asking.answer(subject.event(number), subject.function.time_out).await;
-        if !answer.is_some_and(|answer| Subject::is_good(&answer)) {
-            return Err(failed("answers badly").into());
-        }
-        asking = process.asks().await.ok_or_else(|| failed("ended"))?;
-    }
-    process.end(asking).await?;
+    let next = &mut 0;
+    let (mut running, _) = Running::run(command, &subject.environment, subject, next).await?;
+    running.invoke_often(invocations).await?;
+    running.end().await?;
     let profile = std::fs::read_to_string(&out)?;
     let total = profile.lines().find_map(|line| line.strip_prefix("totals: "));
-    Ok(total.ok_or_else(|| failed("leaves no total"))?.trim().parse()?)
+    Ok(total.ok_or("valgrind leaves no total")?.trim().parse()?)
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use local::runtime::{Asking, Process};
-use serde::{Deserialize, Serialize};
 use tests::proxy::Proxy;
 use tokio::process::Command;
 
@@ -23,7 +22,6 @@ pub(crate) struct Repeats {
 }
 
 /// What one request to one program takes.
-#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) request: String,
     pub(crate) program: String,
@@ -43,7 +41,6 @@ pub(crate) struct Measured {
 }
 
 /// The same with a CPU quota behind the start, as on Lambda, where a start has a whole CPU.
-#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) mb: u32,
     pub(crate) first_ms: f64,
@@ -51,7 +48,7 @@ pub(crate) struct Held {
 }
 
 /// A program and what was asked of it.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     subject: &'a Subject,
     process: Process,
     asking: Option<Asking>,
@@ -62,17 +59,18 @@ struct Running<'a> {
 impl<'a> Running<'a> {
     /// Starts it; answers how long it took until it asked for an event.
     async fn start(subject: &'a Subject, program: &Path, next: &'a mut u32) -> Outcome<(Self, Duration)> {
-        Self::start_on(&subject.environment, subject, program, next).await
+        Self::run(Command::new(program), &subject.environment, subject, next).await
     }
 
-    async fn start_on(
+    /// The same by a command, in an environment.
+    pub(super) async fn run(
+        command: Command,
         environment: &[(String, String)],
         subject: &'a Subject,
-        program: &Path,
         next: &'a mut u32,
     ) -> Outcome<(Self, Duration)> {
         let started = Instant::now();
-        let mut process = Process::start(subject.request, Command::new(program), environment, false).await?;
+        let mut process = Process::start(subject.request, command, environment, false).await?;
         let asking = Some(process.asks().await.ok_or("it does not start")?);
         Ok((Self { subject, process, asking, next }, started.elapsed()))
     }
@@ -92,12 +90,17 @@ impl<'a> Running<'a> {
         Ok(took)
     }
 
-    async fn invoke_often(&mut self, count: u32) -> Outcome<Times> {
+    pub(super) async fn invoke_often(&mut self, count: u32) -> Outcome<Times> {
         let mut took = Vec::new();
         for _ in 0..count {
             took.push(self.invoke().await?);
         }
         Ok(Times::of(took))
+    }
+
+    /// Has it end by itself.
+    pub(super) async fn end(self) -> Outcome<()> {
+        Ok(self.process.end(self.asking.ok_or("it asks for nothing")?).await?)
     }
 
     fn id(&self) -> Outcome<u32> {
@@ -138,7 +141,7 @@ pub(crate) async fn measure(
     let warm_cpu = process::cpu(&directory)? - before;
     let peak_mb = process::peak(&directory)?;
     drop(running);
-    let (mut running, _) = Running::start_on(&subject.through(proxy.url()), subject, &program, next).await?;
+    let (mut running, _) = Running::run(Command::new(&program), &subject.through(proxy.url()), subject, next).await?;
     let (before, _) = proxy.injected();
     running.invoke_often(COUNTED).await?;
     let calls = (proxy.injected().0 - before) as f64 / f64::from(COUNTED);

@@ -10,7 +10,6 @@ mod subject;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-
 use tests::proxy::Proxy;
 
 use crate::system::bar;

@@ -1,7 +1,7 @@
 //! A share of a CPU, as Lambda gives it with memory.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Outcome;
 use crate::process::MB_PER_VCPU;
@@ -17,18 +17,16 @@ impl Quota {
     pub(crate) fn new(mb: u32) -> Outcome<Self> {
         let share = (PERIOD * f64::from(mb) / MB_PER_VCPU).round();
         let name = format!("end-users-bench-{}-{mb}", std::process::id());
-        let first = PathBuf::from("/sys/fs/cgroup/cpu");
-        let quota = match first.exists() {
-            true => Self(first.join(name)),
-            false => Self(PathBuf::from("/sys/fs/cgroup").join(name)),
+        let first = Path::new("/sys/fs/cgroup/cpu");
+        let (groups, settings) = if first.exists() {
+            (first, vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", share.to_string())])
+        } else {
+            (Path::new("/sys/fs/cgroup"), vec![("cpu.max", format!("{share} {PERIOD}"))])
         };
+        let quota = Self(groups.join(name));
         fs::create_dir(&quota.0)?;
-        match first.exists() {
-            true => {
-                fs::write(quota.0.join("cpu.cfs_period_us"), PERIOD.to_string())?;
-                fs::write(quota.0.join("cpu.cfs_quota_us"), share.to_string())?;
-            }
-            false => fs::write(quota.0.join("cpu.max"), format!("{share} {PERIOD}"))?,
+        for (setting, value) in settings {
+            fs::write(quota.0.join(setting), value)?;
         }
         Ok(quota)
     }

@@ -7,15 +7,14 @@ use indicatif::ProgressBar;
 use local::runtime;
 use local::template::{Function, Template};
 use serde_json::{Map, Value, json};
-use shared::domain::ids::{EndUserId, Tenant};
+use shared::domain::ids::EndUserId;
 use shared::store::keys;
 
-use crate::system::{Engine, TABLE};
+use crate::system::{Engine, TABLE, tenant};
 use crate::{Outcome, load, people};
 
-const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 /// The tenant in whose name the event files ask.
-const TENANT: u64 = 7;
+const TENANT: u32 = 7;
 /// People whom requests read and change; those behind them are there to be deleted.
 const PEOPLE: u32 = 1_000;
 /// How many requests of one kind there may be: each deletes somebody.
@@ -45,7 +44,7 @@ impl Subject {
     /// The environment in which the database is reached at `url`.
     pub(crate) fn through(&self, url: &str) -> Vec<(String, String)> {
         let mut environment = self.environment.clone();
-        environment.iter_mut().filter(|(name, _)| name == ENDPOINT).for_each(|(_, value)| url.clone_into(value));
+        environment.iter_mut().filter(|(name, _)| name == local::ENDPOINT).for_each(|(_, value)| url.clone_into(value));
         environment
     }
 
@@ -131,29 +130,18 @@ fn ticket(mut event: Value, number: u32) -> Value {
 pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) -> Outcome<Engine> {
     Engine::fresh(directory).await?.stop().await;
     let (owned, bar) = (directory.to_owned(), bar.clone());
-    let load = move || load::load(&owned, TABLE, &tenant(), PEOPLE + guests, &bar);
+    let load = move || load::load(&owned, TABLE, &tenant(TENANT), PEOPLE + guests, &bar);
     tokio::task::spawn_blocking(load).await??;
     Engine::open(directory)
-}
-
-fn tenant() -> Tenant {
-    Tenant::from_number(TENANT).unwrap_or_else(|| unreachable!("a number names a tenant"))
 }
 
 /// The two baselines, then every request, over the engine at `url`.
 pub(crate) fn all(url: &str) -> Outcome<Vec<Subject>> {
     let template = Template::load()?;
-    let mut variables: HashMap<String, String> = [
-        ("TABLE_NAME", TABLE),
-        (ENDPOINT, url),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_REGION", "eu-central-1"),
-        // As deployed, where nobody asks what an answer cost.
-        ("SERVER_TIMING", "false"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+    // As deployed, where nobody asks what an answer cost.
+    let own = [("TABLE_NAME", TABLE), ("SERVER_TIMING", "false")];
+    let own: HashMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut variables = local::reaching(url, &own);
     local::token::use_development_secret(&mut variables);
     let function = |name: &str| {
         let function = template.functions.iter().find(|function| function.name == name);
@@ -169,7 +157,7 @@ pub(crate) fn all(url: &str) -> Outcome<Vec<Subject>> {
         Ok(event)
     };
     let mut all = Vec::new();
-    let person = keys::end_user(&tenant(), EndUserId::new(1).ok_or("1 is an id")?);
+    let person = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is an id")?);
     for (request, program) in [("a constant", "baseline-constant"), ("one GetItem", "baseline-get-item")] {
         let function = function("get-end-user")?;
         let mut environment = runtime::environment(&function, &variables);
