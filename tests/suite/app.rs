@@ -20,6 +20,9 @@ use shared::auth::{AuthConfig, mint};
 /// The secret of every test, unless it brings keys of its own.
 pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
 
+/// The `Timeout` of the functions of HTTP in the template: an answer of a function itself took less.
+pub const TIME_OUT: Duration = Duration::from_secs(15);
+
 type Http = HttpClient<HttpConnector, Full<bytes::Bytes>>;
 
 static HTTP: LazyLock<Http> = LazyLock::new(|| HttpClient::builder(TokioExecutor::new()).build_http());
