@@ -21,8 +21,10 @@ use crate::{Outcome, load, people, process};
 
 /// How many requests are under way at once.
 const WRITERS: usize = 16;
-/// After so many people the system is started anew.
-const LEG: u32 = 20_000;
+/// A part of an import. The system is started anew for each: the embedded engine keeps the token of each
+/// transaction for ten minutes and goes through all of them at the next, which after a while takes it longer
+/// than the transaction.
+const PART: u32 = 20_000;
 /// How often is looked how far indexing is, and whether pages are in order.
 const LOOK: Duration = Duration::from_secs(1);
 const PAGE: u32 = 50;
@@ -39,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 0)]
     loaded: u32,
     /// How many people are created a second at most.
-    #[arg(long, default_value_t = 150)]
+    #[arg(long, default_value_t = 125)]
     rate: u32,
     /// How many people are indexed by themselves.
     #[arg(long, default_value_t = 20_000)]
@@ -63,42 +65,52 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Outcome<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let directory = |stage: &str| options.data.join(stage);
-    let Options { people, loaded, .. } = options;
-    let measure = async || import(&directory("people"), &options, &bar("import", people.into())).await;
-    let imported = stages.run(&format!("import-{loaded}-{people}"), measure).await?;
-    let check = async || check(&directory("people"), people).await;
-    let checked = stages.run(&format!("check-{people}"), check).await?;
+    let Options { people, loaded, rate, .. } = options;
+    let data = directory("people");
+    let bar = bar("import", people.into());
+    stages.run(&format!("load-{loaded}-{people}"), async || load(&data, people, loaded, &bar).await).await?;
+    let mut parts = Vec::new();
+    for start in (loaded..people).step_by(PART as usize) {
+        let goal = people.min(start + PART);
+        bar.set_position(start.into());
+        let part = async || import(&data, goal, people, rate, &bar).await;
+        parts.push(stages.run(&format!("import-{loaded}-{people}-{rate}-{goal}"), part).await?);
+    }
+    let checked = stages.run(&format!("check-{loaded}-{people}"), async || check(&data, people).await).await?;
+    let import = Import { loaded, rate, parts };
     let people = options.backlog;
     let functions = options.functions.clone();
-    let backlog = async || backlog(&directory("backlog"), people, functions, &bar("backlog", people.into())).await;
+    let backlog =
+        async || backlog(&directory("backlog"), people, functions, &self::bar("backlog", people.into())).await;
     let backlog = stages.run(&format!("backlog-{people}"), backlog).await?;
-    tables::publish("import", &[imported.totals(), imported.course(), checked.table(), backlog.table()], options.write)
+    tables::publish("import", &[import.totals(), import.course(), checked.table(), backlog.table()], options.write)
 }
 
 /// How an import went.
-#[derive(Default, Serialize, Deserialize)]
 struct Import {
-    people: u32,
+    /// The people that were there before.
     loaded: u32,
     /// People a second at most.
     rate: u32,
+    parts: Vec<Part>,
+}
+
+/// How a part of it went.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    /// The people there at its end.
+    people: u32,
+    created: usize,
     create_seconds: f64,
     /// From the last create until the index held everybody.
     settle_seconds: f64,
-    samples: Vec<Sample>,
+    /// The most people that the index did not hold.
+    behind: usize,
+    /// The greatest age of a create that the index did not hold.
+    lag_seconds: f64,
     /// Pages that were checked, and what was wrong with them.
     pages: usize,
     findings: Vec<String>,
-}
-
-/// How far indexing was.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Sample {
-    at_seconds: f64,
-    created: usize,
-    indexed: usize,
-    /// The age of the oldest create that the index did not hold.
-    lag_seconds: f64,
 }
 
 /// What `index check` says of the index afterwards.
@@ -137,11 +149,8 @@ impl Created {
     }
 }
 
-/// Creates people up to `people`, of whom `loaded` are there before. The system is started anew for every
-/// [`LEG`] of them: the embedded engine keeps the token of each transaction for ten minutes and goes through
-/// all of them at the next, which after a while takes it longer than the transaction.
-async fn import(directory: &Path, options: &Options, bar: &ProgressBar) -> Outcome<Import> {
-    let Options { people, loaded, rate, .. } = *options;
+/// A tenant of `loaded` people, past the API.
+async fn load(directory: &Path, people: u32, loaded: u32, bar: &ProgressBar) -> Outcome<()> {
     empty(directory)?;
     start(directory, None).await?.stop().await;
     if loaded > 0 {
@@ -149,48 +158,51 @@ async fn import(directory: &Path, options: &Options, bar: &ProgressBar) -> Outco
         let load = move || load::load(&directory, TABLE, &tenant(people), loaded, &bar);
         tokio::task::spawn_blocking(load).await??;
     }
-    let mut import = Import { people, loaded, rate, ..Import::default() };
-    let (created, mut indexed, mut seen) = (Created::default(), 0, BTreeSet::new());
-    let started = Instant::now();
-    for leg in (loaded + 1..=people).step_by(LEG as usize) {
-        let end = people.min(leg + LEG - 1);
-        let last = end == people;
-        let local = start(directory, None).await?;
-        let caller = Caller::new(&local, &tenant(people))?;
-        let (next, done) = (AtomicU32::new(leg), AtomicBool::new(false));
-        let writers = async {
-            let due = |number: u32| started + Duration::from_secs(1) * (number - loaded - 1) / rate;
-            let writers = (0..WRITERS).map(|_| write(&caller, end, &due, &next, &created, bar));
-            let written = futures::future::try_join_all(writers).await;
-            done.store(true, Ordering::Relaxed);
-            import.create_seconds = started.elapsed().as_secs_f64();
-            written.map(drop)
-        };
-        let watch = watch(&caller, started, &created, &mut indexed, &mut import.samples, || {
-            // Only the last leg waits for the index.
-            done.load(Ordering::Relaxed).then(|| if last { created.len() } else { 0 })
-        });
-        let far = last.then_some(people / 2 / PAGE + 1);
-        let read = read(&caller, far, &done, &mut seen, &mut import.findings);
-        import.pages += tokio::try_join!(writers, watch, read)?.2;
-        if last {
-            import.settle_seconds = started.elapsed().as_secs_f64() - import.create_seconds;
-            let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
-            // A far page was asked for, so its order is counted; its turn comes behind all that is indexed.
-            caller.settle().await?;
-            import.findings.extend((total != people).then(|| format!("{people} are there, {total} are counted")));
-        }
-        local.stop().await;
-    }
-    let ids: BTreeSet<u32> = created.with(|all| all.iter().map(|(_, _, id)| *id).collect());
-    let unknown = seen.into_iter().filter(|id| *id > loaded && !ids.contains(id));
-    import.findings.extend(unknown.map(|id| format!("{id} was listed and never created")));
-    let doubled = (people - loaded) as usize - ids.len();
-    import.findings.extend((doubled > 0).then(|| format!("{doubled} ids were given twice")));
-    Ok(import)
+    Ok(())
 }
 
-/// One writer: creates the next person, none before it is due, until there are enough.
+/// Creates people until `goal` are there, and waits until the index holds them. What a run left that was
+/// ended in this part stays, and is gone on from.
+async fn import(directory: &Path, goal: u32, people: u32, rate: u32, bar: &ProgressBar) -> Outcome<Part> {
+    let local = start(directory, None).await?;
+    let caller = Caller::new(&local, &tenant(people))?;
+    caller.settle().await?;
+    let newest = caller.get("/api/EndUsers?sortOrder=desc&pageSize=1").await?.expect(200)?;
+    let there = newest.body["totalCount"].as_u64().unwrap_or_default() as u32;
+    // A person's number is at most their id, so that those of a run that was ended are not used again.
+    let first = newest.ids().first().map_or(1, |id| id + 1);
+    let end = first + goal - there;
+
+    let (created, next, done) = (Created::default(), AtomicU32::new(first), AtomicBool::new(false));
+    let started = Instant::now();
+    let writers = async {
+        let due = |number: u32| started + Duration::from_secs(1) * (number - first) / rate;
+        let writers = (0..WRITERS).map(|_| write(&caller, end, &due, &next, &created, bar));
+        let written = futures::future::try_join_all(writers).await;
+        done.store(true, Ordering::Relaxed);
+        written.map(|_| started.elapsed().as_secs_f64())
+    };
+    let far = (goal == people).then_some(people / 2 / PAGE + 1);
+    let (create_seconds, (behind, lag_seconds), read) =
+        tokio::try_join!(writers, watch(&caller, &created, &done), read(&caller, far, &done))?;
+    let settle_seconds = started.elapsed().as_secs_f64() - create_seconds;
+    let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
+    // A far page was asked for, so its order is counted; its turn comes behind all that is indexed.
+    caller.settle().await?;
+    local.stop().await;
+
+    let Read { pages, seen, mut findings } = read;
+    findings.extend((total != goal).then(|| format!("{goal} are there, {total} are counted")));
+    let ids: BTreeSet<u32> = created.with(|all| all.iter().map(|(_, _, id)| *id).collect());
+    let unknown = seen.into_iter().filter(|id| *id >= first && !ids.contains(id));
+    findings.extend(unknown.map(|id| format!("{id} was listed and never created")));
+    let doubled = created.len() - ids.len();
+    findings.extend((doubled > 0).then(|| format!("{doubled} ids were given twice")));
+    let created = created.len();
+    Ok(Part { people: goal, created, create_seconds, settle_seconds, behind, lag_seconds, pages, findings })
+}
+
+/// One writer: creates the next person, none before it is due, up to the number `end`.
 async fn write(
     caller: &Caller,
     end: u32,
@@ -201,7 +213,7 @@ async fn write(
 ) -> Outcome<()> {
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number > end {
+        if number >= end {
             return Ok(());
         }
         tokio::time::sleep_until(due(number).into()).await;
@@ -211,62 +223,58 @@ async fn write(
     }
 }
 
-/// Looks now and then how far indexing is, until as many are indexed as `enough` says. The stream is
-/// indexed in its order, so the first who is not found is sought by halves.
-async fn watch(
-    caller: &Caller,
-    started: Instant,
-    created: &Created,
-    indexed: &mut usize,
-    samples: &mut Vec<Sample>,
-    enough: impl Fn() -> Option<usize>,
-) -> Outcome<()> {
+/// Looks now and then how far indexing is, until all is created and indexed; answers how many were not
+/// indexed at most, and for how many seconds. The stream is indexed in its order, so the first who is not
+/// found is sought by halves.
+async fn watch(caller: &Caller, created: &Created, done: &AtomicBool) -> Outcome<(usize, f64)> {
+    let (mut indexed, mut behind, mut lag) = (0, 0, 0_f64);
     loop {
-        let enough = enough();
+        let all_are_created = done.load(Ordering::Relaxed);
         let known = created.len();
-        let at_seconds = started.elapsed().as_secs_f64();
         let mut end = known;
-        while *indexed < end {
-            let middle = (*indexed + end) / 2;
+        while indexed < end {
+            let middle = (indexed + end) / 2;
             let (_, number, id) = created.with(|all| all[middle]);
             let found = caller.get(&list(&people::reference(number), "endUserID", false, 1)).await?.expect(200)?;
             if found.ids().contains(&id) {
-                *indexed = middle + 1;
+                indexed = middle + 1;
             } else {
                 end = middle;
             }
         }
-        let oldest = created.with(|all| all.get(*indexed).map(|(at, ..)| at.elapsed()));
-        let lag_seconds = oldest.unwrap_or_default().as_secs_f64();
-        samples.push(Sample { at_seconds, created: known, indexed: *indexed, lag_seconds });
-        if enough.is_some_and(|enough| *indexed >= enough) {
-            return Ok(());
+        let oldest = created.with(|all| all.get(indexed).map(|(at, ..)| at.elapsed()));
+        behind = behind.max(known - indexed);
+        lag = lag.max(oldest.unwrap_or_default().as_secs_f64());
+        if all_are_created && indexed == known {
+            return Ok((behind, lag));
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Reads the first page by last name, and a `far` one, until all is created; answers how many pages, and
-/// notes whom they showed, and what was wrong.
-async fn read(
-    caller: &Caller,
-    far: Option<u32>,
-    done: &AtomicBool,
-    seen: &mut BTreeSet<u32>,
-    findings: &mut Vec<String>,
-) -> Outcome<usize> {
-    let mut pages = 0;
+/// What was read of sorted pages.
+#[derive(Default)]
+struct Read {
+    pages: usize,
+    /// Whom they showed.
+    seen: BTreeSet<u32>,
+    findings: Vec<String>,
+}
+
+/// Reads the first page by last name, and a `far` one, until all is created.
+async fn read(caller: &Caller, far: Option<u32>, done: &AtomicBool) -> Outcome<Read> {
+    let mut read = Read::default();
     while !done.load(Ordering::Relaxed) {
         for page in [Some(1), far].into_iter().flatten() {
             let path = format!("/api/EndUsers?sortBy=lastname&pageSize={PAGE}&pageNumber={page}");
             let answer = caller.get(&path).await?.expect(200)?;
-            pages += 1;
-            findings.extend(disorder(&answer).map(|what| format!("page {page}: {what}")));
-            seen.extend(answer.ids());
+            read.pages += 1;
+            read.findings.extend(disorder(&answer).map(|what| format!("page {page}: {what}")));
+            read.seen.extend(answer.ids());
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(pages)
+    Ok(read)
 }
 
 /// What is wrong with a page sorted by last name.
@@ -328,38 +336,42 @@ async fn backlog(directory: &Path, people: u32, functions: Option<PathBuf>, bar:
 
 impl Import {
     fn totals(&self) -> String {
-        let Self { people, loaded, rate: most, create_seconds, settle_seconds, samples, pages, findings } = self;
-        let people = people - loaded;
-        let lag = samples.iter().map(|sample| sample.lag_seconds).fold(0.0, f64::max);
-        let behind = samples.iter().map(|sample| sample.created - sample.indexed).max().unwrap_or_default();
+        let sum = |of: fn(&Part) -> f64| self.parts.iter().map(of).sum::<f64>();
+        let most = |of: fn(&Part) -> f64| self.parts.iter().map(of).fold(0.0, f64::max);
+        let count = |of: fn(&Part) -> usize| self.parts.iter().map(of).sum::<usize>();
+        let created = count(|part| part.created) as u32;
+        let seconds = sum(|part| part.create_seconds);
         facts(
             "The import",
             &[
-                ("people there before", thousands((*loaded).into())),
-                ("people created over HTTP by 16 writers", thousands(people.into())),
-                ("creates a second, at most", most.to_string()),
-                ("creates a second", rate(people, *create_seconds)),
-                ("indexed a second, meanwhile and after", rate(people, create_seconds + settle_seconds)),
-                ("greatest backlog, people", thousands(behind as u64)),
-                ("greatest lag, s", format!("{lag:.0}")),
-                ("from the last create until all is indexed, s", format!("{settle_seconds:.0}")),
-                ("sorted pages checked meanwhile", thousands(*pages as u64)),
-                ("out of order, doubled, unknown or miscounted", findings.len().to_string()),
+                ("people there before", thousands(self.loaded.into())),
+                ("people created over HTTP by 16 writers", thousands(created.into())),
+                ("creates a second, at most", self.rate.to_string()),
+                ("creates a second", rate(created, seconds)),
+                ("indexed a second, meanwhile and after", rate(created, seconds + sum(|part| part.settle_seconds))),
+                ("greatest backlog, people", thousands(most(|part| part.behind as f64) as u64)),
+                ("greatest lag, s", format!("{:.0}", most(|part| part.lag_seconds))),
+                ("sorted pages checked meanwhile", thousands(count(|part| part.pages) as u64)),
+                ("out of order, doubled, unknown or miscounted", count(|part| part.findings.len()).to_string()),
             ],
         )
     }
 
-    /// How far it was when each tenth was created, and at the end.
+    /// The part in which each tenth was reached.
     fn course(&self) -> String {
-        let tenths = (1..=10).map(|tenth| (self.people - self.loaded) as usize * tenth / 10);
-        let reached = tenths.filter_map(|goal| self.samples.iter().find(|sample| sample.created >= goal));
-        let rows = reached.chain(self.samples.last()).map(|sample| {
-            let numbers = [sample.created, sample.indexed].map(|people| thousands(people as u64));
-            let seconds = [sample.at_seconds, sample.lag_seconds].map(|seconds| format!("{seconds:.0}"));
-            [&seconds[..1], &numbers, &seconds[1..]].concat()
+        let last = self.parts.last().map_or(0, |part| part.people);
+        let tenths = (1..=10).map(|tenth| self.loaded + (last - self.loaded) / 10 * tenth);
+        let mut reached: Vec<&Part> =
+            tenths.filter_map(|goal| self.parts.iter().find(|part| part.people >= goal)).collect();
+        reached.dedup_by_key(|part| part.people);
+        let rows = reached.into_iter().map(|part| {
+            let numbers = [rate(part.created as u32, part.create_seconds), thousands(part.behind as u64)];
+            let seconds = [part.lag_seconds, part.settle_seconds].map(|seconds| format!("{seconds:.1}"));
+            [&[thousands(part.people.into())][..], &numbers, &seconds].concat()
         });
-        let names = ["created", "indexed", "the oldest that is not, s"].map(str::to_owned);
-        section("Its course", "after s", &names, rows.collect())
+        let names =
+            ["creates a second", "greatest backlog, people", "greatest lag, s", "indexed after the last create, s"];
+        section("Its course, by parts", "people", &names.map(str::to_owned), rows.collect())
     }
 }
 
