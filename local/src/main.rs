@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use local::{Local, Options, StartError, Storage, demo, index, token};
 use serde_json::{Map, Value};
+use shared::http::openapi::document;
 
 /// The End Users API, whole, on one machine.
 #[derive(Parser)]
@@ -25,6 +26,8 @@ enum Command {
     Serve(Serve),
     /// Prints a token for the configuration at hand.
     Token(Token),
+    /// Prints the description of the API in OpenAPI 3.1: openapi.json.
+    Openapi,
     /// Looks after the index behind sorted lists, far pages and search.
     #[command(subcommand)]
     Index(Index),
@@ -101,6 +104,7 @@ async fn main() -> ExitCode {
     let variables: HashMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();
     let done = match cli.command {
         Some(Command::Token(options)) => print_token(&variables, options),
+        Some(Command::Openapi) => print_openapi(),
         Some(Command::Index(Index::Check(table))) => match check(&variables, table, false).await {
             Ok(false) => return ExitCode::FAILURE,
             checked => checked.map(drop),
@@ -132,6 +136,12 @@ async fn check(variables: &HashMap<String, String>, table: Table, mend: bool) ->
 fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {
     let claims: Map<String, Value> = options.claims.into_iter().collect();
     say(&token::make(variables, &options.customer, options.ttl, claims)?);
+    Ok(())
+}
+
+fn print_openapi() -> Result<(), StartError> {
+    let json = document().to_pretty_json().map_err(|error| StartError::Config(error.to_string()))?;
+    say(&json);
     Ok(())
 }
 

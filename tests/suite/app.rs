@@ -17,6 +17,8 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use shared::auth::{AuthConfig, mint};
 
+use crate::openapi;
+
 /// The secret of every test, unless it brings keys of its own.
 pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
 
@@ -166,13 +168,16 @@ impl Caller<'_> {
         self.send(Send::new("DELETE", path)).await
     }
 
-    /// Sends any request under this caller's token.
+    /// Sends any request under this caller's token; what comes back must be as the API's description says.
     pub async fn send(&self, send: Send) -> Answer {
         let send = match &self.token {
             Some(token) => send.header("authorization", &format!("Bearer {token}")),
             None => send,
         };
-        send.to(self.app).await
+        let (method, path) = (send.method.clone(), send.path.clone());
+        let answer = send.to(self.app).await;
+        openapi::hold(&method, &path, &answer);
+        answer
     }
 
     /// Creates a person and answers the EndUserReadDTO.

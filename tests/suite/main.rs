@@ -19,6 +19,7 @@ mod issuer;
 mod list;
 mod model;
 mod once;
+mod openapi;
 mod pages;
 mod processes;
 mod repair;

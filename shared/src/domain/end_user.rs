@@ -15,7 +15,7 @@ use super::uid::{self, MatchKey, Uid, UidType};
 pub const MAX_UIDS: usize = 40;
 /// The most elements of `uids` in a request: repeats and removals make them more than a person's
 /// UIDs, and reading each of very many would take longer than a function runs.
-const MAX_ENTRIES: usize = 10 * MAX_UIDS;
+pub const MAX_ENTRIES: usize = 10 * MAX_UIDS;
 /// The longest UID value, in characters.
 pub const MAX_UID_LENGTH: usize = 320;
 /// The longest type of UID, in characters.
@@ -454,10 +454,12 @@ fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, primary: &mut Option<Uid
 
 /// An end user as it is answered.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserReadDTO))]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names are those of the public reference")]
 pub struct EndUserReadDto {
     #[serde(rename = "endUserID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
     pub end_user_id: EndUserId,
     pub firstname: Option<String>,
     pub lastname: Option<String>,
@@ -479,10 +481,12 @@ pub struct EndUserReadDto {
 
 /// A UID as it is answered inside an end user.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserUIDReadDTO))]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names are those of the public reference")]
 pub struct UidReadDto {
     #[serde(rename = "endUserUIDID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
     pub end_user_uid_id: UidId,
     pub uid_type: String,
     pub uid: String,
@@ -497,6 +501,35 @@ impl From<&Uid> for UidReadDto {
             uid: uid.value.clone(),
             is_primary: uid.is_primary,
         }
+    }
+}
+
+/// The answer to an assignment: the UID's record.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = AssignedUIDDTO))]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "the names are those of the public reference")]
+pub struct AssignedDto {
+    /// Only where the UID was linked before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub message: Option<&'static str>,
+    #[serde(rename = "endUserID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
+    pub end_user_id: EndUserId,
+    #[serde(rename = "endUserUIDID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
+    pub end_user_uid_id: UidId,
+    pub uid_type: String,
+    pub uid: String,
+    pub is_primary: bool,
+}
+
+impl From<&Assigned> for AssignedDto {
+    fn from(assigned: &Assigned) -> Self {
+        let UidReadDto { end_user_uid_id, uid_type, uid, is_primary } = (&assigned.uid).into();
+        let message = assigned.already.then_some("This UID is already linked to this end user.");
+        Self { message, end_user_id: assigned.end_user, end_user_uid_id, uid_type, uid, is_primary }
     }
 }
 

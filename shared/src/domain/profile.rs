@@ -29,6 +29,9 @@ pub enum Field {
     Company,
 }
 
+/// What a person can be to a tenant, as it is spelt.
+pub const CUSTOMER_TYPES: [&str; 3] = ["Lead", "Customer", "Partner"];
+
 impl Field {
     /// Every field.
     pub const ALL: [Self; 14] = [
@@ -68,7 +71,8 @@ impl Field {
         }
     }
 
-    fn limit(self) -> Limit {
+    /// The most that a text of it may be.
+    pub fn limit(self) -> Limit {
         match self {
             Self::Firstname | Self::Lastname | Self::Company | Self::Street | Self::City => Limit::Chars(200),
             Self::HouseNumber | Self::PostalCode | Self::Gender => Limit::Chars(50),
@@ -82,7 +86,7 @@ impl Field {
     /// The stored form of a cleaned, non-empty `text`.
     fn spell(self, text: String) -> Result<String, &'static str> {
         match self {
-            Self::CustomerType => ["Lead", "Customer", "Partner"]
+            Self::CustomerType => CUSTOMER_TYPES
                 .into_iter()
                 .find(|name| name.eq_ignore_ascii_case(&text))
                 .map(str::to_owned)

@@ -420,6 +420,7 @@ impl TicketSort {
 
 /// A ticket as it is answered.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TicketReadDTO))]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "the names are those of the public reference")]
 pub struct TicketReadDto {
@@ -437,8 +438,11 @@ pub struct TicketReadDto {
     pub customer_rep_id: Option<u64>,
     pub is_closed: Option<bool>,
     pub is_spam: Option<bool>,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub date_created: Moment,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub last_message_date: Moment,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub custom_fields_data: Option<Json>,
     pub topics: Vec<String>,
     pub ai_feedback_comments: Vec<String>,

@@ -2,6 +2,8 @@
 //! handler's answer or [`Error`] to what goes back.
 
 mod conditions;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 mod problem;
 mod request;
 mod response;

@@ -55,14 +55,24 @@ impl From<ChangeError> for Error {
     }
 }
 
+/// A problem document of RFC 9457.
 #[derive(Serialize)]
-struct Problem<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(super) struct Problem<'a> {
+    /// Always `about:blank`: the status says it all.
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The HTTP status.
+    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     status: u16,
+    /// What is wrong; empty for an unexpected fault.
     detail: &'a str,
+    /// The id of the request, as in `x-request-id`.
     instance: &'a str,
+    /// For 400: messages by the path of the field (`uids[1].uid`, `pageSize`; `body` for faults without a field).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     errors: Option<&'a BTreeMap<String, Vec<String>>>,
 }
 

@@ -20,6 +20,13 @@ use crate::store::Page;
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// The most rows of a page.
+pub(super) const MAX_PAGE_SIZE: u64 = 100;
+/// The rows of a page, unless a request says otherwise.
+pub(super) const DEFAULT_PAGE_SIZE: u64 = 10;
+/// The greatest number of a page.
+pub(super) const MAX_PAGE_NUMBER: u64 = i32::MAX as u64;
+
 /// A request of a route.
 pub struct Request {
     inner: lambda_http::Request,
@@ -256,8 +263,8 @@ impl Query {
 
     /// `pageNumber` (1) and `pageSize` (10, at most 100).
     pub fn page(&mut self) -> Page {
-        let number = self.positive("pageNumber", i32::MAX as u64).unwrap_or(1) as u32;
-        Page { number, size: self.positive("pageSize", 100).unwrap_or(10) as u32 }
+        let number = self.positive("pageNumber", MAX_PAGE_NUMBER).unwrap_or(1) as u32;
+        Page { number, size: self.positive("pageSize", MAX_PAGE_SIZE).unwrap_or(DEFAULT_PAGE_SIZE) as u32 }
     }
 
     /// `sortOrder`: whether it is `desc`, where it is there.

@@ -98,6 +98,7 @@ impl Response {
 
 /// A page of a list: PaginatedResult of the public reference.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Paginated<T> {
     /// The rows of the page.
