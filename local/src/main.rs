@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use local::{Local, Options, StartError, Storage, demo, index, token};
 use serde_json::{Map, Value};
 use shared::http::openapi::document;
+use shared::log::Lines;
 
 /// The End Users API, whole, on one machine.
 #[derive(Parser)]
@@ -98,7 +99,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = Lines::new(None);
+    tracing_subscriber::fmt().event_format(lines).with_env_filter(filter).with_writer(std::io::stderr).init();
     // Variables that are no text are none of ours.
     let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let variables: HashMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();

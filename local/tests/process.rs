@@ -231,7 +231,8 @@ fn what_cannot_be_started_says_why_in_one_line() {
 #[test]
 fn a_request_is_one_log_line_without_personal_data_or_tokens() {
     let place = Place::new("logs");
-    let mut server = Server::spawn(place.serve(&["--no-demo"]).env("RUST_LOG", "info"), 1);
+    let asked = [("RUST_LOG", "info"), ("METRICS_NAMESPACE", "tests")];
+    let mut server = Server::spawn(place.serve(&["--no-demo"]).envs(asked), 1);
     let token = token();
     let send = |method, path: &str, body: Option<&Value>| server.send(&token, method, path, body).unwrap();
     let jane =
@@ -255,6 +256,9 @@ fn a_request_is_one_log_line_without_personal_data_or_tokens() {
     let answered: Vec<_> = text.lines().filter_map(json).filter(|line| line["message"] == "answered").collect();
     assert_eq!(answered.len(), 5, "one line per request: {text}");
     let first = &answered[0];
+    // The log of `local` itself is no CloudWatch's.
+    let namespace = environment("LAMBDA_FUNCTIONS").map_or(Value::Null, |_| json!("tests"));
+    assert!(answered.iter().all(|line| line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == namespace), "{text}");
     assert_eq!(
         (&first["route"], &first["status"], &first["tenant"]),
         (&json!("POST /api/EndUsers"), &json!(201), &json!("7"))

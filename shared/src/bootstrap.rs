@@ -20,6 +20,7 @@ use crate::app::{App, Config};
 use crate::domain::ids::Tenant;
 use crate::domain::input::Faults;
 use crate::http::{self, Handler};
+use crate::log::Lines;
 use crate::store::{Meter, StoreError};
 
 /// How long one try of a call may take.
@@ -55,14 +56,11 @@ async fn start(config: Config) -> Arc<App> {
     Arc::new(app)
 }
 
-/// One JSON object per line, as CloudWatch reads it; `RUST_LOG` filters (default `info`).
+/// `RUST_LOG` filters (default `info`); `METRICS_NAMESPACE` asks for metrics.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_target(false)
+        .event_format(Lines::new(environment("METRICS_NAMESPACE")))
         .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")))
         .init();
 }

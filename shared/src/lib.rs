@@ -3,11 +3,12 @@
 //! Rooms, ground floor first; an arrow never runs back up:
 //! [`domain`] (what a person, a UID and a ticket are) → [`store`] (the single table) →
 //! [`auth`] (token → caller) → [`app`] (settings and state) → [`http`] (the edge: the only place that
-//! knows status codes) → [`bootstrap`] (start).
+//! knows status codes) → [`log`] (how a line is written) → [`bootstrap`] (start).
 
 pub mod app;
 pub mod auth;
 pub mod bootstrap;
 pub mod domain;
 pub mod http;
+pub mod log;
 pub mod store;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use local::template::Template;
 use serde_json::{Value, json};
+use shared::log::{DIMENSIONS, METRICS};
 
 /// The endpoints of the contract and the packages that answer them.
 const ROUTES: [(&str, &str, &str); 8] = [
@@ -276,6 +277,9 @@ fn every_setting_of_the_contract_is_a_parameter() {
         "JwtLeewaySeconds",
         "JwtReadScope",
         "JwtWriteScope",
+        "Metrics",
+        "Tracing",
+        "AlarmTopicArn",
     ] {
         assert!(parameters.contains_key(name), "{name}");
     }
@@ -397,4 +401,62 @@ fn cargo_lambda_watch_has_the_same_routes() {
         routes
     };
     assert_eq!(sorted(routes.collect()), sorted(expected.to_vec()));
+}
+
+#[test]
+fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
+    let document = document();
+    let alarms = resources(&document, "AWS::CloudWatch::Alarm");
+    let names: BTreeSet<_> = alarms.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "ServerErrorsAlarm",
+        "SlowRequestsAlarm",
+        "ThrottlesAlarm",
+        "IndexLagAlarm",
+        "DeadLettersAlarm",
+        "TenantCostAlarm",
+    ];
+    assert_eq!(names, BTreeSet::from(expected));
+    let topic = json!(["HasAlarmTopic", [{ "Ref": "AlarmTopicArn" }], { "Ref": "AWS::NoValue" }]);
+    for (name, alarm) in alarms {
+        let alarm = &alarm["Properties"];
+        assert!(alarm["AlarmDescription"].as_str().unwrap().len() > 40, "{name}");
+        for actions in ["AlarmActions", "OKActions"] {
+            assert_eq!(alarm[actions]["If"], topic, "{name}");
+        }
+        // Nothing is the matter where nobody asks.
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
+        let metrics = alarm["Metrics"].as_array().into_iter().flatten();
+        let shown = metrics.filter(|metric| metric["ReturnData"] != false).count();
+        assert_eq!(shown, usize::from(alarm.get("Metrics").is_some()), "{name}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_alarm_and_the_metrics_of_the_log() {
+    let document = document();
+    let body = document["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Sub"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(body).expect("JSON");
+    let properties: Vec<_> = dashboard["widgets"].as_array().unwrap().iter().map(|w| &w["properties"]).collect();
+    let shown: BTreeSet<_> =
+        properties.iter().filter_map(|p| p["alarms"].as_array()).flatten().filter_map(Value::as_str).collect();
+    let alarms = resources(&document, "AWS::CloudWatch::Alarm");
+    let alarms: Vec<_> = alarms.into_iter().map(|(name, _)| format!("${{{name}.Arn}}")).collect();
+    assert_eq!(shown, alarms.iter().map(String::as_str).collect());
+    for (name, _) in METRICS {
+        for dimension in if name == "readUnits" || name == "writeUnits" { &DIMENSIONS[..] } else { &DIMENSIONS[..1] } {
+            let search = format!("SEARCH('{{\"${{AWS::StackName}}\",{dimension}}} MetricName=\"{name}\"'");
+            let expressions =
+                properties.iter().flat_map(|p| walk(&p["metrics"])).filter_map(|m| m["expression"].as_str());
+            assert!(expressions.into_iter().any(|e| e.starts_with(&search)), "{name} by {dimension}");
+        }
+    }
+    // What the rules add up by tenant is in the lines of the log.
+    for (name, rule) in resources(&document, "AWS::CloudWatch::InsightRule") {
+        let rule: Value = serde_json::from_str(rule["Properties"]["RuleBody"]["Sub"].as_str().unwrap()).expect("JSON");
+        let value = rule["Contribution"]["ValueOf"].as_str().unwrap().trim_start_matches("$.").to_owned();
+        assert!(METRICS.iter().any(|(metric, _)| *metric == value), "{name}: {value}");
+        assert_eq!(rule["Contribution"]["Keys"], json!(["$.tenant"]), "{name}");
+        assert_eq!(rule["LogGroupNames"], json!(["/${AWS::StackName}/*"]), "{name}");
+    }
 }
