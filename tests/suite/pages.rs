@@ -11,7 +11,7 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::domain::profile::Field;
 use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
-use shared::store::{Item, Meter, person_items, tenant_items};
+use shared::store::{Item, ListOrder, Meter, Page, person_items, tenant_items};
 
 use crate::app::{Answer, App, Caller, ids};
 use crate::budgets::{person, unwatched};
@@ -205,4 +205,49 @@ async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
         items(&app, &app.unwatched_table()).await.into_iter().map(|item| (key_of(&item), item)).collect();
     assert_eq!((count(&mut left), count(&mut loaded)), (3, 3));
     assert_eq!(left, loaded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_or_not() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let meter = Meter::default();
+    let scope = || functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(60));
+    for i in 1..=1_140 {
+        let created = scope().create_end_user(&draft(json!({ "firstname": format!("{i}") })), None).await.unwrap();
+        assert_eq!(created.answer.id.get(), i);
+    }
+    let page = async |number: u32, descending: bool| {
+        let order = ListOrder { by: SortField::EndUserId, descending };
+        let listed = scope().list_end_users(order, Page { number, size: 50 }).await.unwrap();
+        assert_eq!(listed.total, 1_140);
+        listed.people.iter().map(|person| person.id.get()).collect::<Vec<_>>()
+    };
+    // Neither those at the end are indexed, nor some in between.
+    let late = |id: &u32| [1_005, 1_006, 1_049].contains(id) || *id > 1_090;
+    let (late, early): (Vec<u32>, Vec<u32>) = (1..=1_140).partition(late);
+    let index = async |ids: &[u32]| {
+        for ids in ids.chunks(100) {
+            scope().index_end_users(ids.iter().filter_map(|id| EndUserId::new((*id).into()))).await.unwrap();
+        }
+    };
+    index(&early).await;
+    for counted in [false, true] {
+        if counted {
+            scope().count_order(SortField::EndUserId).await.unwrap();
+            scope().count_on(SortField::EndUserId).await.unwrap();
+        }
+        // Who is not indexed moves a page's start, and is on the page all the same.
+        let first = page(22, false).await;
+        let moved = first[0] - 1_051;
+        assert!(moved <= 3, "{first:?}");
+        assert_eq!(first, (1_051 + moved..1_101 + moved).collect::<Vec<_>>(), "{counted}");
+        assert_eq!(page(23, false).await, (1_101..=1_140).collect::<Vec<_>>(), "{counted}");
+        let last = page(22, true).await;
+        assert_eq!(last, (1..=last[0]).rev().take(50).collect::<Vec<_>>(), "{counted}");
+        assert_eq!(page(23, true).await, (1..=40).rev().collect::<Vec<_>>(), "{counted}");
+    }
+    index(&late).await;
+    assert_eq!(page(22, false).await, (1_051..=1_100).collect::<Vec<_>>());
+    assert_eq!(page(22, true).await, (41..=90).rev().collect::<Vec<_>>());
 }

@@ -397,7 +397,10 @@ impl Scope<'_> {
         let offset = page.offset();
         if offset > NEAR {
             let (total, counted) = tokio::try_join!(self.count(), self.counted(order.by))?;
-            let people = if offset < total { self.deep_page(order, page, counted).await? } else { Vec::new() };
+            let people = match total.saturating_sub(offset) {
+                0 => Vec::new(),
+                left => self.deep_page(order, page, counted, left).await?,
+            };
             return Ok(Listed { people, total });
         }
         let people = async {
@@ -425,31 +428,65 @@ impl Scope<'_> {
         items.into_iter().map(items::read_end_user).collect()
     }
 
-    /// A page far from the start: found by the blocks of its order; the first that is asked for starts
-    /// their counting, and until it is over all entries before the page are walked.
-    async fn deep_page(&self, order: ListOrder, page: Page, counted: Counted) -> Result<Vec<EndUser>, StoreError> {
-        if matches!(counted, Counted::Not) {
+    /// A page far from the start, with `left` people from there to the end. In the order of ids entries and blocks,
+    /// which lag behind, only say where it starts; where they do not reach as far, that is counted off from the end.
+    async fn deep_page(
+        &self,
+        order: ListOrder,
+        page: Page,
+        counted: Counted,
+        left: u64,
+    ) -> Result<Vec<EndUser>, StoreError> {
+        let place = self.deep_place(order, page.offset(), counted).await?;
+        let people = match (order.by, place) {
+            (SortField::EndUserId, Some(place)) => {
+                // A few people too many are cheaper than their entries and another round trip.
+                let id = |entry: String| entry.trim_start_matches('#').to_owned();
+                let bound = match place.bound {
+                    Bound::From(first) => Bound::From(id(first)),
+                    Bound::Before(last) => Bound::Before(id(last)),
+                    bound => bound,
+                };
+                let documents = Query { bound, ..self.documents(order.descending) };
+                self.walk(&documents, place.skip, page.size as usize).await?
+            }
+            (SortField::EndUserId, None) => {
+                let take = left.min(page.size.into());
+                let mut people = self.walk(&self.documents(!order.descending), left - take, take as usize).await?;
+                people.reverse();
+                people
+            }
+            (_, Some(place)) => return self.page_by_entries(order, place, page.size).await,
+            (_, None) => Vec::new(),
+        };
+        people.into_iter().map(items::read_end_user).collect()
+    }
+
+    /// Where a page far from the start begins, by the blocks of its order; `None` where they do not reach as far.
+    /// The first that is asked for starts their counting, and until it is over all entries before the page are
+    /// walked.
+    async fn deep_place(&self, order: ListOrder, offset: u64, counted: Counted) -> Result<Option<Place>, StoreError> {
+        if let Counted::Wholly(large) = counted {
+            return self.place(order.by, order.descending, &large, offset).await;
+        }
+        if let Counted::Not = counted {
             self.count_order(order.by).await?;
         }
-        let Counted::Wholly(large) = counted else {
-            let place = Place { bound: Bound::All, skip: page.offset() };
-            return self.page_by_entries(order, place, page.size).await;
-        };
-        let place = self.place(order.by, order.descending, &large, page.offset()).await?;
-        let Some(place) = place else { return Ok(Vec::new()) };
-        if order.by != SortField::EndUserId {
-            return self.page_by_entries(order, place, page.size).await;
+        match order.by {
+            SortField::EndUserId => self.walked_place(order, offset).await,
+            _ => Ok(Some(Place { bound: Bound::All, skip: offset })),
         }
-        // A few people too many are cheaper than their entries and another round trip.
-        let id = |entry: String| entry.trim_start_matches('#').to_owned();
-        let bound = match place.bound {
-            Bound::From(first) => Bound::From(id(first)),
-            Bound::Before(last) => Bound::Before(id(last)),
-            bound => bound,
-        };
-        let documents = Query { bound, ..self.documents(order.descending) };
-        let people = self.walk(&documents, place.skip, page.size as usize).await?;
-        people.into_iter().map(items::read_end_user).collect()
+    }
+
+    /// The place behind the first `offset` entries of an order; `None` where it has no more than that.
+    async fn walked_place(&self, order: ListOrder, offset: u64) -> Result<Option<Place>, StoreError> {
+        let entries = Query { projection: Some("pk, sk"), ..self.entries(order) };
+        let first = self.walk(&entries, offset, 1).await?;
+        let Some(first) = first.first() else { return Ok(None) };
+        let first = super::text(first, "sk")?.to_owned();
+        // The first itself included, whichever way.
+        let bound = if order.descending { Bound::Before(first + "~") } else { Bound::From(first) };
+        Ok(Some(Place { bound, skip: 0 }))
     }
 
     fn documents(&self, descending: bool) -> Query<'static> {
