@@ -40,7 +40,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let engine = subject::prepare(&options.data, 0, &bar("people", 0)).await?;
     let mut counted = BTreeMap::new();
-    for subject in subject::all(engine.url())?.iter().filter(|subject| REQUESTS.contains(&subject.request)) {
+    for subject in subject::all(engine.url(), &[])?.iter().filter(|subject| REQUESTS.contains(&subject.request)) {
         let program = options.functions.join(&subject.program).join("bootstrap");
         let count = async |invocations| {
             let counted = count(subject, &program, &options.data, invocations).await;

@@ -6,6 +6,7 @@ mod measure;
 mod quota;
 mod report;
 mod subject;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use tests::proxy::Proxy;
 use crate::system::bar;
 use crate::{Outcome, process};
 use measure::Repeats;
+use tls::Terminator;
 
 /// What is measured.
 #[derive(Args)]
@@ -48,7 +50,8 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let random_ms = first_random()?;
     let engine = subject::prepare(&options.data, subject::MOST, &bar("people", subject::MOST.into())).await?;
     let memories = if options.held > 0 { &MEMORIES[..] } else { &[] };
-    let subjects = subject::all(engine.url())?;
+    let tls = Terminator::start(engine.url(), &options.data).await?;
+    let subjects = subject::all(tls.url(), &[tls.trust()])?;
     let proxy = Proxy::start(engine.url(), 0).await?;
     let bar = bar("", subjects.len() as u64);
     let mut all = Vec::new();

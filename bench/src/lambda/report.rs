@@ -66,7 +66,7 @@ fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
         ]
     });
     let names = [
-        "first, ms",
+        "first p50, ms",
         "warm p50, ms",
         "warm p99, ms",
         "warm CPU, µs",
@@ -80,13 +80,13 @@ fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
 
 fn held(all: &[Measured]) -> String {
     let memories: Vec<u32> = all.first().map(|m| m.held.iter().map(|held| held.mb).collect()).unwrap_or_default();
-    let title = "With the CPU of a function of so much memory: first · warm p50 · warm p99, ms";
+    let title = "With the CPU of a function of so much memory: first p50 · warm p50 · warm p99, ms";
     if memories.is_empty() {
         return format!("### {title}\n\nNot measured.\n");
     }
     let rows = all.iter().map(|measured| {
         let cells = measured.held.iter().map(|held| {
-            let [first, p50, p99] = [held.first_ms, held.warm.p50, held.warm.p99].map(|ms| format!("{ms:.1}"));
+            let [first, p50, p99] = [held.first.p50, held.warm.p50, held.warm.p99].map(|ms| format!("{ms:.1}"));
             format!("{first} · {p50} · {p99}")
         });
         [vec![measured.request.clone()], cells.collect()].concat()
@@ -105,7 +105,7 @@ fn drawn(all: &[Measured]) -> String {
         drawn.map(line).collect::<Vec<_>>()
     };
     figure(&[
-        ("first invocation, ms, by MB of memory", lines(|held| held.first_ms)),
+        ("first invocation, ms, by MB of memory", lines(|held| held.first.p50)),
         ("warm p50, ms, by MB of memory", lines(|held| held.warm.p50)),
     ])
 }

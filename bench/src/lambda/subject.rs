@@ -135,8 +135,9 @@ pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) ->
     Engine::open(directory)
 }
 
-/// The two baselines, then every request, over the engine at `url`.
-pub(crate) fn all(url: &str) -> Outcome<Vec<Subject>> {
+/// The two baselines, then every request, over the engine at `url`; the processes are given `more`
+/// variables.
+pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>> {
     let template = Template::load()?;
     // As deployed, where nobody asks what an answer cost.
     let own = [("TABLE_NAME", TABLE), ("SERVER_TIMING", "false")];
@@ -160,14 +161,14 @@ pub(crate) fn all(url: &str) -> Outcome<Vec<Subject>> {
     let person = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is an id")?);
     for (request, program) in [("a constant", "baseline-constant"), ("one GetItem", "baseline-get-item")] {
         let function = function("get-end-user")?;
-        let mut environment = runtime::environment(&function, &variables);
+        let mut environment = [runtime::environment(&function, &variables), more.to_vec()].concat();
         environment.extend([("PK".to_owned(), person.pk.clone()), ("SK".to_owned(), person.sk.clone())]);
         let file = file("get-end-user")?;
         all.push(Subject { request, program: program.to_owned(), function, environment, event: |file, _| file, file });
     }
     for (request, name, event) in REQUESTS {
         let function = function(name)?;
-        let environment = runtime::environment(&function, &variables);
+        let environment = [runtime::environment(&function, &variables), more.to_vec()].concat();
         all.push(Subject { request, program: name.to_owned(), environment, event, file: file(name)?, function });
     }
     Ok(all)
