@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::events;
 use crate::functions::{Failure, Functions};
+use crate::pages::{self, Pages};
 use crate::pumps::Pumps;
 use crate::queue::Queue;
 use crate::template::{CorsSpec, Route, Template};
@@ -35,6 +36,7 @@ pub(crate) struct Gateway {
     origins: Vec<String>,
     pumps: Pumps,
     queue: Arc<Queue>,
+    pages: Pages,
 }
 
 /// Serves until `stopped`, then answers what is under way.
@@ -57,15 +59,20 @@ impl Gateway {
         variables: &HashMap<String, String>,
         pumps: Pumps,
         queue: Arc<Queue>,
+        pages: Pages,
     ) -> Self {
         let origins = variables.get("CORS_ALLOWED_ORIGINS").map(String::as_str).unwrap_or_default();
         let origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pumps, queue }
+        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pumps, queue, pages }
     }
 
     /// Answers a request as the deployed gateway would.
     pub(crate) async fn answer(self: Arc<Self>, request: Request) -> Response {
+        // Before CORS: the origins that may use the API may not read the pages.
+        if pages::stand_at(request.uri().path()) {
+            return self.pages.answer(&request).unwrap_or_else(|| message(StatusCode::NOT_FOUND, "Not Found"));
+        }
         let origin = request.headers().get(header::ORIGIN).and_then(|origin| self.admitted_origin(origin));
         if let Some(origin) = &origin
             && request.method() == Method::OPTIONS

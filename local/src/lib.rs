@@ -9,6 +9,7 @@ mod events;
 mod functions;
 mod gateway;
 pub mod index;
+mod pages;
 mod pumps;
 mod queue;
 pub mod runtime;
@@ -32,6 +33,7 @@ use engine::Engine;
 pub use engine::{ENDPOINT, client, reaching};
 use functions::Functions;
 use gateway::Gateway;
+use pages::Pages;
 use pumps::Pumps;
 use queue::Queue;
 use template::Template;
@@ -118,6 +120,8 @@ impl Local {
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| TABLE.to_owned());
         variables.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
         variables.insert("SERVER_TIMING".to_owned(), "true".to_owned());
+        // Tokens under a secret that others trust are not handed out.
+        let hands_out_tokens = demo && token::needs_development_secret(&variables);
         token::use_development_secret(&mut variables);
         let lookup = |name: &str| variables.get(name).cloned();
         let config = Config::from_lookup(&lookup).and_then(|config| config.with_auth(&lookup));
@@ -138,7 +142,8 @@ impl Local {
         let (stop, stopped) = watch::channel(false);
         let config = engine.sdk_config();
         let pumps = Pumps::new(functions.clone(), queue.clone(), &template, config, engine.stream_arn());
-        let gateway = Gateway::new(functions.clone(), &template, &variables, pumps.clone(), queue.clone());
+        let pages = Pages::new(hands_out_tokens, &variables);
+        let gateway = Gateway::new(functions.clone(), &template, &variables, pumps.clone(), queue.clone(), pages);
         let gateway = Arc::new(gateway);
         let mut tasks = pumps.run(&stopped);
         tasks.push(tokio::spawn(gateway::serve(listener, gateway.clone(), stopped)));

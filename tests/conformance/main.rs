@@ -2,7 +2,8 @@
 //! functions, as one table.
 //!
 //! `cargo run -p tests --bin conformance` prints it, and fails where a test does or where README says
-//! otherwise; with `-- --write` it is written into README. Seconds are not compared.
+//! otherwise; with `-- --write` it is written into README, with `-- --binaries` only the columns of the binaries
+//! are made and compared. Seconds are not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
@@ -33,7 +34,9 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    match report(std::env::args().any(|argument| argument == "--write")) {
+    let asked = |name| std::env::args().any(|argument| argument == name);
+    let runtimes = if asked("--binaries") { &RUNTIMES[1..] } else { &RUNTIMES };
+    match report(runtimes, asked("--write")) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "conformance: {error}");
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(write: bool) -> Result<(), String> {
+fn report(runtimes: &[&str], write: bool) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().map_err(|e| e.to_string())?;
     let functions = root.join("target/lambda");
     if !functions.is_dir() {
@@ -52,9 +55,9 @@ fn report(write: bool) -> Result<(), String> {
     if !built.success() {
         return Err("the tests do not build".to_owned());
     }
-    let mut runs = Vec::new();
+    let (mut columns, mut runs) = (Vec::new(), Vec::new());
     for engine in ENGINES {
-        for runtime in RUNTIMES {
+        for &runtime in runtimes {
             let mut command = match engine {
                 "embedded" => cargo(&root),
                 _ => {
@@ -68,11 +71,13 @@ fn report(write: bool) -> Result<(), String> {
             if runtime == "binaries" {
                 command.env("LAMBDA_FUNCTIONS", &functions);
             }
-            say(&format!("{engine}, {runtime}"));
-            runs.push(run(command).map_err(|e| format!("{engine}, {runtime}: {e}"))?);
+            let column = format!("{engine}, {runtime}");
+            say(&column);
+            runs.push(run(command).map_err(|e| format!("{column}: {e}"))?);
+            columns.push(column);
         }
     }
-    let table = table(&runs);
+    let table = table(&columns, &runs);
     say(&format!("\n{table}"));
     let total: Count = runs.iter().map(Run::total).sum();
     // The closing line that CI reads.
@@ -80,7 +85,7 @@ fn report(write: bool) -> Result<(), String> {
     if total.failed > 0 {
         return Err("tests failed".to_owned());
     }
-    compare(&root.join("README.md"), &table, write)
+    compare(&root.join("README.md"), &columns, &table, write)
 }
 
 /// The README's test command.
@@ -156,9 +161,9 @@ fn suite(test: &str) -> String {
     name.to_owned()
 }
 
-fn table(runs: &[Run]) -> String {
-    let columns: Vec<_> = ENGINES.iter().flat_map(|e| RUNTIMES.iter().map(move |r| format!("{e}, {r}"))).collect();
-    let mut rows = vec![format!("| suite | {} |", columns.join(" | ")), format!("| --- |{}", " --- |".repeat(4))];
+fn table(columns: &[String], runs: &[Run]) -> String {
+    let line = format!("| --- |{}", " --- |".repeat(columns.len()));
+    let mut rows = vec![format!("| suite | {} |", columns.join(" | ")), line];
     let suites: BTreeSet<&String> = runs.iter().flat_map(|run| run.suites.keys()).collect();
     for suite in suites {
         let cells = runs.iter().map(|run| cell(run.suites.get(suite).copied().unwrap_or_default()));
@@ -187,22 +192,33 @@ fn cell(count: Count) -> String {
 }
 
 /// Holds README to the table, or writes it there.
-fn compare(readme: &Path, table: &str, write: bool) -> Result<(), String> {
+fn compare(readme: &Path, columns: &[String], table: &str, write: bool) -> Result<(), String> {
     let text = std::fs::read_to_string(readme).map_err(|e| format!("{}: {e}", readme.display()))?;
     let [begin, end] = MARKS.map(|mark| text.find(mark));
     let (Some(begin), Some(end)) = (begin.map(|at| at + MARKS[0].len()), end) else {
         return Err("README.md has no place for the table".to_owned());
     };
-    let timeless =
-        |table: &str| table.lines().filter(|line| !line.starts_with("| seconds")).collect::<Vec<_>>().join("\n");
     if write {
+        if columns.len() < ENGINES.len() * RUNTIMES.len() {
+            return Err("README.md takes a table of all columns".to_owned());
+        }
         let text = [&text[..begin], table, &text[end..]].concat();
         std::fs::write(readme, text).map_err(|e| format!("{}: {e}", readme.display()))
-    } else if timeless(&text[begin..end]) != timeless(table) {
+    } else if part(&text[begin..end], columns) != part(table, columns) {
         Err(format!("README.md has another table; write this one there with: {COMMAND} -- --write"))
     } else {
         Ok(())
     }
+}
+
+/// The rows of a table with these columns alone, without the seconds.
+fn part(table: &str, columns: &[String]) -> Vec<Vec<String>> {
+    let cells = |row: &str| row.trim_matches(['|', ' ']).split(" | ").map(str::to_owned).collect::<Vec<_>>();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with('|') && !line.contains("---")).map(cells).collect();
+    let head = rows.first().cloned().unwrap_or_default();
+    let kept = |at: usize| at == 0 || columns.contains(&head[at]);
+    let rows = rows.into_iter().filter(|row| row[0] != "seconds" && row.len() == head.len());
+    rows.map(|row| row.into_iter().enumerate().filter(|(at, _)| kept(*at)).map(|(_, cell)| cell).collect()).collect()
 }
 
 /// Prints to stdout; a reader that is gone is no reason to stop.

@@ -1,5 +1,5 @@
 //! Contract §2: what surrounds every answer. Unknown paths, headers, CORS, odd requests, and the
-//! two paths that exist in `local` alone.
+//! paths that exist in `local` alone.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn paths_and_methods_match_exactly() {
     let person = app.tenant(7).create(json!({ "firstname": "Here" })).await;
     let id = person["endUserID"].to_string();
     let unknown = [
-        ("GET", "/"),
+        ("GET", "/index.html"),
         ("GET", "/api"),
         ("GET", "/api/"),
         ("GET", "/api/endusers"),

@@ -1,0 +1,365 @@
+//! A file of people, created one by one through the API: each row once, however often the command is ended and
+//! run again.
+
+use std::fs::{File, TryLockError};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use sha2::Digest;
+use shared::domain::end_user::Draft;
+use shared::domain::ids::{EndUserId, UidId};
+use shared::domain::input::{Faults, Json};
+use shared::domain::phone::{PhoneFault, Region};
+use tokio::time::Instant;
+
+use crate::api::{Answer, Api};
+use crate::journal::{Journal, name_after};
+use crate::mapping::Mapping;
+use crate::presets::Preset;
+use crate::report::Report;
+use crate::rows::{Format, Row, Rows, Scan, scan};
+use crate::screen::{Screen, say};
+use crate::stop::Stop;
+
+/// The journal is written after so many answers, or this long after the last time.
+const SAVE_AFTER: u64 = 200;
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How long an import that stops waits for what is under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// What is imported, and how it is read.
+pub(crate) struct Source {
+    pub(crate) file: PathBuf,
+    pub(crate) format: Option<Format>,
+    pub(crate) delimiter: Option<u8>,
+    pub(crate) maps: Vec<(String, String)>,
+    pub(crate) preset: Option<Preset>,
+}
+
+/// How rows are sent.
+pub(crate) struct Sending {
+    pub(crate) parallel: usize,
+    /// Rows a second at most.
+    pub(crate) rate: Option<u32>,
+    /// Forgets what is known of an earlier run.
+    pub(crate) restart: bool,
+}
+
+/// A source that was read from end to end and can be imported.
+struct Opened<'a> {
+    file: &'a Path,
+    format: Format,
+    delimiter: Option<u8>,
+    mapping: Mapping,
+    rows: u64,
+    /// Of the file and the mapping, in hexadecimal.
+    digest: String,
+}
+
+impl<'a> Opened<'a> {
+    /// Finds whatever is wrong with the source as a whole, and says what is going to be imported.
+    fn new(source: &'a Source) -> Result<Self, Stop> {
+        let Source { file, format, delimiter, maps, preset } = source;
+        let format = format.or_else(|| Format::of(file));
+        let format = format.ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))?;
+        let Scan { columns, rows, digest } = scan(file, format, *delimiter)?;
+        let mapping = Mapping::new(&columns, maps, *preset)?;
+        let digest = digest.chain_update(format!("\n{} {delimiter:?} {mapping}", format.name())).finalize();
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        say(&format!("{}: {rows} rows; {mapping}", file.display()));
+        if !mapping.ignored().is_empty() {
+            say(&format!("not imported: {}", mapping.ignored().join(", ")));
+        }
+        Ok(Self { file, format, delimiter: *delimiter, mapping, rows, digest })
+    }
+
+    fn read(&self) -> Result<Rows<BufReader<File>>, Stop> {
+        let file = File::open(self.file).map_err(|error| Stop::file(self.file, error))?;
+        Rows::open(BufReader::new(file), self.format, self.delimiter).map_err(|error| Stop::file(self.file, error))
+    }
+
+    fn next(&self, rows: &mut Rows<BufReader<File>>) -> Result<Option<Row>, Stop> {
+        rows.next().map_err(|error| Stop::file(self.file, error))
+    }
+
+    /// The body that a row becomes.
+    fn body(&self, row: &Row) -> Result<Json, Faults> {
+        self.mapping.person(row.members.as_ref().map_err(Faults::clone)?)
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
+        name_after(self.file, ending)
+    }
+}
+
+/// Checks every row as the API would; sends nothing. Whether none is rejected.
+pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Stop> {
+    let opened = Opened::new(source)?;
+    let mut rows = opened.read()?;
+    // Apart from the files of an import that may be half done.
+    let mut report = Report::open((opened.beside("dry-run.txt"), 0), None, &[])?;
+    let screen = Screen::start(0, opened.rows);
+    let (mut rejected, mut undecided) = (0, 0);
+    while let Some(row) = opened.next(&mut rows)? {
+        screen.step();
+        let body = opened.body(&row);
+        let checked = body.as_ref().map_err(Faults::clone).and_then(|body| draft(body, region));
+        let Err(mut faults) = checked else { continue };
+        if region.is_none() && body.is_ok_and(|body| hangs_on_region(&body, &faults)) {
+            undecided += 1;
+            faults.add("body", "is taken where the deployment's DEFAULT_PHONE_REGION has such numbers; see --region");
+        } else {
+            rejected += 1;
+        }
+        report.add(&row, &faults)?;
+    }
+    report.flush()?;
+    screen.end();
+    let good = opened.rows - rejected - undecided;
+    let open = if undecided > 0 { format!(", {undecided} hang on the default region") } else { String::new() };
+    say(&format!("nothing is sent: {good} of {} rows are good, {rejected} would be rejected{open}", opened.rows));
+    if rejected + undecided > 0 {
+        show(&report);
+    }
+    Ok(rejected == 0)
+}
+
+/// What the API finds wrong with a body.
+fn draft(body: &Json, region: Option<Region>) -> Result<(), Faults> {
+    let draft = Draft::read(body, region)?;
+    // The shortest ids: the API's may be longer, but who does not fit even so fits nowhere.
+    let ids = (1..).map_while(UidId::new);
+    EndUserId::new(1).map_or(Ok(()), |id| draft.with_ids(id, ids).map(drop))
+}
+
+/// Whether nothing is wrong but numbers that no numbering plan at hand has, of a person without a country: then
+/// the deployment's default decides.
+fn hangs_on_region(body: &Json, faults: &Faults) -> bool {
+    let impossible = PhoneFault::Impossible.to_string();
+    body.member("country").is_none() && faults.as_map().values().flatten().all(|message| *message == impossible)
+}
+
+/// Imports a file, or what is left of it. Whether no row was rejected, by this run or those before.
+pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result<bool, Stop> {
+    let lock = File::open(&source.file).map_err(|error| Stop::file(&source.file, error))?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        return Err(Stop::file(&source.file, "another process imports it"));
+    }
+    let opened = Opened::new(source)?;
+    let journal = Journal::open(opened.beside("progress"), &opened.digest, api.url(), sending.restart)?;
+    let before = journal.progress.done.count();
+    let mut rows = opened.read()?;
+    let ending = opened.file.extension().and_then(|ending| ending.to_str()).unwrap_or(opened.format.name());
+    let report = Report::open(
+        (opened.beside("report.txt"), journal.progress.report_bytes),
+        Some((opened.beside(&format!("rejected.{ending}")), journal.progress.rejected_bytes)),
+        rows.raw_header(),
+    )?;
+    if before > 0 {
+        say(&format!("{before} rows were answered before; --restart would start over"));
+    }
+    let screen = Screen::start(before, opened.rows);
+    let mut import = Import { journal, report, screen, unsaved: 0, saved_at: Instant::now() };
+    let ended = import.send_rows(&opened, &mut rows, sending, api).await;
+    let saved = import.save();
+    let Import { journal, report, screen, .. } = import;
+    let (progress, seconds) = (journal.progress, screen.end());
+    saved?;
+    let answered = progress.done.count() - before;
+    let rate = answered as f64 / seconds.max(f64::MIN_POSITIVE);
+    let earlier = match progress.replayed {
+        0 => String::new(),
+        replayed => format!(" ({replayed} of them by an earlier run)"),
+    };
+    say(&format!("{} created{earlier}, {} rejected of {} rows", progress.created, progress.rejected, opened.rows));
+    say(&format!("{answered} rows in {seconds:.1} s, {rate:.0}/s"));
+    if progress.rejected > 0 {
+        show(&report);
+    }
+    if ended.is_err() {
+        say("stopped; the same command goes on where this one was");
+    }
+    ended.map(|()| progress.rejected == 0)
+}
+
+fn show(report: &Report) {
+    report.paths().iter().for_each(|path| say(&format!("see {}", path.display())));
+}
+
+/// What became of a row.
+enum Fate {
+    Created { replayed: bool },
+    Rejected(Faults),
+}
+
+/// An import under way.
+struct Import {
+    journal: Journal,
+    report: Report,
+    screen: Screen,
+    /// Rows answered since the journal was written.
+    unsaved: u64,
+    saved_at: Instant,
+}
+
+impl Import {
+    /// Sends all rows that are not answered yet. The first answer that is a reason to stop ends the sending;
+    /// what is under way then is still noted.
+    async fn send_rows(
+        &mut self,
+        opened: &Opened<'_>,
+        rows: &mut Rows<BufReader<File>>,
+        sending: &Sending,
+        api: &Api,
+    ) -> Result<(), Stop> {
+        let screen = self.screen.clone();
+        let trouble = |text: &str| screen.say(text);
+        let mut pace = Pace::new(sending.rate);
+        let (mut flying, mut more) = (FuturesUnordered::new(), true);
+        let stop = loop {
+            while more && flying.len() < sending.parallel {
+                let Some(row) = opened.next(rows)? else {
+                    more = false;
+                    break;
+                };
+                if self.journal.progress.done.contains(row.number) {
+                    continue;
+                }
+                match opened.body(&row) {
+                    Err(faults) => self.note(&row, Fate::Rejected(faults))?,
+                    Ok(body) => {
+                        // The number, as rows that a lone carriage return divides stand on one line.
+                        let key = format!("import-{}-{}", &opened.digest[..16], row.number);
+                        let due = pace.next(Instant::now());
+                        flying.push(async move { (row, send(api, &key, &body, due, trouble).await) });
+                    }
+                }
+            }
+            match flying.next().await {
+                None => return Ok(()),
+                Some((row, Ok(fate))) => self.note(&row, fate)?,
+                Some((_, Err(stop))) => break stop,
+            }
+        };
+        let last_answers = async {
+            while let Some((row, fate)) = flying.next().await {
+                if let Ok(fate) = fate {
+                    self.note(&row, fate)?;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LAST_ANSWERS, last_answers).await.unwrap_or(Ok(()))?;
+        Err(stop)
+    }
+
+    fn note(&mut self, row: &Row, fate: Fate) -> Result<(), Stop> {
+        let progress = &mut self.journal.progress;
+        match fate {
+            Fate::Created { replayed } => {
+                progress.created += 1;
+                progress.replayed += u64::from(replayed);
+            }
+            Fate::Rejected(faults) => {
+                progress.rejected += 1;
+                self.report.add(row, &faults)?;
+            }
+        }
+        progress.done.insert(row.number);
+        self.screen.step();
+        self.unsaved += 1;
+        if self.unsaved >= SAVE_AFTER || self.saved_at.elapsed() >= SAVE_EVERY {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), Stop> {
+        let progress = &mut self.journal.progress;
+        (progress.report_bytes, progress.rejected_bytes) = self.report.flush()?;
+        self.journal.save()?;
+        (self.unsaved, self.saved_at) = (0, Instant::now());
+        Ok(())
+    }
+}
+
+async fn send(api: &Api, key: &str, body: &Json, due: Instant, trouble: impl Fn(&str)) -> Result<Fate, Stop> {
+    tokio::time::sleep_until(due).await;
+    let body = serde_json::to_vec(body).map_err(|error| Stop::Usage(error.to_string()))?;
+    let answer = api.create(key, &body, trouble).await?;
+    match answer.status {
+        201 => Ok(Fate::Created { replayed: answer.replayed }),
+        400 | 413 | 422 => Ok(Fate::Rejected(faults(&answer))),
+        _ => Err(answer.unexpected()),
+    }
+}
+
+/// What an answer says is wrong.
+fn faults(answer: &Answer) -> Faults {
+    let mut faults = answer.faults();
+    if faults.is_empty() {
+        faults.add("body", format!("{} ({})", answer.detail(), answer.status));
+    }
+    faults
+}
+
+/// When each request is due: none sooner after another than the rate allows.
+struct Pace {
+    gap: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: Option<u32>) -> Self {
+        let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
+        Self { gap, next: Instant::now() }
+    }
+
+    fn next(&mut self, now: Instant) -> Instant {
+        let due = self.next.max(now);
+        self.next = due + self.gap;
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(text: &str) -> Json {
+        Json::parse(text.as_bytes()).expect("JSON")
+    }
+
+    #[test]
+    fn only_a_number_without_a_country_hangs_on_the_default_region() {
+        for (text, hangs) in [
+            (r#"{"uids":[{"uidType":"Phone","uid":"0470000000"}]}"#, true),
+            (r#"{"country":"BE","uids":[{"uidType":"Phone","uid":"04700"}]}"#, false),
+            (r#"{"uids":[{"uidType":"Phone","uid":"0470l00000"}]}"#, false),
+            (r#"{"lang":"x","uids":[{"uidType":"Phone","uid":"0470000000"}]}"#, false),
+        ] {
+            let faults = draft(&body(text), None).expect_err("faults");
+            assert_eq!(hangs_on_region(&body(text), &faults), hangs, "{text}: {faults:?}");
+        }
+        assert_eq!(draft(&body(r#"{"uids":[{"uidType":"Phone","uid":"0470000000"}]}"#), Region::parse("BE")), Ok(()));
+    }
+
+    #[test]
+    fn a_person_who_is_too_large_is_found_without_the_api() {
+        let large = format!(r#"{{"aiDocumentation":"{}"}}"#, "x\\n".repeat(16_000));
+        let faults = draft(&body(&large), None).expect_err("a fault");
+        assert_eq!(faults.as_map().keys().collect::<Vec<_>>(), ["aiDocumentation"]);
+    }
+
+    #[test]
+    fn a_rate_holds_after_a_pause_too() {
+        let mut pace = Pace::new(Some(10));
+        let start = Instant::now();
+        let mut due = |now| (pace.next(start + Duration::from_millis(now)) - start).as_millis();
+        assert_eq!([0, 0, 10].map(&mut due), [0, 100, 200]);
+        assert_eq!([5_000, 5_000, 5_010].map(&mut due), [5_000, 5_100, 5_200]);
+    }
+}

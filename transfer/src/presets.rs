@@ -1,0 +1,138 @@
+//! The columns of other products' contact exports.
+//!
+//! No product's export was at hand. The names are those of these pages, as read in stored copies, and a few from
+//! memory (`Additional email addresses`, `Gender`, `Language override`, `Preferred language`, `WhatsApp …`); a name
+//! that a file does not have does no harm.
+//!
+//! - Zendesk, the CSV of users, and the JSON of a user, of which its export writes one per line:
+//!   <https://support.zendesk.com/hc/en-us/articles/203661996-Bulk-importing-users-and-organizations>,
+//!   <https://developer.zendesk.com/rest_api/docs/core/users>,
+//!   <https://support.zendesk.com/hc/en-us/articles/4408886165402>
+//! - Intercom, the standard attributes, and their names in its API:
+//!   <https://www.intercom.com/help/en/articles/320-tracking-user-data-in-intercom>,
+//!   <https://www.intercom.com/help/en/articles/177-import-your-user-data-into-intercom>,
+//!   <https://developers.intercom.com/docs/references/1.1/rest-api/users/user-model>
+//! - Freshdesk, the labels of the default contact fields, and their names in its API:
+//!   <https://support.freshdesk.com/support/solutions/articles/203410>,
+//!   <https://support.freshdesk.com/support/solutions/articles/50000010165-manage-customer-data-in-freshdesk>,
+//!   <https://developers.freshworks.com/freshdesk-sdk/docs/Contact.html>
+//! - HubSpot, the labels of contact properties; its exports in public repositories begin with `Record ID,First
+//!   Name,Last Name,Email,Phone Number`:
+//!   <https://developers.hubspot.com/docs/api/crm/exports>,
+//!   <https://wildandfreetools.com/blog/format-csv-for-hubspot-contact-import>
+
+use clap::ValueEnum;
+
+use crate::mapping::Target;
+
+/// A product whose export is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Preset {
+    /// Users as CSV, or the JSON export, one user per line.
+    Zendesk,
+    /// Contacts as CSV.
+    Intercom,
+    /// Contacts as CSV.
+    Freshdesk,
+    /// Contacts as CSV.
+    Hubspot,
+}
+
+/// A column and what it is, as `--map` would say it; in the order of preference.
+type Table = &'static [(&'static str, &'static str)];
+
+impl Preset {
+    fn table(self) -> Table {
+        match self {
+            Self::Zendesk => &[
+                ("name", "name"),
+                ("email", "email"),
+                ("phone", "phone"),
+                ("external_id", "customerRef"),
+                ("organization", "company"),
+                ("locale", "lang"),
+                ("details", "otherContactDetails"),
+                ("notes", "otherContactDetails"),
+            ],
+            Self::Intercom => &[
+                ("Name", "name"),
+                ("Email", "email"),
+                ("Phone", "phone"),
+                ("Phone number", "phone"),
+                ("WhatsApp number", "whatsapp"),
+                ("User ID", "customerRef"),
+                ("user_id", "customerRef"),
+                ("external_id", "customerRef"),
+                ("Company name", "company"),
+                ("Language override", "lang"),
+                ("Browser language", "lang"),
+                ("City", "city"),
+                ("Country", "country"),
+            ],
+            Self::Freshdesk => &[
+                ("Full name", "name"),
+                ("Name", "name"),
+                ("Email", "email"),
+                ("Other emails", "email"),
+                ("other_emails", "email"),
+                ("Mobile phone", "phone"),
+                ("Mobile", "phone"),
+                ("Work phone", "phone"),
+                ("Phone", "phone"),
+                ("Other phone numbers", "phone"),
+                ("WhatsApp", "whatsapp"),
+                ("Twitter", "uid:Twitter"),
+                ("twitter_id", "uid:Twitter"),
+                ("Unique external ID", "customerRef"),
+                ("unique_external_id", "customerRef"),
+                ("Company", "company"),
+                ("Company name", "company"),
+                ("Language", "lang"),
+                ("Address", "otherContactDetails"),
+                ("About", "otherContactDetails"),
+                ("Description", "otherContactDetails"),
+            ],
+            Self::Hubspot => &[
+                ("Record ID", "customerRef"),
+                ("First Name", "firstname"),
+                ("Last Name", "lastname"),
+                ("Gender", "gender"),
+                ("Email", "email"),
+                ("Additional email addresses", "email"),
+                ("Mobile Phone Number", "phone"),
+                ("Phone Number", "phone"),
+                ("WhatsApp Phone Number", "whatsapp"),
+                ("Company Name", "company"),
+                ("Associated Company", "company"),
+                ("Lifecycle Stage", "lifecycle"),
+                ("Preferred language", "lang"),
+                ("Street Address", "street"),
+                ("Postal Code", "postalCode"),
+                ("Zip Code", "postalCode"),
+                ("City", "city"),
+                ("Country/Region", "country"),
+            ],
+        }
+    }
+
+    /// Its columns and what they are.
+    pub(crate) fn targets(self) -> Vec<(&'static str, Target)> {
+        self.table().iter().filter_map(|(header, name)| Some((*header, Target::parse(name)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_column_of_a_preset_is_a_field_and_stands_once() {
+        for preset in Preset::value_variants() {
+            let headers: BTreeSet<_> = preset.table().iter().map(|(header, _)| header.to_ascii_lowercase()).collect();
+            assert_eq!(headers.len(), preset.table().len(), "{preset:?}");
+            assert_eq!(preset.targets().len(), preset.table().len(), "{preset:?}");
+        }
+    }
+}

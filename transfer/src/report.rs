@@ -1,0 +1,126 @@
+//! What is wrong with rows, for people to read, and the rows themselves, to be mended and imported again.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use shared::domain::input::Faults;
+
+use crate::rows::Row;
+use crate::stop::Stop;
+
+/// A file that is made when the first text comes.
+struct Text {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    bytes: u64,
+}
+
+impl Text {
+    /// Goes on behind the first `bytes` of what is there: what follows them was not noted before a kill, and
+    /// comes again.
+    fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {
+        let there = fs::metadata(&path).map_or(0, |found| found.len());
+        let bytes = bytes.min(there);
+        if bytes == 0 {
+            if there > 0 {
+                fs::remove_file(&path)?;
+            }
+            return Ok(Self { path, file: None, bytes });
+        }
+        let mut file = File::options().write(true).open(&path)?;
+        file.set_len(bytes)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { path, file: Some(BufWriter::new(file)), bytes })
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<(), Stop> {
+        let Self { path, file, bytes } = self;
+        let mut write = || {
+            let file = match file {
+                Some(file) => file,
+                None => file.insert(BufWriter::new(File::create(&*path)?)),
+            };
+            *bytes += text.len() as u64;
+            file.write_all(text)
+        };
+        write().map_err(|error| Stop::file(&self.path, error))
+    }
+
+    fn flush(&mut self) -> Result<u64, Stop> {
+        let flushed = self.file.as_mut().map_or(Ok(()), BufWriter::flush);
+        flushed.map_err(|error| Stop::file(&self.path, error)).map(|()| self.bytes)
+    }
+}
+
+/// The report, and where they are kept the rejected rows.
+pub(crate) struct Report {
+    report: Text,
+    rejected: Option<Text>,
+    header: Vec<u8>,
+}
+
+impl Report {
+    /// Goes on behind what is noted of both files; `header` stands before rejected rows.
+    pub(crate) fn open(report: (PathBuf, u64), rejected: Option<(PathBuf, u64)>, header: &[u8]) -> Result<Self, Stop> {
+        let open = |(path, bytes): (PathBuf, u64)| Text::open(path.clone(), bytes).map_err(|e| Stop::file(&path, e));
+        Ok(Self { report: open(report)?, rejected: rejected.map(open).transpose()?, header: header.to_vec() })
+    }
+
+    /// Notes what is wrong with a row.
+    pub(crate) fn add(&mut self, row: &Row, faults: &Faults) -> Result<(), Stop> {
+        for (path, messages) in faults.as_map() {
+            for message in messages {
+                self.report.write(format!("line {}: {path}: {message}\n", row.line).as_bytes())?;
+            }
+        }
+        let Some(rejected) = &mut self.rejected else { return Ok(()) };
+        if rejected.bytes == 0 && !self.header.is_empty() {
+            rejected.write(&[&self.header, b"\n".as_slice()].concat())?;
+        }
+        rejected.write(&[&row.raw, b"\n".as_slice()].concat())
+    }
+
+    /// Hands all to the system; how long the two files are.
+    pub(crate) fn flush(&mut self) -> Result<(u64, u64), Stop> {
+        Ok((self.report.flush()?, self.rejected.as_mut().map_or(Ok(0), Text::flush)?))
+    }
+
+    /// The files, for people to find.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        std::iter::once(&self.report).chain(&self.rejected).map(|text| text.path.as_path()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_after_the_last_note_is_cut_off() {
+        let base = std::env::temp_dir().join(format!("transfer-report-{}", std::process::id()));
+        let paths = ["report", "rejected"].map(|ending| base.with_extension(ending));
+        let row = |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()) };
+        let faults = Faults::one("uids[0].uid", "is required");
+        let open = |bytes: (u64, u64)| {
+            Report::open((paths[0].clone(), bytes.0), Some((paths[1].clone(), bytes.1)), b"a,b").expect("a report")
+        };
+        let mut report = open((0, 0));
+        report.add(&row("1,2"), &faults).expect("noted");
+        let noted = report.flush().expect("flushed");
+        report.add(&row("lost"), &faults).expect("noted");
+        drop(report);
+        let mut report = open(noted);
+        report.add(&row("3,4"), &faults).expect("noted");
+        report.flush().expect("flushed");
+        let read = |path| fs::read_to_string(path).expect("a text");
+        assert_eq!(read(&paths[0]), "line 2: uids[0].uid: is required\n".repeat(2));
+        assert_eq!(read(&paths[1]), "a,b\n1,2\n3,4\n");
+        // What somebody took away begins anew; what belongs to no noted run goes.
+        fs::remove_file(&paths[1]).expect("removed");
+        open((1, noted.1)).add(&row("5,6"), &faults).expect("noted");
+        assert_eq!(read(&paths[1]), "a,b\n5,6\n");
+        drop(open((0, 0)));
+        assert!(paths.iter().all(|path| !path.exists()));
+    }
+}

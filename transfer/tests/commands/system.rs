@@ -1,0 +1,252 @@
+//! The system under test: `local`, a gate before it, a directory for files, and the program.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use local::{Local, Options, Storage};
+use serde_json::{Map, Value, json};
+use tokio::process::{Child, Command};
+
+const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+const LIST: &str = "/api/EndUsers";
+
+/// What the gate does with a request.
+pub enum Act {
+    Pass,
+    /// Answers itself, with a header or none.
+    Answer(u16, Option<(&'static str, &'static str)>),
+    /// Answers 200 itself.
+    List(Value),
+    /// Passes it on and answers with this status instead.
+    Instead(u16),
+    /// Passes it on and never answers.
+    Lose,
+    /// Breaks off.
+    HangUp,
+}
+
+/// What is done with the `n`th request, from 0.
+pub type Gate = Arc<dyn Fn(u64, Arc<Local>) -> BoxFuture<'static, Act> + Send + Sync>;
+
+/// A gate that decides at once.
+pub fn gate(act: impl Fn(u64) -> Act + Send + Sync + 'static) -> Gate {
+    Arc::new(move |n, _| {
+        let act = act(n);
+        Box::pin(async move { act })
+    })
+}
+
+pub struct System {
+    pub local: Arc<Local>,
+    pub directory: PathBuf,
+    address: SocketAddr,
+    gate: Arc<Mutex<Gate>>,
+    passed: Arc<Mutex<Vec<String>>>,
+}
+
+impl System {
+    pub async fn start() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let table = format!("end-users-test-{since}-{}-transfer-{number}", std::process::id());
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&table);
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut variables = HashMap::from([("TABLE_NAME".to_owned(), table)]);
+        variables.extend(environment(ENGINE).map(|url| (ENGINE.to_owned(), url)));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let functions = environment("LAMBDA_FUNCTIONS").map(|built| root.join(built));
+        let options = Options { port: 0, storage: Storage::Memory, demo: false, functions, variables };
+        let local = Arc::new(Local::start(options).await.unwrap());
+        let (pass, passed) = (Arc::new(Mutex::new(gate(|_| Act::Pass))), Arc::default());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let system = Self { local, directory, address: listener.local_addr().unwrap(), gate: pass, passed };
+        let (local, gate, passed) = (system.local.clone(), system.gate.clone(), system.passed.clone());
+        let answer = move |request| answer(local.clone(), gate.clone(), passed.clone(), request);
+        tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        system
+    }
+
+    /// Puts another gate before the system, which counts from 0 again.
+    pub fn put(&self, gate: Gate) {
+        *self.gate.lock().unwrap() = gate;
+        self.passed.lock().unwrap().clear();
+    }
+
+    /// The requests since then, each by its idempotency key or its query.
+    pub fn requests(&self) -> Vec<String> {
+        self.passed.lock().unwrap().clone()
+    }
+
+    /// Writes a file of people.
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        let path = self.directory.join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Starts the program in the directory, as a tenant.
+    pub fn spawn(&self, tenant: &str, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transfer"));
+        command.args(arguments).current_dir(&self.directory).kill_on_drop(true);
+        command.env("END_USERS_URL", format!("http://{}", self.address)).env("END_USERS_TOKEN", token(tenant));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs the program to its end: its exit code and what it says.
+    pub async fn run(&self, tenant: &str, arguments: &[&str]) -> (i32, String) {
+        let (code, said, _) = self.output(tenant, arguments).await;
+        (code, said)
+    }
+
+    /// And what it writes to stdout.
+    pub async fn output(&self, tenant: &str, arguments: &[&str]) -> (i32, String, String) {
+        let Output { status, stdout, stderr } = self.spawn(tenant, arguments).wait_with_output().await.unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|said| String::from_utf8(said).unwrap());
+        assert!(!stderr.contains(&token(tenant)) && !stdout.contains("eyJ"), "a token is printed: {stderr}");
+        (status.code().unwrap(), stderr, stdout)
+    }
+
+    /// All people of a tenant, by id.
+    pub async fn people(&self, tenant: &str) -> Vec<Value> {
+        let mut people = Vec::new();
+        loop {
+            let path = format!("{LIST}?pageSize=100&pageNumber={}", people.len() / 100 + 1);
+            let page = call(&self.local, tenant, Method::GET, &path, Value::Null).await.1;
+            let items = page["items"].as_array().unwrap();
+            people.extend(items.iter().cloned());
+            if items.len() < 100 {
+                return people;
+            }
+        }
+    }
+
+    /// Creates people; their ids.
+    pub async fn create(&self, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
+        create(&self.local, tenant, bodies).await
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+        // Leaves nothing on an engine that outlives the test.
+        let Some(url) = environment(ENGINE) else { return };
+        let table = self.local.table().to_owned();
+        let delete = async move { drop(local::client(&url).delete_table().table_name(table).send().await) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _ = std::thread::spawn(move || runtime.block_on(delete)).join();
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+async fn answer(
+    local: Arc<Local>,
+    gate: Arc<Mutex<Gate>>,
+    passed: Arc<Mutex<Vec<String>>>,
+    request: Request,
+) -> Response {
+    let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
+    let name = key.unwrap_or_else(|| request.uri().query().unwrap_or_default().to_owned());
+    let act = {
+        let mut passed = passed.lock().unwrap();
+        passed.push(name);
+        let gate = gate.lock().unwrap().clone();
+        gate(passed.len() as u64 - 1, local.clone())
+    };
+    let status = |status| Response::builder().status(StatusCode::from_u16(status).unwrap());
+    match act.await {
+        Act::Pass => local.call(request).await,
+        Act::Answer(code, header) => {
+            let response =
+                header.into_iter().fold(status(code), |response, (name, value)| response.header(name, value));
+            response.header("x-request-id", "a-request").body(Body::from(r#"{"detail":"trouble"}"#)).unwrap()
+        }
+        Act::List(body) => status(200).body(Body::from(body.to_string())).unwrap(),
+        Act::Instead(code) => {
+            local.call(request).await;
+            status(code).body(Body::empty()).unwrap()
+        }
+        Act::Lose => {
+            local.call(request).await;
+            std::future::pending().await
+        }
+        Act::HangUp => {
+            let broken = futures::stream::once(async { Err::<&str, _>(std::io::Error::other("broken off")) });
+            status(201).body(Body::from_stream(broken)).unwrap()
+        }
+    }
+}
+
+pub fn token(tenant: &str) -> String {
+    local::token::make(&HashMap::new(), tenant, 3600, Map::new()).unwrap()
+}
+
+/// Sends a request past the gate.
+pub async fn call(local: &Arc<Local>, tenant: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let request =
+        Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", token(tenant)));
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let response = local.clone().call(request.body(body).unwrap()).await;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// Creates people, past the gate; their ids, in no order.
+pub async fn create(local: &Arc<Local>, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
+    let create = |body| async move {
+        let (status, person) = call(local, tenant, Method::POST, LIST, body).await;
+        assert_eq!(status, 201, "{person}");
+        person["endUserID"].as_u64().unwrap()
+    };
+    futures::stream::iter(bodies).map(create).buffer_unordered(8).collect().await
+}
+
+/// Deletes a person, past the gate.
+pub async fn delete(local: &Arc<Local>, tenant: &str, id: u64) {
+    let (status, _) = call(local, tenant, Method::DELETE, &format!("{LIST}/{id}"), Value::Null).await;
+    assert_eq!(status, 204);
+}
+
+/// A person without ids, and without what is null.
+pub fn stripped(person: &Value) -> Value {
+    let mut person = person.clone();
+    let members = person.as_object_mut().unwrap();
+    members.retain(|name, value| !value.is_null() && name != "endUserID");
+    for uid in members.get_mut("uids").unwrap().as_array_mut().unwrap() {
+        uid.as_object_mut().unwrap().remove("endUserUIDID");
+    }
+    person
+}
+
+/// People without ids, in an order of their own.
+pub fn same_people(people: &[Value]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    people.iter().for_each(|person| *counts.entry(stripped(person).to_string()).or_default() += 1);
+    counts
+}
+
+/// A UID as it is answered.
+pub fn uid(kind: &str, uid: &str, primary: bool) -> Value {
+    json!({ "uidType": kind, "uid": uid, "isPrimary": primary })
+}
