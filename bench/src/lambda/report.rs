@@ -52,10 +52,12 @@ fn starts(all: &[Measured], unit: &Measured) -> String {
 
 fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
     let call_ms = unit.warm_cpu_ms - floor.warm_cpu_ms;
+    let cold = |measured: &Measured| measured.init.p50 + measured.first.p50;
     let rows = all.iter().map(|measured| {
         vec![
             measured.request.clone(),
             format!("{:.1}", measured.first.p50),
+            ratio(cold(measured), cold(unit)),
             format!("{:.2}", measured.warm.p50),
             format!("{:.2}", measured.warm.p99),
             format!("{:.0}", measured.warm_cpu_ms * 1e3),
@@ -67,6 +69,7 @@ fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
     });
     let names = [
         "first p50, ms",
+        "start and first × GetItem",
         "warm p50, ms",
         "warm p99, ms",
         "warm CPU, µs",
