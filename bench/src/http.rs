@@ -93,6 +93,11 @@ impl Caller {
         Ok(Self { http, base: format!("http://{}", local.address()), token })
     }
 
+    /// The variables by which `transfer` asks in the same name.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        [("END_USERS_URL", self.base.clone()), ("END_USERS_TOKEN", self.token.clone())]
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Outcome<Answer> {
         self.send("GET", path, None).await
     }

@@ -149,8 +149,8 @@ impl Created {
     }
 }
 
-/// A tenant of `loaded` people, past the API.
-async fn load(directory: &Path, people: u32, loaded: u32, bar: &ProgressBar) -> Outcome<()> {
+/// A tenant of `loaded` people, past the API; it is called by the number of `people` that it is to have.
+pub(crate) async fn load(directory: &Path, people: u32, loaded: u32, bar: &ProgressBar) -> Outcome<()> {
     empty(directory)?;
     start(directory, None).await?.stop().await;
     if loaded > 0 {

@@ -14,6 +14,7 @@ mod stages;
 mod system;
 mod tables;
 mod times;
+mod transfer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Scale(scale::Options),
     /// An import through the API, and how the index follows it.
     Import(import::Options),
+    /// The commands of `transfer` with up to a million people.
+    Transfer(transfer::Options),
     /// Start, CPU, memory and size of each built function.
     Lambda(lambda::Options),
     /// What a million of each request costs on AWS, from the other documents.
@@ -53,6 +56,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Scale(options) => scale::run(options).await,
         Command::Import(options) => import::run(options).await,
+        Command::Transfer(options) => transfer::run(options).await,
         Command::Lambda(options) => lambda::run(options).await,
         Command::Bill(options) => bill::run(&options),
         Command::Instructions(options) => lambda::instructions::run(options).await,

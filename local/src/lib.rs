@@ -1,6 +1,6 @@
 //! The whole End Users API on one machine: the gateway, the functions, an embedded DynamoDB, and
 //! the pumps that stand in for the table's stream and the queue. Everything that deploys from
-//! template.yaml is built from template.yaml here.
+//! template.yaml is built from template.yaml here; the pages beside it, a console and a reference, deploy nowhere.
 
 pub mod demo;
 mod embedded;

@@ -278,7 +278,6 @@ fn jane() -> Value {
 }
 
 /// The first person of a tenant. Only examples of ours come here: they have no faults.
-#[allow(clippy::expect_used, reason = "a document that cannot be made must not be")]
 fn person(body: &Value) -> EndUser {
     let body = Json::parse(body.to_string().as_bytes()).expect("an example is JSON");
     let draft = Draft::read(&body, None).expect("an example has no faults");

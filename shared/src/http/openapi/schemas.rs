@@ -123,12 +123,10 @@ fn given(field: Field) -> Object {
 }
 
 fn text(field: Field) -> ObjectBuilder {
+    // No UTF-8 of so many bytes has more characters.
+    let (Limit::Chars(max) | Limit::Bytes(max)) = field.limit();
     let text = ObjectBuilder::new().schema_type(nullable(Type::String)).examples([example(field)]);
-    match field.limit() {
-        Limit::Chars(max) => text.max_length(Some(max)),
-        // No UTF-8 of so many bytes has more characters.
-        Limit::Bytes(max) => text.max_length(Some(max)),
-    }
+    text.max_length(Some(max))
 }
 
 fn about(field: Field) -> String {
