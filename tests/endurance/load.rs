@@ -43,6 +43,8 @@ struct Person {
     id: u64,
     /// What the first name may be: more than one after an update that was not answered.
     names: BTreeSet<String>,
+    /// Those of updates that nobody answered: a function that outlives its gateway may write them behind later ones.
+    late: BTreeSet<String>,
     uids: Vec<String>,
     tickets: BTreeSet<u64>,
     deleted: bool,
@@ -278,8 +280,8 @@ impl Client<'_> {
         let Some(id) = answer.1["endUserID"].as_u64().filter(|_| answer.0 == 201) else {
             return self.wrong("a create", &answer);
         };
-        let (names, tickets) = (BTreeSet::from([name]), BTreeSet::new());
-        self.people.push(Person { id, names, uids: vec![uid], tickets, deleted: false });
+        let (names, late, tickets) = (BTreeSet::from([name]), BTreeSet::new(), BTreeSet::new());
+        self.people.push(Person { id, names, late, uids: vec![uid], tickets, deleted: false });
     }
 
     async fn update(&mut self, at: usize) {
@@ -289,10 +291,14 @@ impl Client<'_> {
         match answer {
             Some((204, _)) => {
                 self.figures.acknowledged += 1;
-                self.people[at].names = BTreeSet::from([name]);
+                let late = self.people[at].late.iter().cloned();
+                self.people[at].names = late.chain([name]).collect();
             }
             Some(answer) => self.wrong("an update", &answer),
-            None => drop(self.people[at].names.insert(name)),
+            None => {
+                self.people[at].names.insert(name.clone());
+                self.people[at].late.insert(name);
+            }
         }
     }
 
