@@ -62,7 +62,8 @@ pub async fn show(local: &Local, variables: &HashMap<String, String>) -> Result<
     Ok(demos)
 }
 
-fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, StartError> {
+/// A token of a demo tenant, good for a day.
+pub(crate) fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, StartError> {
     token::make(variables, &tenant.to_string(), 24 * 60 * 60, Map::new())
 }
 

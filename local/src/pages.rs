@@ -8,15 +8,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, Method, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::{demo, token};
+use crate::demo;
 
 /// The description of the API in OpenAPI.
 const OPENAPI: &str = include_str!("../../openapi.json");
-
-/// How long a token is good, in seconds.
-const DAY: u64 = 24 * 60 * 60;
 
 /// A page loads what stands here and asks what answers here, and nobody frames it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -105,7 +102,7 @@ impl Pages {
     /// `[{ "tenant", "token" }]`, empty where none can be made.
     fn tokens(&self) -> Value {
         let of_tenant = |tenant: u64| {
-            let token = token::make(self.variables.as_ref()?, &tenant.to_string(), DAY, Map::new()).ok()?;
+            let token = demo::make_token(self.variables.as_ref()?, tenant).ok()?;
             Some(json!({ "tenant": tenant, "token": token }))
         };
         demo::TENANTS.into_iter().filter_map(of_tenant).collect()

@@ -94,12 +94,12 @@ pub(crate) fn hold(method: &str, path: &str, answer: &Answer) {
     let Some(operation) = operation(method, path) else { return };
     let what = format!("{} answered {} {}", answer.what, answer.status, answer.text());
     let promise = operation.0.get(&answer.status).unwrap_or_else(|| panic!("an undocumented status: {what}"));
-    let kind = answer.header("content-type");
-    match kind {
+    let body = answer.json();
+    match answer.header("content-type") {
         None => assert!(promise.bodies.is_empty() && answer.body.is_empty(), "a documented body is not there: {what}"),
         Some(kind) => {
             let validator = promise.bodies.get(kind).unwrap_or_else(|| panic!("an undocumented {kind}: {what}"));
-            if let Err(fault) = validator.validate(&answer.json()) {
+            if let Err(fault) = validator.validate(&body) {
                 panic!("{fault} at {}: {what}", fault.instance_path());
             }
         }
@@ -107,7 +107,7 @@ pub(crate) fn hold(method: &str, path: &str, answer: &Answer) {
     for name in answer.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "content-type") {
         assert!(promise.headers.contains(name) || GATEWAY.contains(&name), "an undocumented header {name}: {what}");
     }
-    let by_gateway = answer.json().get("message").is_some() && answer.status >= 400;
+    let by_gateway = body.get("message").is_some() && answer.status >= 400;
     for name in ["x-request-id", "cache-control", "x-content-type-options"] {
         assert!(by_gateway || answer.headers.contains_key(name), "no {name}: {what}");
     }

@@ -37,7 +37,7 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
             ),
         )
         .description(Some("A change: an absent member keeps its value, `null` or an empty text clears it."));
-    let new_uid = uid().required("uid").description(Some("A UID to be created."));
+    let new_uid = with_uid(ObjectBuilder::new()).required("uid").description(Some("A UID to be created."));
     let changed_uid = ObjectBuilder::new()
         .property("endUserUIDID", id().schema_type(nullable(Type::Integer)).description(Some(
             "The record to change. Without one, the record of the same type and value is changed, else one is created.",
@@ -171,10 +171,6 @@ fn example(field: Field) -> Value {
         Field::City => "Antwerpen",
         Field::Company => "Acme NV",
     })
-}
-
-fn uid() -> ObjectBuilder {
-    with_uid(ObjectBuilder::new())
 }
 
 /// `object` with the members that every UID of a request has.
