@@ -127,7 +127,10 @@ async function show({ keepEdits = false } = {}) {
     else await showList(query, signal);
   } catch (fault) {
     if (signal.aborted) return;
-    if (!$("list").hidden) fillRows("people", []);
+    if (!$("list").hidden) {
+      fillRows("people", []);
+      turnPeople(null, query.get("pageSize"), { totalCount: 0, totalPages: 0 });
+    }
     $("problem").textContent = explain(fault);
   }
   // Whoever types or chooses by now is not disturbed.
@@ -179,7 +182,14 @@ function fillRows(table, rows) {
 function sortBy(field) {
   const { query } = place();
   const again = (query.get("sortBy") || "endUserID") === field && query.get("sortOrder") !== "desc";
-  location.hash = changed({ sortBy: field, sortOrder: again ? "desc" : "asc", pageNumber: "" });
+  turn({ sortBy: field, sortOrder: again ? "desc" : "asc", pageNumber: "" });
+}
+
+/** Shows another page or order of the list, of what is typed by now. */
+function turn(changes) {
+  const search = $("search").value;
+  const typed = search !== (place().query.get("search") ?? "");
+  location.hash = changed({ ...changes, search, ...(typed && { pageNumber: "" }) });
 }
 
 function searchNow() {
@@ -443,7 +453,7 @@ function onSubmit(form, act) {
 
 buildColumns();
 buildFields();
-const turnPeople = pager($("list").querySelector(".pager"), ["person", "people"], (change) => (location.hash = changed(change)));
+const turnPeople = pager($("list").querySelector(".pager"), ["person", "people"], turn);
 const turnTickets = pager($("linked").querySelector(".pager"), ["ticket", "tickets"], pageOfTickets);
 onSubmit($("find"), searchNow);
 onSubmit($("profile"), () => attempt($("profile"), () => (shown.path ? update(edits(), "Saved.") : create())));

@@ -153,6 +153,7 @@ inBrowser("where there are no demo tokens, the reference says so and the console
   await token(page).fill("no.such.token");
   await token(page).press("Enter");
   await page.locator("#problem", { hasText: "401" }).waitFor();
+  await reads(page, "#list output", "0 people");
   await token(page).fill(tokens.get(8));
   await token(page).press("Enter");
   await page.getByRole("link", { name: "Jane Doe" }).waitFor();
@@ -179,6 +180,10 @@ inBrowser("a search narrows as it is typed, and asks once for what is typed at o
   await type("t");
   await reads(page, PEOPLE, `Anton${RUN} Typed${RUN}`);
   await reads(page, "#list output", "1 person");
+  await page.getByLabel("Search").fill(`typed${RUN}`);
+  await page.getByRole("button", { name: "Last name" }).click();
+  await reads(page, PEOPLE, `Ann${RUN} Typed${RUN}`, `Anton${RUN} Typed${RUN}`);
+  assert.equal(asked.pop(), `?sortBy=lastname&sortOrder=asc&search=typed${RUN}`);
   assert.deepEqual(asked, [`?search=typed${RUN}+an`, `?search=typed${RUN}+ant`]);
 });
 

@@ -184,6 +184,10 @@ async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
     ] {
         assert_eq!(raw(&caller, query).await, [phone], "{query}");
     }
+    let whatsapp = holder(&caller, "WhatsApp", "+32470000001").await;
+    for query in ["whatsapp:+32470000001", "tel:+32+470+00+00+01", "(+32)470000001"] {
+        assert_eq!(raw(&caller, query).await, [whatsapp], "{query}");
+    }
     for query in ["jane+tag@example.com", "jane%2Btag@example.com", "jane%20tag@example.com", "JANE+TAG%40example.com"]
     {
         assert_eq!(raw(&caller, query).await, [tagged], "{query}");

@@ -280,7 +280,10 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
     app.tenant(7).create(json!({ "firstname": "Here" })).await;
     let token = token(json!({ "customerID": 7 }));
     let mut heads: Vec<Vec<u8>> = Vec::new();
+    // Three times as long, were it percent-encoded.
+    let long = format!("search={}", "`".repeat(22_000));
     for query in [
+        long.as_str(),
         r#"search="here""#,
         "search=<b>",
         "search=`x`",

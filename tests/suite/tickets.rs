@@ -257,6 +257,8 @@ async fn a_text_that_reads_as_a_phone_number_brings_its_tickets_as_text() {
     let phone = person(&caller, json!({ "uids": [{ "uidType": "Phone", "uid": "+32470000000" }] })).await;
     app.events(&[upserted(1, "32470000000", json!({})), upserted(2, "+32470000000", json!({}))]).await;
     assert_eq!(shown(&caller, text, "").await, [1]);
+    assert_eq!(shown(&caller, text, "uid=32470000000").await, [1]);
+    assert_eq!(shown(&caller, text, "uid=%2B32470000000").await, [0; 0], "a number is not this person's");
     assert_eq!(shown(&caller, phone, "sortBy=ticketID").await, [1, 2]);
 }
 

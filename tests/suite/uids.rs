@@ -32,6 +32,8 @@ async fn repeats_on_create_converge_on_one() {
     let person = tenant.create(json!({ "uids": uids })).await;
     assert_eq!(shown(&person), ["*Email A@X.be", "crm 42"]);
     assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    let person = tenant.create(json!({ "uids": [email("b@x.be", true), email("B@x.be", false)] })).await;
+    assert_eq!(shown(&person), ["Email B@x.be"], "the entries count in their order");
 }
 
 #[tokio::test]
@@ -94,7 +96,7 @@ async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
     let uids = json!([email("c@x.be", false),
         { "endUserUIDID": a, "uid": "not looked at", "isPrimary": true, "markAsDeleted": true },
         { "endUserUIDID": 4711, "markAsDeleted": true },
-        { "uid": "B@X.BE", "markAsDeleted": true },
+        { "uid": "B@X.BE", "isPrimary": "not looked at", "markAsDeleted": true },
         { "uidType": "Email", "uid": "not there", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
     assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary promotes none");

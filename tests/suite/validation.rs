@@ -50,6 +50,9 @@ async fn names_of_members_are_read_without_regard_to_case_and_once() {
     ] {
         assert_eq!(tenant.send(Send::new("POST", PEOPLE).body(body)).await.faults(), [path], "{body}");
     }
+    let body = r#"{"firstname":"a","firstname":"b","country":"BEL","uids":[{"uid":"no mail"}]}"#;
+    let expected = ["country", "firstname", "uids[0].uid"];
+    assert_eq!(tenant.send(Send::new("POST", PEOPLE).body(body)).await.faults(), expected, "it hides no other fault");
 }
 
 #[tokio::test]
@@ -145,6 +148,22 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
         "uids[6].uidType",
     ];
     assert_eq!(faults(&tenant, body.clone()).await, expected);
+    // Of whose type or record cannot be read, nothing is said of the value.
+    let phone = |more: Value| {
+        let mut uid = json!({ "uid": "+32470000000" });
+        uid.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        uid
+    };
+    for uid_type in [json!(5), json!("PhonePhonePhonePhoneX")] {
+        let body = json!({ "uids": [phone(json!({ "uidType": uid_type }))] });
+        assert_eq!(faults(&tenant, body).await, ["uids[0].uidType"]);
+        let body = phone(json!({ "uidType": uid_type, "endUserID": 1 }));
+        assert_eq!(tenant.post("/api/EndUserUIDs/assign", body).await.faults(), ["uidType"]);
+    }
+    let body = json!({ "uids": [phone(json!({ "endUserUIDID": "12" }))] });
+    assert_eq!(tenant.put("/api/EndUsers/1", body).await.faults(), ["uids[0].endUserUIDID"]);
+    let large = json!({ "aiDocumentation": "\"".repeat(32_768), "country": "BEL" });
+    assert_eq!(faults(&tenant, large).await, ["aiDocumentation", "country"]);
     let problem = tenant.post(PEOPLE, json!({ "customerType": "x", "uids": {} })).await.expect(400);
     assert_eq!(
         problem["errors"],

@@ -10,9 +10,12 @@ use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
 use shared::domain::input::{Faults, Json};
 
+use crate::journal::Whose;
 use crate::stop::Stop;
 
 /// How long one try may take.
@@ -31,7 +34,7 @@ pub(crate) const END_USERS: &str = "/api/EndUsers";
 /// A deployment and a token for it.
 pub(crate) struct Api {
     connector: Connector,
-    url: String,
+    whose: Whose,
     authorization: String,
     /// Whether somebody was told that requests fail and are sent again.
     told: AtomicBool,
@@ -84,12 +87,13 @@ impl Api {
         }
         let authorization = format!("Bearer {token}");
         let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
-        Ok(Self { connector, url, authorization, told: AtomicBool::new(false) })
+        let whose = Whose { url, customer: customer(token) };
+        Ok(Self { connector, whose, authorization, told: AtomicBool::new(false) })
     }
 
-    /// Where it is.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Where it is, and whose token this is.
+    pub(crate) fn whose(&self) -> &Whose {
+        &self.whose
     }
 
     /// Reads what is at `path`.
@@ -122,20 +126,20 @@ impl Api {
                 Ok(Ok(answer)) if matches!(answer.status, 401 | 403) => {
                     return Err(Stop::Refused { status: answer.status, detail: answer.detail() });
                 }
-                Ok(Ok(answer)) if !matches!(answer.status, 429 | 502 | 503 | 504) => return Ok(answer),
+                Ok(Ok(answer)) if !matches!(answer.status, 429 | 500 | 502 | 503 | 504) => return Ok(answer),
                 Ok(Ok(answer)) => {
                     asked = answer.retry_after;
                     format!("{} ({})", answer.status, answer.detail())
                 }
             };
             if !self.told.swap(true, Ordering::Relaxed) {
-                trouble(&format!("{}: {reason}; requests that fail are sent again", self.url));
+                trouble(&format!("{}: {reason}; requests that fail are sent again", self.whose.url));
             }
             if tried + 1 < TRIES {
                 tokio::time::sleep(wait(tried, asked)).await;
             }
         }
-        Err(Stop::Unanswered { tries: TRIES, reason: format!("{}: {reason}", self.url) })
+        Err(Stop::Unanswered { tries: TRIES, reason: format!("{}: {reason}", self.whose.url) })
     }
 
     async fn try_once(&self, method: &str, path: &str, key: Option<&str>, body: &[u8]) -> Result<Answer, String> {
@@ -159,7 +163,7 @@ impl Api {
     fn request(&self, method: &str, path: &str, key: Option<&str>, body: &[u8]) -> Option<HttpRequest> {
         let mut request = HttpRequest::new(SdkBody::from(body.to_vec()));
         request.set_method(method).ok()?;
-        request.set_uri(format!("{}{path}", self.url)).ok()?;
+        request.set_uri(format!("{}{path}", self.whose.url)).ok()?;
         let headers = request.headers_mut();
         headers.try_insert("authorization", self.authorization.clone()).ok()?;
         if let Some(key) = key {
@@ -181,6 +185,16 @@ fn wait(tried: u32, asked: Option<Duration>) -> Duration {
 fn chain(error: &dyn Error) -> String {
     let cause = error.source().map(|cause| format!(": {}", chain(cause)));
     format!("{error}{}", cause.unwrap_or_default())
+}
+
+/// The tenant that a token names by the claim that has its name unless a deployment chose another: so that one
+/// tenant's import is not taken up with the token of another.
+fn customer(token: &str) -> Option<String> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    match Json::parse(&payload).ok()?.member("customerID")? {
+        Json::String(name) => Some(name.clone()),
+        number => number.as_u64().map(|number| number.to_string()),
+    }
 }
 
 fn normal_url(url: &str) -> Result<String, Stop> {

@@ -31,7 +31,13 @@ pub(crate) struct Options {
 
 /// Exports people by ascending id.
 pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Stop> {
-    let format = options.format.or_else(|| Format::of(options.file.as_ref()?)).unwrap_or(Format::Ndjson);
+    let format = match (options.format, &options.file) {
+        (Some(format), _) => format,
+        (None, None) => Format::Ndjson,
+        (None, Some(file)) => {
+            Format::of(file).ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))?
+        }
+    };
     let mut output = Output::open(options.file.as_deref(), format)?;
     let screen = Screen::start(0, 0);
     let written = write_all(options.search.as_deref(), api, &screen, &mut output).await;
@@ -59,7 +65,11 @@ async fn write_all(search: Option<&str>, api: &Api, screen: &Screen, output: &mu
         };
         screen.set_length(total);
         let (new, last) = match walk.step(&ids, pages) {
-            Step::Back => continue,
+            // People are gone whom the index still counts, or were deleted just now.
+            Step::Back => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             Step::New(new) => (new, false),
             Step::Last(new) => (new, true),
         };
@@ -123,7 +133,11 @@ impl Output {
         };
         let writer = match format {
             Format::Ndjson => Writer::Ndjson(BufWriter::new(sink)),
-            Format::Csv => Writer::Csv(Box::new(csv::Writer::from_writer(sink))),
+            Format::Csv => {
+                let tabs = file.and_then(Path::extension).is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+                let delimiter = if tabs { b'\t' } else { b',' };
+                Writer::Csv(Box::new(csv::WriterBuilder::new().delimiter(delimiter).from_writer(sink)))
+            }
         };
         let mut output = Self { writer, paths };
         if let Writer::Csv(csv) = &mut output.writer {

@@ -2,24 +2,25 @@
 //! run again.
 
 use std::fs::{File, TryLockError};
+use std::future::pending;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use sha2::Digest;
 use shared::domain::end_user::Draft;
-use shared::domain::ids::{EndUserId, UidId};
 use shared::domain::input::{Faults, Json};
 use shared::domain::phone::{PhoneFault, Region};
 use tokio::time::Instant;
 
 use crate::api::{Answer, Api};
-use crate::journal::{Journal, name_after};
+use crate::journal::{Journal, Progress, name_after};
 use crate::mapping::Mapping;
 use crate::presets::Preset;
-use crate::report::Report;
+use crate::report::{self, Report};
 use crate::rows::{Format, Row, Rows, Scan, scan};
 use crate::screen::{Screen, say};
 use crate::stop::Stop;
@@ -129,10 +130,7 @@ pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Sto
 
 /// What the API finds wrong with a body.
 fn draft(body: &Json, region: Option<Region>) -> Result<(), Faults> {
-    let draft = Draft::read(body, region)?;
-    // The shortest ids: the API's may be longer, but who does not fit even so fits nowhere.
-    let ids = (1..).map_while(UidId::new);
-    EndUserId::new(1).map_or(Ok(()), |id| draft.with_ids(id, ids).map(drop))
+    Draft::read(body, region).map(drop)
 }
 
 /// Whether nothing is wrong but numbers that no numbering plan at hand has, of a person without a country: then
@@ -149,13 +147,25 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
         return Err(Stop::file(&source.file, "another process imports it"));
     }
     let opened = Opened::new(source)?;
-    let journal = Journal::open(opened.beside("progress"), &opened.digest, api.url(), sending.restart)?;
+    let mut journal = Journal::open(opened.beside("progress"), &opened.digest, api.whose(), sending.restart)?;
     let before = journal.progress.done.count();
+    if before == opened.rows {
+        let Progress { created, rejected, .. } = journal.progress;
+        say(&format!("all {before} rows were answered before; --restart would start over"));
+        say(&format!("{created} created, {rejected} rejected of {before} rows"));
+        return Ok(rejected == 0);
+    }
     let mut rows = opened.read()?;
     let ending = opened.file.extension().and_then(|ending| ending.to_str()).unwrap_or(opened.format.name());
+    let (report, rejected) = (opened.beside("report.txt"), opened.beside(&format!("rejected.{ending}")));
+    if journal.progress.ended {
+        report::check_untouched(&report, journal.progress.report_bytes)?;
+        report::check_untouched(&rejected, journal.progress.rejected_bytes)?;
+    }
+    journal.progress.ended = false;
     let report = Report::open(
-        (opened.beside("report.txt"), journal.progress.report_bytes),
-        Some((opened.beside(&format!("rejected.{ending}")), journal.progress.rejected_bytes)),
+        (report, journal.progress.report_bytes),
+        Some((rejected, journal.progress.rejected_bytes)),
         rows.raw_header(),
     )?;
     if before > 0 {
@@ -164,6 +174,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     let screen = Screen::start(before, opened.rows);
     let mut import = Import { journal, report, screen, unsaved: 0, saved_at: Instant::now() };
     let ended = import.send_rows(&opened, &mut rows, sending, api).await;
+    import.journal.progress.ended = true;
     let saved = import.save();
     let Import { journal, report, screen, .. } = import;
     let (progress, seconds) = (journal.progress, screen.end());
@@ -218,6 +229,8 @@ impl Import {
         let screen = self.screen.clone();
         let trouble = |text: &str| screen.say(text);
         let mut pace = Pace::new(sending.rate);
+        let mut ended = pin!(interrupted());
+        let mut clock = tokio::time::interval(SAVE_EVERY);
         let (mut flying, mut more) = (FuturesUnordered::new(), true);
         let stop = loop {
             while more && flying.len() < sending.parallel {
@@ -238,10 +251,14 @@ impl Import {
                     }
                 }
             }
-            match flying.next().await {
-                None => return Ok(()),
-                Some((row, Ok(fate))) => self.note(&row, fate)?,
-                Some((_, Err(stop))) => break stop,
+            tokio::select! {
+                answered = flying.next() => match answered {
+                    None => return Ok(()),
+                    Some((row, Ok(fate))) => self.note(&row, fate)?,
+                    Some((_, Err(stop))) => break stop,
+                },
+                _ = clock.tick() => self.save_if_late()?,
+                () = &mut ended => break Stop::Interrupted,
             }
         };
         let last_answers = async {
@@ -271,10 +288,12 @@ impl Import {
         progress.done.insert(row.number);
         self.screen.step();
         self.unsaved += 1;
-        if self.unsaved >= SAVE_AFTER || self.saved_at.elapsed() >= SAVE_EVERY {
-            self.save()?;
-        }
-        Ok(())
+        self.save_if_late()
+    }
+
+    fn save_if_late(&mut self) -> Result<(), Stop> {
+        let late = self.unsaved >= SAVE_AFTER || self.unsaved > 0 && self.saved_at.elapsed() >= SAVE_EVERY;
+        if late { self.save() } else { Ok(()) }
     }
 
     fn save(&mut self) -> Result<(), Stop> {
@@ -283,6 +302,24 @@ impl Import {
         self.journal.save()?;
         (self.unsaved, self.saved_at) = (0, Instant::now());
         Ok(())
+    }
+}
+
+/// Until the user (Ctrl-C) or the system ends the program.
+async fn interrupted() {
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = pending::<()>();
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }
 

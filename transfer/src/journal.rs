@@ -41,14 +41,26 @@ impl Numbers {
     }
 }
 
+/// Into what people are imported.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Whose {
+    /// The deployment.
+    pub(crate) url: String,
+    /// The tenant, where the token tells.
+    pub(crate) customer: Option<String>,
+}
+
 /// What became of the rows of an import.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Progress {
     /// Of the file and the mapping, in hexadecimal.
     digest: String,
-    /// The deployment.
-    url: String,
+    /// The deployment and the tenant.
+    whose: Whose,
+    /// Whether the last run ended by itself, and was not killed.
+    #[serde(default)]
+    pub(crate) ended: bool,
     /// The rows that were answered, by their numbers.
     pub(crate) done: Numbers,
     /// People created, those among them whom the API knew from an earlier run, and rows rejected.
@@ -60,6 +72,12 @@ pub(crate) struct Progress {
     pub(crate) rejected_bytes: u64,
 }
 
+impl Whose {
+    fn customer(&self) -> &str {
+        self.customer.as_deref().unwrap_or("this one")
+    }
+}
+
 /// The progress of an import, on disk.
 pub(crate) struct Journal {
     path: PathBuf,
@@ -68,8 +86,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Takes up the progress at `path`, or begins one where there is none or where to `restart`.
-    pub(crate) fn open(path: PathBuf, digest: &str, url: &str, restart: bool) -> Result<Self, Stop> {
-        let fresh = Progress { digest: digest.to_owned(), url: url.to_owned(), ..Progress::default() };
+    pub(crate) fn open(path: PathBuf, digest: &str, whose: &Whose, restart: bool) -> Result<Self, Stop> {
+        let fresh = Progress { digest: digest.to_owned(), whose: whose.clone(), ..Progress::default() };
         let text = match fs::read(&path) {
             Ok(text) if !restart => text,
             Ok(_) => return Ok(Self { path, progress: fresh }),
@@ -79,7 +97,10 @@ impl Journal {
         let progress: Progress = serde_json::from_slice(&text)
             .map_err(|error| Stop::file(&path, format!("it is damaged ({error}); --restart starts over")))?;
         let other = match () {
-            () if progress.url != url => format!("it is of an import into {}", progress.url),
+            () if progress.whose.url != whose.url => format!("it is of an import into {}", progress.whose.url),
+            () if progress.whose.customer != whose.customer => {
+                format!("it is of an import for another customer: import a copy of the file for {}", whose.customer())
+            }
             () if progress.digest != digest => "it is of another file or mapping".to_owned(),
             () => return Ok(Self { path, progress }),
         };
@@ -130,19 +151,22 @@ mod tests {
     #[test]
     fn progress_is_taken_up_by_the_same_import_alone() {
         let path = std::env::temp_dir().join(format!("transfer-journal-{}", std::process::id()));
-        let open = |digest, url, restart| Journal::open(path.clone(), digest, url, restart);
-        let mut journal = open("d", "http://a", false).expect("a fresh one");
+        let open = |digest, (url, customer): (&str, &str), restart| {
+            let whose = Whose { url: url.to_owned(), customer: Some(customer.to_owned()) };
+            Journal::open(path.clone(), digest, &whose, restart)
+        };
+        let mut journal = open("d", ("http://a", "7"), false).expect("a fresh one");
         journal.progress.done.insert(3);
         journal.progress.created = 1;
         journal.save().expect("saved");
-        assert_eq!(open("d", "http://a", false).expect("the same").progress, journal.progress);
-        for (digest, url) in [("e", "http://a"), ("d", "http://b")] {
-            let error = open(digest, url, false).err().expect("another").to_string();
+        assert_eq!(open("d", ("http://a", "7"), false).expect("the same").progress, journal.progress);
+        for (digest, whose) in [("e", ("http://a", "7")), ("d", ("http://b", "7")), ("d", ("http://a", "8"))] {
+            let error = open(digest, whose, false).err().expect("another").to_string();
             assert!(error.contains("with --restart all rows are sent"), "{error}");
-            assert_eq!(open(digest, url, true).expect("a fresh one").progress.done.count(), 0);
+            assert_eq!(open(digest, whose, true).expect("a fresh one").progress.done.count(), 0);
         }
         fs::write(&path, "{").expect("written");
-        assert!(open("d", "http://a", false).is_err());
+        assert!(open("d", ("http://a", "7"), false).is_err());
         fs::remove_file(&path).expect("removed");
     }
 }

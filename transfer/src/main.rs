@@ -42,8 +42,8 @@ enum Command {
 /// What is wrong with rows is written to FILE.report.txt, with line numbers, and the rows themselves to
 /// FILE.rejected.csv (or as FILE ends), to be mended and imported. Ended at any moment, the same command
 /// goes on where it was, by FILE.progress: nobody is created twice within 24 hours. After that, the rows that
-/// were under way when it was killed (as many as --parallel, and those answered in the second before) may be.
-/// For another tenant of the same deployment, import a copy. Exits with 1 where a row was rejected or the
+/// were under way when it was killed (as many as --parallel, and those answered in the second before) may be;
+/// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row was rejected or the
 /// import stopped.
 #[derive(Args)]
 struct Import {

@@ -53,6 +53,17 @@ impl Text {
     }
 }
 
+/// That a file is still as long as an import left it that ended in order: whoever mended it has not moved it
+/// away, and it is not to be written over.
+pub(crate) fn check_untouched(path: &Path, bytes: u64) -> Result<(), Stop> {
+    match fs::metadata(path) {
+        Ok(found) if found.len() != bytes => {
+            Err(Stop::file(path, "it was changed since the import ended; move it away, rows go on being noted in it"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The report, and where they are kept the rejected rows.
 pub(crate) struct Report {
     report: Text,

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use sha2::{Digest, Sha256};
-use shared::domain::input::{Faults, Fields, Json, REPEATED};
+use shared::domain::input::{Faults, Fields, Json};
 
 use crate::stop::Stop;
 
@@ -250,8 +250,7 @@ fn json_line(source: &mut impl BufRead, lines: &mut u64) -> Result<Option<Vec<u8
 fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, Faults> {
     let json = Json::parse(raw).map_err(|message| Faults::one("body", message))?;
     let mut faults = Faults::default();
-    json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
-    let fields = Fields::of(&json, "", &mut faults).is_some();
+    let fields = Fields::of_body(&json, &mut faults).is_some();
     match faults.or(json)? {
         Json::Object(members) if fields => Ok(members),
         _ => Err(Faults::one("body", "must be a JSON object")),

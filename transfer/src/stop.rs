@@ -32,6 +32,9 @@ pub(crate) enum Stop {
         /// Why the last one failed.
         reason: String,
     },
+    /// By the user or the system, in the middle.
+    #[error("interrupted")]
+    Interrupted,
     /// An export that would not be whole.
     #[error("the API counts {total} people and lists {listed}: its index is behind; export again in a moment")]
     Incomplete {

@@ -20,6 +20,7 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let filter = query.or(filter)?;
 
     let person = db.end_user(id).await?.ok_or(Error::NotFound)?;
+    let filter = filter.of(&person);
     let mut tickets = db.tickets_of(&person).await?;
     tickets.retain(|ticket| filter.admits(ticket));
     sort.unwrap_or(TicketSort::LastMessageDate).sort(&mut tickets, descending);

@@ -1,6 +1,6 @@
 //! An end user: profile, UIDs, and how a request changes them. Pure: no clock, no store.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,34 +47,40 @@ struct UidEntry {
 impl UidEntry {
     /// Reads `{uidType, uid, isPrimary}` as create and assign take it: `uid` is required.
     fn read_new(fields: &Fields, path: &str, faults: &mut Faults) -> Self {
-        Self::read(fields, path, true, faults)
+        let is_primary = fields.boolean("isPrimary", faults);
+        Self { is_primary, ..Self::read(fields, path, true, faults) }
     }
 
     /// Reads an element of an update's `uids`. Of a removal only the id, or type and value, counts.
     fn read_change(fields: &Fields, path: &str, faults: &mut Faults) -> Self {
         let id = fields.positive("endUserUIDID", UidId::MAX.get().into(), faults).and_then(UidId::new);
         let remove = fields.boolean("markAsDeleted", faults) == Some(true);
-        let named = matches!(fields.get("endUserUIDID"), Some(json) if *json != Json::Null);
+        let named = fields.says("endUserUIDID");
         if remove && named {
             return Self { path: path.to_owned(), id, kind: None, value: None, is_primary: None, remove };
         }
+        let is_primary = if remove { None } else { fields.boolean("isPrimary", faults) };
         let entry = Self::read(fields, path, !named, faults);
-        Self { id, remove, is_primary: entry.is_primary.filter(|_| !remove), ..entry }
+        // Whose id cannot be read may be of any type: nothing can be said of its value.
+        let value = entry.value.filter(|_| id.is_some() || !named);
+        Self { id, remove, is_primary, value, ..entry }
     }
 
+    /// Reads `{uidType, uid}`. Where the type cannot be read nothing can be said of the value.
     fn read(fields: &Fields, path: &str, value_required: bool, faults: &mut Faults) -> Self {
-        let kind = fields.text("uidType", Limit::Chars(MAX_UID_TYPE_LENGTH), faults).flatten();
+        let kind = fields.text("uidType", Limit::Chars(MAX_UID_TYPE_LENGTH), faults);
         let value = fields.text("uid", Limit::Chars(MAX_UID_LENGTH), faults);
         let absent = matches!(value, Some(None)) || fields.get("uid").is_none();
         if value_required && absent {
             faults.add(fields.path("uid"), "is required");
         }
+        let readable = kind.is_some() || !fields.says("uidType");
         Self {
             path: path.to_owned(),
             id: None,
-            kind: kind.map(|kind| UidType::parse(&kind)),
-            value: value.flatten(),
-            is_primary: fields.boolean("isPrimary", faults),
+            kind: kind.flatten().map(|kind| UidType::parse(&kind)),
+            value: value.flatten().filter(|_| readable),
+            is_primary: None,
             remove: false,
         }
     }
@@ -203,14 +209,21 @@ impl Draft {
     /// Reads an EndUserCreateDTO; repeats among its UIDs converge on one.
     pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let Some(fields) = Fields::of_body(body, &mut faults) else { return Err(faults) };
         let patch = Patch::read(&fields, &mut faults);
         let entries = read_entries(&fields, &mut faults, UidEntry::read_new);
         let empty = EndUser { id: EndUserId::MAX, rev: 0, profile: Profile::default(), uids: Vec::new() };
         // Placeholder ids, until the person gets its own.
         let mut ids = (0..MAX_UIDS as u64).filter_map(|n| UidId::new(u64::from(UidId::MAX.get()) - n));
         match empty.change(&patch, &entries, default, &mut ids) {
-            Ok(person) => faults.or(Self(person)),
+            Ok(person) => {
+                let draft = Self(person);
+                // The shortest ids: who is too large with them is too large with any.
+                if let Err(more) = draft.with_ids(EndUserId::MIN, (1..).map_while(UidId::new)) {
+                    faults.append(more);
+                }
+                faults.or(draft)
+            }
             Err(more) => {
                 faults.append(more);
                 Err(faults)
@@ -248,7 +261,7 @@ impl Update {
     /// Reads an EndUserUpdateDTO.
     pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let Some(fields) = Fields::of_body(body, &mut faults) else { return Err(faults) };
         let patch = Patch::read(&fields, &mut faults);
         let entries = read_entries(&fields, &mut faults, UidEntry::read_change);
         let country = patch.country().map(|country| region(country, default));
@@ -292,10 +305,10 @@ impl Assignment {
     /// Reads an AssignUIDRequest.
     pub fn read(body: &Json, default: Option<Region>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let Some(fields) = Fields::of(body, "", &mut faults) else { return Err(faults) };
+        let Some(fields) = Fields::of_body(body, &mut faults) else { return Err(faults) };
         let entry = UidEntry::read_new(&fields, "", &mut faults);
         let id = fields.positive("endUserID", EndUserId::MAX.get().into(), &mut faults).and_then(EndUserId::new);
-        if matches!(fields.get("endUserID"), None | Some(Json::Null)) {
+        if !fields.says("endUserID") {
             faults.add("endUserID", "is required");
         }
         entry.check(None, &mut faults);
@@ -324,6 +337,12 @@ impl Assignment {
 }
 
 impl EndUser {
+    /// The keys under which the person is held: of the UIDs and of customerRef.
+    pub fn keys(&self) -> BTreeSet<MatchKey> {
+        let reference = self.profile.get(Field::CustomerRef).map(uid::reference_key);
+        self.uids.iter().map(Uid::key).chain(reference).collect()
+    }
+
     /// The person after a request: removals first, then the entries in their order; records that
     /// come to hold the same type and key become one (the one named by id, else the older); the
     /// UID marked primary demotes the other.
@@ -350,20 +369,21 @@ impl EndUser {
         }
 
         let mut named = HashSet::new();
-        let mut primary = None;
+        let mut marked = None;
         for entry in entries.iter().filter(|e| !e.remove) {
-            if let Some(uid) = apply_entry(&mut uids, &mut named, entry, region, ids, &mut faults) {
-                uid.is_primary = entry.is_primary.unwrap_or(uid.is_primary);
-                if entry.is_primary == Some(true) {
-                    primary = Some(uid.id);
-                }
+            let Some(id) = apply_entry(&mut uids, &mut named, entry, region, ids, &mut faults) else { continue };
+            let Some(is_primary) = entry.is_primary else { continue };
+            for uid in uids.iter_mut().filter(|uid| is_primary || uid.id == id) {
+                uid.is_primary = is_primary && uid.id == id;
+            }
+            if is_primary {
+                marked = Some(id);
+            } else if marked == Some(id) {
+                marked = None;
             }
         }
 
-        let mut uids = converge(uids, &named, &mut primary);
-        if let Some(primary) = primary {
-            uids.iter_mut().for_each(|uid| uid.is_primary = uid.id == primary);
-        }
+        let uids = converge(uids, &named, marked);
         if uids.len() > MAX_UIDS {
             faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
         }
@@ -390,15 +410,15 @@ fn escaped_bytes(value: &serde_json::Value) -> usize {
     written.len() + escaped
 }
 
-/// Carries out an entry that is no removal and answers the record it is about.
-fn apply_entry<'a>(
-    uids: &'a mut Vec<Uid>,
+/// Carries out an entry that is no removal, but for its mark, and answers the record it is about.
+fn apply_entry(
+    uids: &mut Vec<Uid>,
     named: &mut HashSet<UidId>,
     entry: &UidEntry,
     region: Option<Region>,
     ids: &mut dyn Iterator<Item = UidId>,
     faults: &mut Faults,
-) -> Option<&'a mut Uid> {
+) -> Option<UidId> {
     if let Some(id) = entry.id {
         let Some(uid) = uids.iter_mut().find(|uid| uid.id == id) else {
             faults.add(format!("{}.endUserUIDID", entry.path), "is not a UID of this end user");
@@ -411,7 +431,7 @@ fn apply_entry<'a>(
             uid.value = faults.keep(entry.value_path(), uid::parse_value(&kind, value, region))?;
         }
         uid.kind = kind;
-        return Some(uid);
+        return Some(id);
     }
     let kind = entry.kind();
     let value = faults.keep(entry.value_path(), uid::parse_value(&kind, entry.value.as_deref()?, region))?;
@@ -419,32 +439,26 @@ fn apply_entry<'a>(
     let same = (0..uids.len())
         .filter(|i| uids[*i].kind.means(&kind) && uids[*i].key() == key)
         .min_by_key(|i| (!named.contains(&uids[*i].id), uids[*i].id));
-    let at = match same {
-        Some(at) => {
-            (uids[at].kind, uids[at].value) = (kind, value);
-            at
-        }
-        None => {
-            let Some(id) = ids.next() else {
-                faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
-                return None;
-            };
-            uids.push(Uid { id, kind, value, is_primary: false });
-            uids.len() - 1
-        }
+    if let Some(at) = same {
+        (uids[at].kind, uids[at].value) = (kind, value);
+        return Some(uids[at].id);
+    }
+    let Some(id) = ids.next() else {
+        faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
+        return None;
     };
-    uids.get_mut(at)
+    uids.push(Uid { id, kind, value, is_primary: false });
+    Some(id)
 }
 
 /// Of the records that hold the same type and key, keeps one: named by id before not, then the
-/// older. Answers by ascending id.
-fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, primary: &mut Option<UidId>) -> Vec<Uid> {
+/// older; the one takes over the mark that the request gave another. Answers by ascending id.
+fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, marked: Option<UidId>) -> Vec<Uid> {
     uids.sort_by_key(|uid| (!named.contains(&uid.id), uid.id));
     let mut kept: Vec<Uid> = Vec::with_capacity(uids.len());
     for uid in uids {
-        match kept.iter().find(|k| k.kind.means(&uid.kind) && k.key() == uid.key()) {
-            Some(same) if *primary == Some(uid.id) => *primary = Some(same.id),
-            Some(_) => {}
+        match kept.iter_mut().find(|k| k.kind.means(&uid.kind) && k.key() == uid.key()) {
+            Some(same) => same.is_primary |= marked == Some(uid.id),
             None => kept.push(uid),
         }
     }

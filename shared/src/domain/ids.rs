@@ -56,6 +56,9 @@ macro_rules! id {
         pub struct $name(u32);
 
         impl $name {
+            /// The least id.
+            pub const MIN: Self = Self(1);
+
             /// The greatest id: ids are positive 32-bit integers, 1 to 2³¹-1.
             pub const MAX: Self = Self(i32::MAX as u32);
 

@@ -99,7 +99,7 @@ pub enum Json {
 }
 
 impl Json {
-    /// Parses one JSON text (RFC 8259) of at most 128 levels. Trailing bytes, invalid UTF-8 and
+    /// Parses one JSON text (RFC 8259) of at most 127 levels. Trailing bytes, invalid UTF-8 and
     /// lone surrogates are errors; repeated names are not, see [`Json::repeated`].
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|e| format!("not valid JSON: {e}"))
@@ -296,6 +296,12 @@ impl<'a> Fields<'a> {
         Some(Self { path: path.to_owned(), members })
     }
 
+    /// Takes the body of a request, or an event, in which no name may stand twice at any depth.
+    pub fn of_body(body: &'a Json, faults: &mut Faults) -> Option<Self> {
+        body.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
+        Self::of(body, "", faults)
+    }
+
     /// The path of the member `name`.
     pub fn path(&self, name: &str) -> String {
         join(&self.path, name)
@@ -304,6 +310,11 @@ impl<'a> Fields<'a> {
     /// The member `name` as it was sent, `null` included.
     pub fn get(&self, name: &str) -> Option<&'a Json> {
         self.members.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Whether the member `name` is there and not `null`.
+    pub fn says(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|json| *json != Json::Null)
     }
 
     fn read<T>(
@@ -364,7 +375,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The message of a member that stands more than once in its object.
-pub const REPEATED: &str = "stands more than once (names are read without regard to case)";
+const REPEATED: &str = "stands more than once (names are read without regard to case)";
 
 #[cfg(test)]
 mod tests {

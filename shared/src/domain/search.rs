@@ -27,8 +27,9 @@ pub enum Term {
 
 impl Term {
     fn whole(value: &str) -> Option<Self> {
-        let at = value.chars().skip(1).any(|c| c == '@');
-        at.then(|| Self::Whole(text::fold(value).chars().take(text::WORD_LENGTH).collect()))
+        let folded = text::fold(value);
+        let at = folded.chars().skip(1).any(|c| c == '@');
+        at.then(|| Self::Whole(folded.chars().take(text::WORD_LENGTH).collect()))
     }
 
     /// Whether this term of a search asks for `found`: the same kind, and a prefix.
@@ -62,8 +63,10 @@ impl Search {
         if !words.is_empty() {
             alternatives.push(words.into_iter().map(Term::Word).collect());
         }
-        let digits: String = search.chars().filter(char::is_ascii_digit).collect();
-        if !digits.is_empty() && search.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c)) {
+        // Folded, for digits and spaces of other widths.
+        let folded = text::fold(search);
+        let digits: String = folded.chars().filter(char::is_ascii_digit).collect();
+        if !digits.is_empty() && folded.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c)) {
             let joined = BTreeSet::from([Term::Word(digits.chars().take(text::WORD_LENGTH).collect())]);
             if !alternatives.contains(&joined) {
                 alternatives.push(joined);

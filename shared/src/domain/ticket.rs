@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::end_user::EndUser;
 use super::ids::{MAX_SAFE_INTEGER, Tenant};
-use super::input::{Faults, Fields, Json, REPEATED};
+use super::input::{Faults, Fields, Json};
 use super::search::{self, Search};
 use super::text;
 use super::time::Moment;
@@ -153,8 +154,7 @@ impl Event {
     pub fn parse(bytes: &[u8]) -> Result<Self, Faults> {
         let json = Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?;
         let mut faults = Faults::default();
-        json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
-        let Some(fields) = Fields::of(&json, "", &mut faults) else { return Err(faults) };
+        let Some(fields) = Fields::of_body(&json, &mut faults) else { return Err(faults) };
         let tenant = fields.get("customerID").and_then(Tenant::read);
         if tenant.is_none() {
             faults.add("customerID", "must be a tenant: an integer or a short name");
@@ -322,6 +322,14 @@ pub struct TicketFilter {
 }
 
 impl TicketFilter {
+    /// The filter on this person's tickets: of the keys asked for only those count that are the person's.
+    pub fn of(mut self, person: &EndUser) -> Self {
+        if let Some(asked) = &mut self.uid {
+            asked.retain(|key| person.keys().contains(key));
+        }
+        self
+    }
+
     /// Whether the ticket is asked for.
     pub fn admits(&self, view: &TicketView) -> bool {
         let ticket = &view.ticket;

@@ -15,7 +15,6 @@ use base64::Engine;
 use futures::future::BoxFuture;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, RequestExt, http};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::app::App;
 use crate::auth::Access;
@@ -23,6 +22,7 @@ use crate::auth::Access;
 use crate::store::{Cost, Meter, Scope};
 pub use lambda_http::http::header::LOCATION;
 pub use problem::Error;
+use request::RawQuery;
 pub(crate) use request::time_left;
 pub use request::{Query, Request};
 pub use response::{Paginated, Response};
@@ -42,20 +42,22 @@ pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// lambda_http's own reading of an API Gateway event, spared what would make it panic: it builds a
 /// URI out of the Host and X-Forwarded-Proto headers, the decoded path and the raw query, and
-/// trusts the body's encoding. Of all these a function needs only the query and the body.
+/// trusts the body's encoding. Of all these a function needs only the query, which goes beside the
+/// URI, and the body.
 pub fn read_event(mut event: ApiGatewayV2httpRequest) -> lambda_http::Request {
-    const NOT_IN_A_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`');
     for name in ["host", "x-forwarded-proto"] {
         event.headers.remove(name);
     }
     event.request_context.domain_name = None;
     event.raw_path = None;
-    event.raw_query_string = event.raw_query_string.map(|q| utf8_percent_encode(&q, NOT_IN_A_QUERY).to_string());
+    let query = event.raw_query_string.take().unwrap_or_default();
     if event.is_base64_encoded {
         let decodes = |body: &String| base64::engine::general_purpose::STANDARD.decode(body).is_ok();
         event.is_base64_encoded = event.body.as_ref().is_some_and(decodes);
     }
-    LambdaRequest::ApiGatewayV2(event).into()
+    let mut request: lambda_http::Request = LambdaRequest::ApiGatewayV2(event).into();
+    request.extensions_mut().insert(RawQuery(query));
+    request
 }
 
 /// The answer in the form that API Gateway takes.

@@ -11,7 +11,7 @@ use super::conditions;
 use super::problem::Error;
 use crate::domain::end_user::{Expected, MAX_UID_LENGTH, SortField};
 use crate::domain::ids::EndUserId;
-use crate::domain::input::{Faults, Json, REPEATED};
+use crate::domain::input::{Faults, Json};
 use crate::domain::once::Once;
 use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
 use crate::domain::text::{self, Limit};
@@ -26,6 +26,10 @@ pub(super) const MAX_PAGE_SIZE: u64 = 100;
 pub(super) const DEFAULT_PAGE_SIZE: u64 = 10;
 /// The greatest number of a page.
 pub(super) const MAX_PAGE_NUMBER: u64 = i32::MAX as u64;
+
+/// The query of a request as it was sent: a URI takes neither all of its bytes nor every length.
+#[derive(Clone)]
+pub(super) struct RawQuery(pub String);
 
 /// A request of a route.
 pub struct Request {
@@ -69,7 +73,7 @@ impl Request {
         id.ok_or_else(|| Faults::one("id", "must be an integer from 1 to 2147483647").into())
     }
 
-    /// The JSON of the body, free of repeated names.
+    /// The JSON of the body.
     pub fn json(&self) -> Result<Json, Error> {
         self.check_content()?;
         let bytes = self.body();
@@ -79,10 +83,7 @@ impl Request {
         if bytes.is_empty() {
             return Err(Faults::one("body", "is required").into());
         }
-        let json = Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?;
-        let mut faults = Faults::default();
-        json.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
-        Ok(faults.or(json)?)
+        Ok(Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?)
     }
 
     fn body(&self) -> &[u8] {
@@ -119,7 +120,7 @@ impl Request {
 
     /// The query's parameters.
     pub fn query(&self) -> Query {
-        Query::parse(self.inner.uri().query().unwrap_or_default())
+        Query::parse(self.inner.extensions().get().map_or("", |RawQuery(query)| query))
     }
 }
 
@@ -211,6 +212,9 @@ impl Query {
             readings.extend([&clean, raw.trim_end()].map(|text| text.replace(' ', "+")));
         } else if raw.starts_with(' ') && clean.starts_with(|c: char| c.is_numeric() || c == '(') {
             readings.insert(format!("+{clean}"));
+        } else {
+            // `whatsapp:+32…`, `(+32)…`
+            readings.extend([": ", "( "].map(|lost| clean.replacen(lost, &lost.replace(' ', "+"), 1)));
         }
         Some(readings)
     }

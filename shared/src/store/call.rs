@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use super::{Kind, Outcome, Scope, StoreError};
 
-/// The most tries of one call. With the waits between them, 2.1 s on average, that rides out a burst
+/// The most tries of one call. With the waits between them, at most 4.6 s, that rides out a burst
 /// of throttling, and does not hold an instance for the whole of an outage.
 const MAX_TRIES: u32 = 10;
 

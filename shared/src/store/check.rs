@@ -127,10 +127,11 @@ type Fingerprints = Mutex<HashMap<EndUserId, Fingerprint>>;
 
 impl Scope<'_> {
     /// Compares the tenant's index with its documents, and may put right what is wrong, a bounded
-    /// number of people and blocks at a time.
+    /// number of people at a time, and the blocks of an order at once.
     ///
-    /// Reads every document and entry of the tenant once, and holds some 50 bytes per person; what looks
-    /// wrong is looked at again, strongly.
+    /// Reads every document and entry of the tenant once, the entries of each counted order once more,
+    /// and holds some 50 bytes per person; for every 100,000 who look wrong all entries are read again,
+    /// strongly.
     pub async fn check_index(&self, how: How, say: &(dyn Fn(Progress) + Sync)) -> Result<Check, StoreError> {
         let mut check = Check::default();
         let suspects = self.suspects(&mut check, say).await?;

@@ -21,9 +21,8 @@ use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUs
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::Faults;
 use crate::domain::once::Once;
-use crate::domain::profile::Field;
 use crate::domain::search::{self, Search};
-use crate::domain::uid::{self, MatchKey};
+use crate::domain::uid::MatchKey;
 
 /// The most people that one look-up by UID answers.
 const MAX_FOUND: usize = 100;
@@ -353,7 +352,7 @@ impl Scope<'_> {
         let found: BTreeSet<EndUserId> = futures::future::try_join_all(queries).await?.into_iter().flatten().collect();
         // Indexes lag behind: the document decides.
         let mut people = self.people(found.into_iter().take(MAX_FOUND)).await?;
-        people.retain(|_, person| holds(person, asked));
+        people.retain(|_, person| !person.keys().is_disjoint(asked));
         Ok(people.into_values().collect())
     }
 
@@ -634,12 +633,6 @@ impl Scope<'_> {
         let place = |person: &EndUser| keys::sort_entry(&self.tenant, field, &field.key(person), person.id);
         Ok(people.values().map(place).collect())
     }
-}
-
-/// Whether a UID or the customerRef is held under one of the keys.
-fn holds(person: &EndUser, asked: &BTreeSet<MatchKey>) -> bool {
-    let reference = person.profile.get(Field::CustomerRef).map(uid::reference_key);
-    person.uids.iter().map(|uid| uid.key()).chain(reference).any(|key| asked.contains(&key))
 }
 
 /// Why a transaction was cancelled.

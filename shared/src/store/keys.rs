@@ -11,8 +11,9 @@ use crate::domain::ids::{EndUserId, Tenant, UidId};
 use crate::domain::search::Term;
 use crate::domain::uid::MatchKey;
 
-/// The version of the index's keys. A change of collation data or of `entries` takes a new one, so
-/// that the new index is built beside the old.
+/// The version of the index's keys. A change of collation data or of `entries` takes a new one: the
+/// entries of two ways to sort or fold never mix. Only this one is read, so sorted lists and searches
+/// are whole again when each tenant was repaired; what the old one wrote is left where it is.
 pub const ENTRIES_VERSION: u32 = 1;
 
 /// The shards over which the number of a tenant's people is counted.

@@ -10,7 +10,6 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value}
 use super::keys::{self, Key};
 use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, primary, unreadable};
 use crate::domain::end_user::EndUser;
-use crate::domain::profile::Field;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
 use crate::domain::time::Moment;
 use crate::domain::uid::{self, MatchKey};
@@ -143,8 +142,7 @@ impl Scope<'_> {
 
     /// The tickets whose uid matches one of the person's UIDs or the customerRef, each once, by id.
     pub async fn tickets_of(&self, person: &EndUser) -> Result<Vec<TicketView>, StoreError> {
-        let reference = person.profile.get(Field::CustomerRef).map(uid::reference_key);
-        let held: BTreeSet<MatchKey> = person.uids.iter().map(|uid| uid.key()).chain(reference).collect();
+        let held = person.keys();
         let asked: BTreeSet<MatchKey> = held.iter().flat_map(uid::ticket_index_keys_of).collect();
         let queries: Vec<_> = asked.iter().map(|key| Query::by_uid(keys::ticket_index(&self.tenant, key))).collect();
         let found =

@@ -101,6 +101,10 @@ async fn an_export_of_a_search_holds_whom_it_finds() {
     assert_eq!(settled, 204);
     let (code, said, lines) = system.output("7", &["export", "--search", "ann"]).await;
     assert_eq!((code, lines.lines().count()), (0, 2), "{said}");
+    let (code, said) = system.run("7", &["export", "people.tsv", "--search", "ann"]).await;
+    assert!(code == 0 && system.read("people.tsv").starts_with("endUserID\tfirstname\t"), "{said}");
+    let (code, said) = system.run("7", &["export", "people.xlsx"]).await;
+    assert!(code == 1 && said.contains("people.xlsx: its name does not tell its format"), "{said}");
     let (code, said, _) = system.output("7", &["export", "--search", &"x".repeat(321)]).await;
     assert!(code == 1 && said.contains("transfer: --search must be at most 320 characters"), "{said}");
 }

@@ -208,6 +208,8 @@ async fn a_finished_import_is_not_done_again_and_another_file_is_not_taken_for_i
     let elsewhere = ["import", "people.csv", "--url", "http://127.0.0.1:9"];
     let (code, said) = system.run("7", &elsewhere).await;
     assert!(code == 1 && said.contains("it is of an import into http://127.0.0.1:"), "{said}");
+    let (code, said) = system.run("8", &["import", "people.csv"]).await;
+    assert!(code == 1 && said.contains("for another customer: import a copy of the file for 8"), "{said}");
     assert!(system.requests().is_empty());
     system.file("people.csv", numbered(6));
     assert_eq!(system.run("7", &["import", "people.csv"]).await.0, 1);
@@ -235,7 +237,7 @@ async fn a_server_in_trouble_is_asked_again_with_the_same_key() {
     system.file("people.csv", numbered(40));
     system.put(gate(|n| match n % 8 {
         _ if n >= 48 => Act::Pass,
-        1 => Act::Answer(503, None),
+        1 => Act::Answer(500, None),
         2 => Act::Answer(429, Some(("retry-after", "0"))),
         4 => Act::Instead(503),
         6 => Act::HangUp,
@@ -268,12 +270,64 @@ async fn a_token_that_ends_stops_an_import_and_a_new_one_goes_on() {
 }
 
 #[tokio::test]
+async fn rejected_rows_that_are_being_mended_are_not_written_over() {
+    let system = System::start().await;
+    system.file("people.csv", "customerRef,email\nR1,no mail\nR2,p2@example.com\nR3,no mail\n");
+    system.put(gate(|n| if n == 1 { Act::Answer(401, None) } else { Act::Pass }));
+    let import = ["import", "people.csv", "--parallel", "1"];
+    assert_eq!(system.run("7", &import).await.0, 1);
+    let mended = "customerRef,email\nR1,the.one.and.only@example.com\n";
+    system.file("people.csv.rejected.csv", mended);
+    let (code, said) = system.run("7", &import).await;
+    assert!(code == 1 && said.contains("people.csv.rejected.csv: it was changed"), "{said}");
+    assert_eq!(system.read("people.csv.rejected.csv"), mended);
+    std::fs::rename(system.directory.join("people.csv.rejected.csv"), system.directory.join("mended.csv")).unwrap();
+    system.put(gate(|_| Act::Pass));
+    let (code, said) = system.run("7", &import).await;
+    assert!(code == 1 && said.contains("1 created, 2 rejected of 3 rows"), "{said}");
+    assert_eq!(system.read("people.csv.rejected.csv"), "customerRef,email\nR3,no mail\n");
+
+    // Nor is there anything to note where nothing is left to send.
+    system.file("people.csv.rejected.csv", mended);
+    let (code, said) = system.run("7", &import).await;
+    assert!(code == 1 && said.contains("all 3 rows were answered before"), "{said}");
+    assert_eq!(system.read("people.csv.rejected.csv"), mended);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupted_an_import_notes_what_is_under_way() {
+    let system = System::start().await;
+    system.file("people.csv", numbered(40));
+    let reached = Arc::new(Notify::new());
+    let told = reached.clone();
+    system.put(gate(move |n| {
+        if n == 20 {
+            told.notify_one();
+        }
+        if n >= 20 { Act::Answer(503, Some(("retry-after", "300"))) } else { Act::Pass }
+    }));
+    let import = ["import", "people.csv", "--parallel", "1"];
+    let child = system.spawn("7", &import);
+    reached.notified().await;
+    let id = child.id().unwrap().to_string();
+    assert!(tokio::process::Command::new("kill").arg(&id).status().await.unwrap().success());
+    let ended = child.wait_with_output().await.unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(1) && said.ends_with("transfer: interrupted\n"), "{said}");
+    assert!(said.contains("20 created, 0 rejected of 40 rows"), "{said}");
+    system.put(gate(|_| Act::Pass));
+    let (code, said) = system.run("7", &import).await;
+    assert_eq!((code, system.requests().len()), (0, 20), "{said}");
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_expects_stops_an_import_with_its_request_id() {
     let system = System::start().await;
     system.file("people.csv", numbered(3));
-    system.put(gate(|n| if n == 0 { Act::Pass } else { Act::Answer(500, None) }));
+    system.put(gate(|n| if n == 0 { Act::Pass } else { Act::Answer(409, None) }));
     let (code, said) = system.run("7", &["import", "people.csv", "--parallel", "1", "--rate", "1000"]).await;
-    assert!(code == 1 && said.ends_with("transfer: the API answered 500 (trouble), request id a-request\n"), "{said}");
+    assert!(code == 1 && said.ends_with("transfer: the API answered 409 (trouble), request id a-request\n"), "{said}");
     assert_eq!(system.requests().len(), 2);
     assert_eq!(system.people("7").await.len(), 1);
 }
