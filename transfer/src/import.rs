@@ -149,7 +149,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     let opened = Opened::new(source)?;
     let mut journal = Journal::open(opened.beside("progress"), &opened.digest, api.whose(), sending.restart)?;
     let before = journal.progress.done.count();
-    if before == opened.rows {
+    if before > 0 && before == opened.rows {
         let Progress { created, rejected, .. } = journal.progress;
         say(&format!("all {before} rows were answered before; --restart would start over"));
         say(&format!("{created} created, {rejected} rejected of {before} rows"));
