@@ -218,8 +218,9 @@ impl Draft {
         match empty.change(&patch, &entries, default, &mut ids) {
             Ok(person) => {
                 let draft = Self(person);
-                // The shortest ids: who is too large with them is too large with any.
-                if let Err(more) = draft.with_ids(EndUserId::MIN, (1..).map_while(UidId::new)) {
+                if !faults.is_empty()
+                    && let Err(more) = draft.with_shortest_ids()
+                {
                     faults.append(more);
                 }
                 faults.or(draft)
@@ -234,6 +235,11 @@ impl Draft {
     /// How many UID ids it waits for.
     pub fn uid_count(&self) -> usize {
         self.0.uids.len()
+    }
+
+    /// The person under the shortest ids: who is too large with them is too large with any.
+    pub fn with_shortest_ids(&self) -> Result<EndUser, Faults> {
+        self.with_ids(EndUserId::MIN, (1..).map_while(UidId::new))
     }
 
     /// The person under its ids, unless it is too large; its UIDs take theirs in the order sent.

@@ -344,13 +344,17 @@ impl Person {
             if let Some(spelling) = spelling {
                 person.uids[at].spell(spelling);
             }
-            person.uids[at].primary = entry.primary.unwrap_or(person.uids[at].primary);
-            if entry.primary == Some(true) {
-                primary = Some(at);
+            match entry.primary {
+                Some(true) => {
+                    person.prefer(at);
+                    primary = Some(at);
+                }
+                Some(false) => {
+                    person.uids[at].primary = false;
+                    primary = primary.filter(|marked| *marked != at);
+                }
+                None => {}
             }
-        }
-        if let Some(at) = primary {
-            person.prefer(at);
         }
         person.converge(&named, primary);
         Some(person)
