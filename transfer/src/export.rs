@@ -31,12 +31,9 @@ pub(crate) struct Options {
 
 /// Exports people by ascending id.
 pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Stop> {
-    let format = match (options.format, &options.file) {
-        (Some(format), _) => format,
-        (None, None) => Format::Ndjson,
-        (None, Some(file)) => {
-            Format::of(file).ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))?
-        }
+    let format = match &options.file {
+        Some(file) => Format::chosen(options.format, file)?,
+        None => options.format.unwrap_or(Format::Ndjson),
     };
     let mut output = Output::open(options.file.as_deref(), format)?;
     let screen = Screen::start(0, 0);

@@ -17,7 +17,7 @@ use shared::domain::phone::{PhoneFault, Region};
 use tokio::time::Instant;
 
 use crate::api::{Answer, Api};
-use crate::journal::{Journal, Progress, name_after};
+use crate::journal::{Journal, name_after};
 use crate::mapping::Mapping;
 use crate::presets::Preset;
 use crate::report::{self, Report};
@@ -64,8 +64,7 @@ impl<'a> Opened<'a> {
     /// Finds whatever is wrong with the source as a whole, and says what is going to be imported.
     fn new(source: &'a Source) -> Result<Self, Stop> {
         let Source { file, format, delimiter, maps, preset } = source;
-        let format = format.or_else(|| Format::of(file));
-        let format = format.ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))?;
+        let format = Format::chosen(*format, file)?;
         let Scan { columns, rows, digest } = scan(file, format, *delimiter)?;
         let mapping = Mapping::new(&columns, maps, *preset)?;
         let digest = digest.chain_update(format!("\n{} {delimiter:?} {mapping}", format.name())).finalize();
@@ -150,10 +149,9 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     let mut journal = Journal::open(opened.beside("progress"), &opened.digest, api.whose(), sending.restart)?;
     let before = journal.progress.done.count();
     if before > 0 && before == opened.rows {
-        let Progress { created, rejected, .. } = journal.progress;
         say(&format!("all {before} rows were answered before; --restart would start over"));
-        say(&format!("{created} created, {rejected} rejected of {before} rows"));
-        return Ok(rejected == 0);
+        say(&journal.progress.summary(opened.rows));
+        return Ok(journal.progress.rejected == 0);
     }
     let mut rows = opened.read()?;
     let ending = opened.file.extension().and_then(|ending| ending.to_str()).unwrap_or(opened.format.name());
@@ -181,11 +179,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     saved?;
     let answered = progress.done.count() - before;
     let rate = answered as f64 / seconds.max(f64::MIN_POSITIVE);
-    let earlier = match progress.replayed {
-        0 => String::new(),
-        replayed => format!(" ({replayed} of them by an earlier run)"),
-    };
-    say(&format!("{} created{earlier}, {} rejected of {} rows", progress.created, progress.rejected, opened.rows));
+    say(&progress.summary(opened.rows));
     say(&format!("{answered} rows in {seconds:.1} s, {rate:.0}/s"));
     if progress.rejected > 0 {
         show(&report);

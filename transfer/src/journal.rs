@@ -59,7 +59,6 @@ pub(crate) struct Progress {
     /// The deployment and the tenant.
     whose: Whose,
     /// Whether the last run ended by itself, and was not killed.
-    #[serde(default)]
     pub(crate) ended: bool,
     /// The rows that were answered, by their numbers.
     pub(crate) done: Numbers,
@@ -72,9 +71,14 @@ pub(crate) struct Progress {
     pub(crate) rejected_bytes: u64,
 }
 
-impl Whose {
-    fn customer(&self) -> &str {
-        self.customer.as_deref().unwrap_or("this one")
+impl Progress {
+    /// What became of so many rows, in a line.
+    pub(crate) fn summary(&self, rows: u64) -> String {
+        let earlier = match self.replayed {
+            0 => String::new(),
+            replayed => format!(" ({replayed} of them by an earlier run)"),
+        };
+        format!("{} created{earlier}, {} rejected of {rows} rows", self.created, self.rejected)
     }
 }
 
@@ -99,7 +103,8 @@ impl Journal {
         let other = match () {
             () if progress.whose.url != whose.url => format!("it is of an import into {}", progress.whose.url),
             () if progress.whose.customer != whose.customer => {
-                format!("it is of an import for another customer: import a copy of the file for {}", whose.customer())
+                let customer = whose.customer.as_deref().unwrap_or("this one");
+                format!("it is of an import for another customer: import a copy of the file for {customer}")
             }
             () if progress.digest != digest => "it is of another file or mapping".to_owned(),
             () => return Ok(Self { path, progress }),

@@ -43,8 +43,8 @@ enum Command {
 /// FILE.rejected.csv (or as FILE ends), to be mended and imported. Ended at any moment, the same command
 /// goes on where it was, by FILE.progress: nobody is created twice within 24 hours. After that, the rows that
 /// were under way when it was killed (as many as --parallel, and those answered in the second before) may be;
-/// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row was rejected or the
-/// import stopped.
+/// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row
+/// was rejected or the import stopped.
 #[derive(Args)]
 struct Import {
     /// The file: CSV with a header, or NDJSON.

@@ -28,8 +28,13 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// What the name of a file says.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    /// The one asked for, or what the name of the file says.
+    pub(crate) fn chosen(asked: Option<Self>, file: &Path) -> Result<Self, Stop> {
+        let format = asked.or_else(|| Self::of(file));
+        format.ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))
+    }
+
+    fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "csv" | "tsv" | "txt" => Some(Self::Csv),
             "ndjson" | "jsonl" | "json" => Some(Self::Ndjson),

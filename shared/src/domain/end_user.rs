@@ -218,6 +218,7 @@ impl Draft {
         match empty.change(&patch, &entries, default, &mut ids) {
             Ok(person) => {
                 let draft = Self(person);
+                // Of a draft that is good otherwise, its ids will tell.
                 if !faults.is_empty()
                     && let Err(more) = draft.with_shortest_ids()
                 {
@@ -378,14 +379,16 @@ impl EndUser {
         let mut marked = None;
         for entry in entries.iter().filter(|e| !e.remove) {
             let Some(id) = apply_entry(&mut uids, &mut named, entry, region, ids, &mut faults) else { continue };
-            let Some(is_primary) = entry.is_primary else { continue };
-            for uid in uids.iter_mut().filter(|uid| is_primary || uid.id == id) {
-                uid.is_primary = is_primary && uid.id == id;
-            }
-            if is_primary {
-                marked = Some(id);
-            } else if marked == Some(id) {
-                marked = None;
+            match entry.is_primary {
+                Some(true) => {
+                    uids.iter_mut().for_each(|uid| uid.is_primary = uid.id == id);
+                    marked = Some(id);
+                }
+                Some(false) => {
+                    uids.iter_mut().filter(|uid| uid.id == id).for_each(|uid| uid.is_primary = false);
+                    marked = marked.filter(|marked| *marked != id);
+                }
+                None => {}
             }
         }
 

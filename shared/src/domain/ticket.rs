@@ -325,7 +325,8 @@ impl TicketFilter {
     /// The filter on this person's tickets: of the keys asked for only those count that are the person's.
     pub fn of(mut self, person: &EndUser) -> Self {
         if let Some(asked) = &mut self.uid {
-            asked.retain(|key| person.keys().contains(key));
+            let held = person.keys();
+            asked.retain(|key| held.contains(key));
         }
         self
     }
