@@ -92,7 +92,7 @@ fn report(runtimes: &[&str], write: bool) -> Result<(), String> {
 fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--workspace", "--locked", "--no-fail-fast"]).current_dir(root);
-    // The model's sequences are the same on all parts; a tenth of them shows that.
+    // The model's sequences are the same on all parts; a fifth of them shows that.
     command.env("MODEL_SEQUENCES", "40");
     command
 }
