@@ -1,88 +1,104 @@
-//! A figure of panels side by side, both axes logarithmic, one legend; as SVG.
+//! A figure of panels in a grid, all with the same axes, both logarithmic, and one legend; as SVG.
 
 use std::fmt::Write;
 
-/// What is drawn over the size of a tenant.
+/// What is drawn over the size of a tenant, or of a function. Points of no value are left out.
 #[derive(Clone)]
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 320.0;
-const MARGIN: f64 = 56.0;
-/// Between two panels: the numbers of both axes stand there.
-const GAP: f64 = 84.0;
-const LEGEND: f64 = 20.0;
+/// The width of all; the numbers of the axis stand left of the first column.
+const WIDTH: f64 = 1000.0;
+const LEFT: f64 = 72.0;
+/// Between two columns.
+const GAP: f64 = 20.0;
+/// A panel's title, and the numbers of its axis.
+const TITLE: f64 = 30.0;
+const NUMBERS: f64 = 22.0;
+/// A row of the legend, and how many names it holds.
+const LEGEND: f64 = 22.0;
+const NAMES: usize = 5;
 /// Okabe and Ito's, which the colour-blind tell apart too, and a red.
 const COLOURS: [&str; 8] = ["#0072b2", "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#d55e00", "#8c8c8c", "#e31a1c"];
 
-/// The panels, each a title and its lines; all have the same lines.
-pub(crate) fn figure(panels: &[(&str, Vec<Line>)]) -> String {
-    let width = panels.len() as f64 * (WIDTH + GAP) + MARGIN / 2.0;
-    let height = HEIGHT + 2.0 * MARGIN + LEGEND;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
-    );
-    for (i, (title, lines)) in panels.iter().enumerate() {
-        panel(&mut svg, MARGIN + i as f64 * (WIDTH + GAP), title, lines);
-    }
+/// Where a panel is, and the powers of ten at the ends of its axes.
+struct Panel {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+/// The panels, each a title and its lines, so many in a row; all have lines of the same names.
+pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
+    let points = || panels.iter().flat_map(|(_, lines)| lines).flat_map(Line::drawn);
+    let axes = (decades(points().map(|point| point.0)), decades(points().map(|point| point.1)));
     let names = panels.first().map(|(_, lines)| &lines[..]).unwrap_or_default();
-    for (i, line) in names.iter().enumerate() {
-        let (x, y) = (MARGIN + (i % 4) as f64 * (width - MARGIN) / 4.0, HEIGHT + 1.7 * MARGIN + (i / 4) as f64 * 22.0);
-        let colour = COLOURS[i % COLOURS.len()];
-        put(
-            &mut svg,
-            &format!(
-                "<line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"3\"/>",
-                x + 22.0
-            ),
-        );
+    let width = (WIDTH - LEFT) / columns as f64 - GAP;
+    let height = 0.75 * width;
+    let above = names.len().div_ceil(NAMES) as f64 * LEGEND;
+    let whole = above + panels.len().div_ceil(columns) as f64 * (TITLE + height + NUMBERS) + GAP;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {whole:.0}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{whole:.0}\" fill=\"white\"/>\n"
+    );
+    for (i, (line, colour)) in names.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        let x = LEFT + (i % NAMES) as f64 * (WIDTH - LEFT) / NAMES as f64;
+        let y = 0.7 * LEGEND + (i / NAMES) as f64 * LEGEND;
+        put(&mut svg, &format!("<path d=\"M{x:.1},{y:.1}h22\" stroke=\"{colour}\" stroke-width=\"3\"/>"));
         text(&mut svg, x + 28.0, y + 4.0, "start", &line.name);
+    }
+    for (i, (title, lines)) in panels.iter().enumerate() {
+        let left = LEFT + (i % columns) as f64 * (width + GAP);
+        let top = above + TITLE + (i / columns) as f64 * (TITLE + height + NUMBERS);
+        let panel = Panel { left, top, width, height, x: axes.0, y: axes.1 };
+        panel.draw(&mut svg, title, lines, i % columns == 0);
     }
     svg + "</svg>\n"
 }
 
-fn panel(svg: &mut String, left: f64, title: &str, lines: &[Line]) {
-    let all = || lines.iter().flat_map(|line| &line.points);
-    let (from_x, to_x) = decades(all().map(|point| point.0));
-    let (from_y, to_y) = decades(all().map(|point| point.1));
-    let x = |value: f64| left + WIDTH * (value.log10() - from_x) / (to_x - from_x);
-    let y = |value: f64| MARGIN + HEIGHT * (to_y - value.max(1e-9).log10()) / (to_y - from_y);
-    text(svg, left, MARGIN - 16.0, "start", title);
-    for power in from_y as i32..=to_y as i32 {
-        let at = y(10f64.powi(power));
-        put(
-            svg,
-            &format!("<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>", left + WIDTH),
-        );
-        text(svg, left - 6.0, at + 4.0, "end", &tick(power));
+impl Line {
+    /// The points that a logarithmic axis has a place for.
+    fn drawn(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.points.iter().filter(|point| point.1 > 0.0)
     }
-    for power in from_x as i32..=to_x as i32 {
-        let at = x(10f64.powi(power));
-        put(
-            svg,
-            &format!(
-                "<line x1=\"{at:.1}\" y1=\"{MARGIN}\" x2=\"{at:.1}\" y2=\"{}\" stroke=\"#eee\"/>",
-                MARGIN + HEIGHT
-            ),
-        );
-        text(svg, at, MARGIN + HEIGHT + 16.0, "middle", &tick(power));
-    }
-    for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-        let points: Vec<_> = line.points.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
-        put(
-            svg,
-            &format!(
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-                points.join(" ")
-            ),
-        );
-        for point in &line.points {
-            put(svg, &format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", x(point.0), y(point.1)));
+}
+
+impl Panel {
+    fn draw(&self, svg: &mut String, title: &str, lines: &[Line], numbered: bool) {
+        let Self { left, top, width, height, x, y } = *self;
+        text(svg, left, top - 8.0, "start", title);
+        for power in y.0 as i32..=y.1 as i32 {
+            let at = self.at((1.0, 10f64.powi(power))).1;
+            put(svg, &format!("<path d=\"M{left:.1},{at:.1}h{width:.1}\" stroke=\"#ddd\"/>"));
+            if numbered {
+                text(svg, left - 6.0, at + 4.0, "end", &tick(power));
+            }
         }
+        for power in x.0 as i32..=x.1 as i32 {
+            let at = self.at((10f64.powi(power), 1.0)).0;
+            put(svg, &format!("<path d=\"M{at:.1},{top:.1}v{height:.1}\" stroke=\"#eee\"/>"));
+            text(svg, at, top + height + 15.0, "middle", &tick(power));
+        }
+        for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
+            let points: Vec<_> = line.drawn().map(|point| self.at(*point)).collect();
+            let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let style = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"");
+            put(svg, &format!("<polyline points=\"{}\" {style}/>", path.join(" ")));
+            for (x, y) in points {
+                put(svg, &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{colour}\"/>"));
+            }
+        }
+    }
+
+    /// Where a point is drawn.
+    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let along = |value: f64, (from, to): (f64, f64)| (value.log10() - from) / (to - from);
+        (self.left + self.width * along(x, self.x), self.top + self.height * (1.0 - along(y, self.y)))
     }
 }
 
@@ -120,5 +136,15 @@ mod tests {
     fn an_axis_spans_whole_powers_of_ten() {
         assert_eq!(decades([3.0, 250.0].into_iter()), (0.0, 3.0));
         assert_eq!(decades([1.0, 1.0].into_iter()), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_point_stands_where_its_powers_of_ten_are_and_none_where_it_is_nothing() {
+        let line =
+            Line { name: "units".to_owned(), points: vec![(1_000.0, 0.0), (10_000.0, 10.0), (100_000.0, 100.0)] };
+        let svg = figure(2, &[("one", vec![line.clone()]), ("two", vec![line])]);
+        // The first panel is 444 wide, from 72, and 333 high, from 52: its corners are the only two points.
+        assert!(svg.contains("<polyline points=\"72.0,385.0 516.0,52.0\""), "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
     }
 }

@@ -107,10 +107,11 @@ fn drawn(all: &[Measured]) -> String {
         };
         drawn.map(line).collect::<Vec<_>>()
     };
-    figure(&[
+    let panels = [
         ("first invocation, ms, by MB of memory", lines(|held| held.first.p50)),
         ("warm p50, ms, by MB of memory", lines(|held| held.warm.p50)),
-    ])
+    ];
+    figure(panels.len(), &panels)
 }
 
 fn first_of_each(all: &[Measured]) -> impl Iterator<Item = &Measured> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use shared::app::App;
 use shared::domain::end_user::Expected;
 use shared::domain::ids::{EndUserId, Tenant};
+use shared::domain::ticket::Event;
 use shared::store::Meter;
 
 use super::orders::Orders;
@@ -25,6 +26,9 @@ const NEAR: u32 = 1_000;
 /// How often an ordinary request is repeated, and one that reads very much.
 const OFTEN: usize = 100;
 const SELDOM: usize = 5;
+/// A ticket's facts, or one of its messages, that the queue hands on; its ticket comes to have so many.
+pub(crate) const EVENT: &str = "ticket event, 10 messages";
+const MESSAGES: u32 = 10;
 /// The first number of people who are not loaded but created through the API, and deleted again.
 pub(crate) const GUESTS: u32 = 9_000_000;
 
@@ -221,18 +225,29 @@ async fn with_tickets(caller: &Caller, people: u32) -> Outcome<u32> {
     }
     let id = caller.post("/api/EndUsers", &body).await?.expect(201)?.id()?;
     for n in 1..=30 {
-        let at = format!("2026-11-{n:02}T10:00:00Z");
-        let ticket = json!({ "ticketID": n, "uid": uids[n % 3], "subject": "x".repeat(400), "status": "Open",
-            "customFieldsData": { "text": "y".repeat(300) }, "dateCreated": at, "lastMessageDate": at });
-        let message = json!({ "ticketMessageID": n, "ticketID": n, "date": at, "sender": "EndUser",
-            "topics": ["Billing"], "isEscalated": true, "feedbackComment": "wrong tone" });
-        for (kind, name, record) in [("ticket.upserted", "ticket", ticket), ("message.upserted", "message", message)] {
-            let event = json!({ "type": kind, "customerID": people, "occurredAt": at, name: record });
+        let uid = &uids[n as usize % 3];
+        for event in [ticket_event(people, n, uid), message_event(people, n, n)] {
             caller.post("/local/ticket-events", &event).await?.expect(202)?;
         }
     }
     caller.settle().await?;
     Ok(id)
+}
+
+/// The facts of a ticket of a kilobyte, in the tenant of so many people.
+fn ticket_event(people: u32, id: u32, uid: &str) -> Value {
+    let at = format!("2026-11-{:02}T10:00:00Z", 1 + id % 30);
+    let ticket = json!({ "ticketID": id, "uid": uid, "subject": "x".repeat(400), "status": "Open",
+        "customFieldsData": { "text": "y".repeat(300) }, "dateCreated": at, "lastMessageDate": at });
+    json!({ "type": "ticket.upserted", "customerID": people, "occurredAt": at, "ticket": ticket })
+}
+
+/// One of its messages.
+fn message_event(people: u32, ticket: u32, id: u32) -> Value {
+    let at = format!("2026-11-{:02}T10:00:00Z", 1 + id % 30);
+    let message = json!({ "ticketMessageID": id, "ticketID": ticket, "date": at, "sender": "EndUser",
+        "topics": ["Billing"], "isEscalated": true, "feedbackComment": "wrong tone" });
+    json!({ "type": "message.upserted", "customerID": people, "occurredAt": at, "message": message })
 }
 
 /// Deletes whom a run left behind.
@@ -270,11 +285,37 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
     Ok(rows.rows)
 }
 
+/// What taking in the events of tickets costs.
+pub(crate) async fn events(engine: &Engine, tenant: &Tenant, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let app = engine.app()?;
+    let mut rows = Rows { rows: Vec::new(), bar };
+    // Any that are new: an event of a ticket that an interrupted run left would be an old one.
+    let first = fastrand::u32(1_000_000..1_000_000_000);
+    rows.add(EVENT, OFTEN, async |i| {
+        let (ticket, n) = (first + i as u32 / (1 + MESSAGES), i as u32 % (1 + MESSAGES));
+        let event = match n {
+            0 => ticket_event(people, ticket, &people::email(1)),
+            _ => message_event(people, ticket, n),
+        };
+        let event = Event::parse(event.to_string().as_bytes()).map_err(|faults| format!("{faults:?}"))?;
+        let meter = Meter::default();
+        let started = Instant::now();
+        system::scope(&app, tenant, &meter).take_ticket_event(&event).await?;
+        Ok((answered(&meter, started), true))
+    })
+    .await?;
+    Ok(rows.rows)
+}
+
 /// Indexes a person; answers as a request would.
 async fn indexed(app: &App, tenant: &Tenant, id: EndUserId) -> Outcome<Answer> {
     let meter = Meter::default();
     let started = Instant::now();
     system::scope(app, tenant, &meter).index_end_users([id]).await?;
-    let (took, cost) = (started.elapsed(), meter.cost().into());
-    Ok(Answer { status: 200, body: Value::Null, cost, took })
+    Ok(answered(&meter, started))
+}
+
+/// What no request set off, as if one had.
+fn answered(meter: &Meter, started: Instant) -> Answer {
+    Answer { status: 200, body: Value::Null, took: started.elapsed(), cost: meter.cost().into() }
 }

@@ -84,18 +84,21 @@ async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome
 
 async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<TenantReport>> {
     // What indexing costs is measured before any order is counted.
-    let mut indexing = Vec::new();
+    let mut behind = Vec::new();
     let engine = Engine::open(directory)?;
     for &people in tenants {
         let bar = bar("index", 0);
         let index = async || measure::index(&engine, &tenant(people), &bar).await;
-        indexing.push(stages.run(&format!("index-{people}"), index).await?);
+        let mut rows = stages.run(&format!("index-{people}"), index).await?;
+        let events = async || measure::events(&engine, &tenant(people), people, &bar).await;
+        rows.extend(stages.run(&format!("events-{people}"), events).await?);
+        behind.push(rows);
     }
     engine.stop().await;
 
     let local = start(directory, None).await?;
     let mut all = Vec::new();
-    for (&people, indexing) in tenants.iter().zip(indexing) {
+    for (&people, behind) in tenants.iter().zip(behind) {
         let caller = Caller::new(&local, &tenant(people))?;
         caller.settle().await?;
         let bar = bar(&people.to_string(), people.into());
@@ -111,7 +114,7 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outc
         let mut rows = stages.run(&format!("reads-{people}"), reads).await?;
         let writes = async || measure::writes(&caller, people, &bar).await;
         rows.extend(stages.run(&format!("writes-{people}"), writes).await?);
-        rows.extend(indexing);
+        rows.extend(behind);
         all.push(TenantReport { people, rows, counting, naive });
     }
     local.stop().await;

@@ -3,7 +3,7 @@
 use super::counting::Counted;
 use super::freshness::Freshness;
 use super::hot::Hot;
-use super::measure::{Counting, Row};
+use super::measure::{Counting, EVENT, Row};
 use super::memory::Footprint;
 use super::naive::Naive;
 use crate::Outcome;
@@ -12,16 +12,26 @@ use crate::http::Cost;
 use crate::load::Loaded;
 use crate::tables::{self, section, thousands};
 
-/// Requests of the figure.
-const DRAWN: [&str; 7] = [
+/// The panels of the figure: one for each line of the budgets, and so many in a row.
+const DRAWN: [&str; 16] = [
     "GET one",
     "byUid, e-mail",
+    "list, first page",
+    "list, first page by lastname",
     "list, middle page",
     "list, middle page by lastname",
     "search, 7 found",
     "search, 30 % found",
+    "search, 30 % found, by lastname",
+    "tickets, 3 UIDs, 30 tickets",
     "create",
+    "update of one name",
+    "assign",
+    "delete",
+    "index one new person",
+    EVENT,
 ];
+const COLUMNS: usize = 4;
 
 /// All that was measured.
 pub(crate) struct Report {
@@ -180,12 +190,21 @@ impl Report {
             name: name.to_owned(),
             points: self.tenants.iter().filter_map(|t| Some((f64::from(t.people), value(t)?))).collect(),
         };
-        let drawn = |value: fn(&Row) -> f64| DRAWN.map(|name| line(name, &|t| t.row(name).map(value)));
-        let mut units = drawn(|row| row.cost.read.max(row.cost.write)).to_vec();
-        units.push(line("full read", &|t| Some(t.naive.cost.read)));
-        let mut millis = drawn(|row| row.times.p50).to_vec();
-        millis.push(line("full read", &|t| Some(t.naive.seconds * 1e3)));
-        figure(&[("read units (create: write units)", units), ("p50, ms", millis)])
+        let panels = DRAWN.map(|request| {
+            let own = |name, value: fn(&Row) -> f64| line(name, &|tenant| tenant.row(request).map(value));
+            // A full read answers lists and searches, and nothing else.
+            let listed = request.starts_with("list") || request.starts_with("search");
+            let naive = |name, value: fn(&Naive) -> f64| line(name, &|t| listed.then(|| value(&t.naive)));
+            let lines = vec![
+                own("read units", |row| row.cost.read),
+                naive("read units of a full read", |naive| naive.cost.read),
+                own("p50, ms", |row| row.times.p50),
+                naive("ms of a full read", |naive| naive.seconds * 1e3),
+                own("write units", |row| row.cost.write),
+            ];
+            (request, lines)
+        });
+        figure(COLUMNS, &panels)
     }
 }
 
@@ -211,6 +230,7 @@ fn budget(request: &str) -> &'static str {
         "assign" => "2 · 1 · 7",
         "delete" => "2 · 1 · 11",
         "index one new person" => "– · 4 · 18 + words",
+        _ if request == EVENT => "4 · 3 + bytes/4,096 · 6",
         _ => "",
     }
 }
