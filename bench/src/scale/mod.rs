@@ -9,6 +9,7 @@ mod naive;
 mod orders;
 mod report;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -36,7 +37,7 @@ pub(crate) struct Options {
     /// of a process.
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
-    /// How many creates a second are under way while freshness is measured under load.
+    /// How many creates a second are under way while freshness is measured under load; 0: only idle.
     #[arg(long, default_value_t = 50)]
     load: u32,
     /// Writes docs/scale.md and docs/scale.svg.
@@ -139,7 +140,7 @@ async fn measure_memory(
 async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options) -> Outcome<Vec<freshness::Freshness>> {
     let Some(&people) = options.people.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    for load in [0, options.load] {
+    for load in BTreeSet::from([0, options.load]) {
         let freshness = async || {
             let local = start(directory, None).await?;
             let caller = Caller::new(&local, &tenant(people))?;
