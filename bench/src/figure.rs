@@ -82,7 +82,13 @@ impl Panel {
         for power in x.0 as i32..=x.1 as i32 {
             let at = self.at((10f64.powi(power), 1.0)).0;
             put(svg, &format!("<path d=\"M{at:.1},{top:.1}v{height:.1}\" stroke=\"#eee\"/>"));
-            text(svg, at, top + height + 15.0, "middle", &tick(power));
+            // Those at the ends stay within the panel: the next one's begin beside it.
+            let anchor = match f64::from(power) {
+                first if first == x.0 => "start",
+                last if last == x.1 => "end",
+                _ => "middle",
+            };
+            text(svg, at, top + height + 15.0, anchor, &tick(power));
         }
         for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
             let points: Vec<_> = line.drawn().map(|point| self.at(*point)).collect();
