@@ -44,7 +44,7 @@ pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
     let whole = above + panels.len().div_ceil(columns) as f64 * (TITLE + height + NUMBERS) + GAP;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {whole:.0}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{whole:.0}\" fill=\"white\"/>\n"
+         font-size=\"10\">\n<rect width=\"{WIDTH}\" height=\"{whole:.0}\" fill=\"white\"/>\n"
     );
     for (i, (line, colour)) in names.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let x = LEFT + (i % NAMES) as f64 * (WIDTH - LEFT) / NAMES as f64;
