@@ -41,7 +41,8 @@ pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
     let width = (WIDTH - LEFT) / columns as f64 - GAP;
     let height = 0.75 * width;
     let above = names.len().div_ceil(NAMES) as f64 * LEGEND;
-    let whole = above + panels.len().div_ceil(columns) as f64 * (TITLE + height + NUMBERS) + GAP;
+    let row = TITLE + height + NUMBERS;
+    let whole = above + panels.len().div_ceil(columns) as f64 * row + GAP;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {whole:.0}\" font-family=\"sans-serif\" \
          font-size=\"10\">\n<rect width=\"{WIDTH}\" height=\"{whole:.0}\" fill=\"white\"/>\n"
@@ -54,7 +55,7 @@ pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
     }
     for (i, (title, lines)) in panels.iter().enumerate() {
         let left = LEFT + (i % columns) as f64 * (width + GAP);
-        let top = above + TITLE + (i / columns) as f64 * (TITLE + height + NUMBERS);
+        let top = above + TITLE + (i / columns) as f64 * row;
         let panel = Panel { left, top, width, height, x: axes.0, y: axes.1 };
         panel.draw(&mut svg, title, lines, i % columns == 0);
     }

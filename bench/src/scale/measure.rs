@@ -286,8 +286,8 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
 }
 
 /// What taking in the events of tickets costs.
-pub(crate) async fn events(engine: &Engine, tenant: &Tenant, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
-    let app = engine.app()?;
+pub(crate) async fn events(engine: &Engine, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let (app, tenant) = (engine.app()?, system::tenant(people));
     let mut rows = Rows { rows: Vec::new(), bar };
     // Any that are new: an event of a ticket that an interrupted run left would be an old one.
     let first = fastrand::u32(1_000_000..1_000_000_000);
@@ -300,7 +300,7 @@ pub(crate) async fn events(engine: &Engine, tenant: &Tenant, people: u32, bar: &
         let event = Event::parse(event.to_string().as_bytes()).map_err(|faults| format!("{faults:?}"))?;
         let meter = Meter::default();
         let started = Instant::now();
-        system::scope(&app, tenant, &meter).take_ticket_event(&event).await?;
+        system::scope(&app, &tenant, &meter).take_ticket_event(&event).await?;
         Ok((answered(&meter, started), true))
     })
     .await?;

@@ -91,7 +91,7 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outc
         let bar = bar("index", 0);
         let index = async || measure::index(&engine, &tenant(people), &bar).await;
         let mut rows = stages.run(&format!("index-{people}"), index).await?;
-        let events = async || measure::events(&engine, &tenant(people), people, &bar).await;
+        let events = async || measure::events(&engine, people, &bar).await;
         rows.extend(stages.run(&format!("events-{people}"), events).await?);
         behind.push(rows);
     }
