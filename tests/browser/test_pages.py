@@ -1,0 +1,478 @@
+"""The pages of `local`, used as a person uses them. Started by tests/browser/run."""
+
+import os
+import re
+import uuid
+from contextlib import suppress
+from urllib.parse import quote, urlsplit
+
+import pytest
+from playwright.sync_api import Error, expect
+
+# A word that only this run uses: the system may hold other end users.
+RUN = f"run{uuid.uuid4().hex[:12]}"
+NAMES = "#people tbody th"
+SUBJECTS = "#tickets td:nth-child(2)"
+UIDS = "#uids td:nth-child(2)"
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
+
+
+def open_console(page, fragment=""):
+    page.goto(f"/{fragment}")
+
+
+def open_end_user(page, end_user):
+    open_console(page, f"#/people/{end_user['endUserID']}")
+
+
+def field(page, label, form="#profile"):
+    return page.locator(form).get_by_label(label, exact=True)
+
+
+def token_field(page):
+    return page.get_by_role("textbox", name="Token")
+
+
+def press(page, name, within="body"):
+    page.locator(within).get_by_role("button", name=name, exact=True).click()
+
+
+def expect_texts(page, selector, *texts):
+    """Waits until the elements of a selector have exactly these texts."""
+    expect(page.locator(selector)).to_have_text(list(texts))
+
+
+def expect_visible(page, selector, text):
+    """Waits until an element of a selector is visible and contains a text, in any case."""
+    page.locator(selector, has_text=text).wait_for()
+
+
+def expect_value(page, label, value):
+    expect(field(page, label)).to_have_value(value)
+
+
+@pytest.mark.skipif(not SCREENSHOTS, reason="no --screenshots")
+def test_screenshots_show_the_pages(page):
+    open_console(page, "#/?search=jan+acme")
+    page.get_by_role("link", name="Jane Doe").click()
+    page.locator("#tickets td").first.wait_for()
+    page.locator("#name").blur()
+    page.screenshot(path=f"{SCREENSHOTS}/console.png")
+    page.goto("/docs")
+    page.locator(".execute").click()
+    page.locator(".live-responses-table").wait_for()
+    page.locator(".execute").evaluate("node => scrollBy(0, node.getBoundingClientRect().top - 200)")
+    page.screenshot(path=f"{SCREENSHOTS}/docs-page.png")
+
+
+def test_docs_page_sends_first_request_with_demo_token(page):
+    page.goto("/docs")
+    expect_texts(page, "#token", "Requests carry a token of the demo tenant 7.")
+    page.locator(".execute").click()
+    response = "[id$=listEndUsers] .live-responses-table tbody"
+    expect_visible(page, f"{response} .response-col_status", "200")
+    expect_visible(page, f"{response} .highlight-code", '"totalCount"')
+
+
+def test_docs_page_creates_an_end_user(page, api):
+    page.goto("/docs")
+    operation = page.locator("[id$=createEndUser]")
+    operation.locator(".opblock-summary-control").click()
+    with page.expect_response(lambda response: response.request.method == "POST") as response:
+        operation.locator(".execute").click()
+    created = response.value.json()
+    operation.locator(".live-responses-table .response-col_status", has_text="201").wait_for()
+    assert api.read(created)["endUserID"] == created["endUserID"]
+
+
+def test_docs_page_opens_every_operation(page, api):
+    page.goto("/docs")
+    page.locator(".execute").wait_for()
+    closed = page.locator(".opblock:not(.is-open) .opblock-summary-control")
+    while closed.count():
+        closed.first.click()
+    paths = api.requests.get("/openapi.json").json()["paths"]
+    operations = [item for path in paths.values() for item in path.values() if "operationId" in item]
+    assert page.locator(".execute").count() == len(operations)
+
+
+def test_pages_ask_for_a_token_without_demo_tokens(page, api):
+    page.route("**/local/tokens", lambda route: route.fulfill(json=[]))
+    page.goto("/docs")
+    expect_texts(page, "#token", "There is no demo token here: paste one at Authorize.")
+    open_console(page)
+    expect_texts(page, "#problem", "Paste a token to begin.")
+    token_field(page).fill("no.such.token")
+    token_field(page).press("Enter")
+    expect_visible(page, "#problem", "401")
+    expect_texts(page, "#list output", "0 people")
+    token_field(page).fill(api.tokens[8])
+    token_field(page).press("Enter")
+    page.get_by_role("link", name="Jane Doe").wait_for()
+    expect_texts(page, "#problem", "")
+
+
+def test_search_sends_one_request_per_typing_pause(page, api):
+    api.create(firstname=f"Ann{RUN}", lastname=f"Typed{RUN}")
+    api.create(firstname=f"Anton{RUN}", lastname=f"Typed{RUN}")
+    api.settle()
+    page.clock.install()
+    open_console(page)
+    page.locator(NAMES).first.wait_for()
+    # The page's clock cannot have reached this time when it is paused.
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 3600)
+    queries = []
+    page.on("request", lambda request: queries.append(urlsplit(request.url).query))
+
+    def type_text(text):
+        page.get_by_label("Search").press_sequentially(text)
+        page.clock.run_for(1000)
+
+    type_text(f"typed{RUN} an")
+    expect_texts(page, NAMES, f"Ann{RUN} Typed{RUN}", f"Anton{RUN} Typed{RUN}")
+    type_text("t")
+    expect_texts(page, NAMES, f"Anton{RUN} Typed{RUN}")
+    expect_texts(page, "#list output", "1 person")
+    page.get_by_label("Search").fill(f"typed{RUN}")
+    page.get_by_role("button", name="Last name").click()
+    expect_texts(page, NAMES, f"Ann{RUN} Typed{RUN}", f"Anton{RUN} Typed{RUN}")
+    assert queries == [
+        f"search=typed{RUN}+an", f"search=typed{RUN}+ant", f"sortBy=lastname&sortOrder=asc&search=typed{RUN}",
+    ]
+
+
+def test_stale_search_response_is_dropped(page, api):
+    api.create(firstname="Slow", lastname=f"Late{RUN}")
+    api.create(firstname="Fast", lastname=f"Late{RUN}")
+    api.settle()
+    open_console(page)
+    held = []
+    page.route(re.compile("search=slow"), lambda route: held.append(route))
+    with page.expect_request(re.compile("search=slow")) as slow:
+        page.get_by_label("Search").fill(f"slow late{RUN}")
+    with page.expect_event("requestfailed", lambda request: request == slow.value) as aborted:
+        page.get_by_label("Search").fill(f"fast late{RUN}")
+        expect_texts(page, NAMES, f"Fast Late{RUN}")
+    assert aborted.value.failure == "net::ERR_ABORTED"
+    [route] = held
+    with suppress(Error):
+        route.continue_()
+    expect_texts(page, NAMES, f"Fast Late{RUN}")
+
+
+def test_list_sorts_by_every_field_in_both_orders(page, api):
+    fields = [
+        "endUserID", "name", "company", "customerType", "customerRef", "country", "city", "postalCode", "street", "houseNumber",
+        "lang", "gender", "firstname", "lastname",
+    ]
+    name = f"Order{RUN}"
+    api.create(
+        firstname="Zoë", lastname=name, company="B", customerType="Customer", customerRef="2", country="NL", city="Gent", gender="f",
+    )
+    api.create(firstname="Abel", lastname=f"{name} 2", postalCode="9", street="A", houseNumber="1", lang="nl", city="Aalst")
+    api.create(
+        firstname="Mo", lastname=f"{name} 1", company="A", postalCode="10", street="B", houseNumber="2", lang="fr", country="BE",
+    )
+    api.settle()
+    open_console(page, f"#/?search=order{RUN}")
+    page.locator(NAMES).nth(2).wait_for()
+    headers = page.locator("#people th[data-field]")
+    assert headers.evaluate_all("cells => cells.map((cell) => cell.dataset.field)") == fields
+    for field in fields:
+        # The list opens sorted by id, so the first click on that header reverses the order.
+        for order in ["desc", "asc"] if field == "endUserID" else ["asc", "desc"]:
+            header = page.locator(f"#people th[data-field={field}]")
+            header.get_by_role("button").press("Enter")
+            items = api.list(f"search=order{RUN}&sortBy={field}&sortOrder={order}")["items"]
+            expect_texts(page, NAMES, *(item["name"] for item in items))
+            assert header.get_attribute("aria-sort") == f"{order}ending"
+            assert page.locator("#people [aria-sort]").count() == 1
+
+
+def test_list_pages_show_totals_and_keep_history(page, api):
+    def shows(first, last):
+        expect_texts(page, NAMES, *(f"P{n:02} Paged{RUN}" for n in range(first, last + 1)))
+
+    for n in range(1, 24):
+        api.create(firstname=f"P{n:02}", lastname=f"Paged{RUN}")
+    api.settle()
+    open_console(page, f"#/?search=paged{RUN}&sortBy=name")
+    shows(1, 10)
+    expect_texts(page, "#list output", "23 people")
+    expect_texts(page, "#list .pager span", "of 3")
+    press(page, "Next", "#list")
+    shows(11, 20)
+    press(page, "Last", "#list")
+    shows(21, 23)
+    assert page.locator("#list").get_by_role("button", name="Next").get_attribute("aria-disabled") == "true"
+    press(page, "Previous", "#list")
+    shows(11, 20)
+    press(page, "First", "#list")
+    shows(1, 10)
+    number = page.locator("#list").get_by_role("spinbutton", name="Page")
+    number.fill("3")
+    number.press("Enter")
+    shows(21, 23)
+    page.go_back()
+    shows(1, 10)
+    page.locator("#list").get_by_label("Rows").select_option("25")
+    shows(1, 23)
+
+
+def test_end_user_url_shows_uids_and_tickets(page):
+    open_console(page, "#/?search=jane+acme")
+    page.get_by_role("link", name="Jane Doe").click()
+
+    def shows_jane():
+        expect_value(page, "Company", "Acme NV")
+        expect_texts(page, UIDS, "jane@example.com", "+32470000000", "32470000001")
+        expect_texts(
+            page, SUBJECTS,
+            "Change of address", "Where is my parcel?", "Call me back about the delivery", "Invoice 2026-118 was charged twice",
+        )
+        expect_texts(page, "#linked output", "4 tickets")
+
+    shows_jane()
+    assert page.evaluate("document.activeElement.id") == "name", "the heading has the focus"
+    page.reload()
+    shows_jane()
+    page.go_back()
+    expect_texts(page, NAMES, "Jane Doe")
+    assert page.get_by_label("Search").input_value() == "jane acme"
+
+
+def test_paging_tickets_keeps_unsaved_edits(page, api):
+    uid = f"{RUN}@tickets.test"
+    end_user = api.create(firstname="Many", uids=[{"uid": uid}])
+    api.ingest(*({"uid": uid, "subject": f"S{day}", "date": f"2026-11-{day}T09:00:00Z"} for day in range(10, 22)))
+    api.settle()
+    open_end_user(page, end_user)
+    expect_texts(page, SUBJECTS, *(f"S{day}" for day in range(21, 11, -1)))
+    field(page, "City").fill("Gent")
+    press(page, "Next", "#linked")
+    expect_texts(page, SUBJECTS, "S11", "S10")
+    assert field(page, "City").input_value() == "Gent"
+
+
+def test_call_log_shows_the_cost_of_each_call(page):
+    with page.expect_response("**/api/EndUsers") as response:
+        open_console(page)
+    timing = response.value.header_value("server-timing")
+    cost = re.search('dur=(.+);desc="rtt=(.+) rru=(.+) wru=(.+)"', timing).groups()
+    expect_texts(page, "#calls tbody th", "GET /api/EndUsers")
+    status, ms, *figures = page.locator("#calls tbody td").all_text_contents()
+    assert [status, *figures] == ["200", *cost]
+    assert re.fullmatch(r"\d+\.\d", ms)
+
+
+def test_validation_errors_mark_their_fields(page):
+    open_console(page, "#/new")
+    field(page, "First name").fill(f"New{RUN}")
+    field(page, "Country").fill("Belgium")
+    field(page, "Value").fill("not an address")
+    press(page, "Save")
+    for label in ["Country", "Value"]:
+        control = field(page, label)
+        page.locator(f"#profile-{control.get_attribute('name')}-fault").wait_for()
+        assert control.get_attribute("aria-invalid") == "true"
+        description = "node => document.getElementById(node.getAttribute('aria-describedby')).textContent"
+        assert control.evaluate(description) != ""
+    assert page.locator("#profile .fault").count() == 2
+    assert page.evaluate("document.activeElement.name") == "country"
+    field(page, "Country").fill("be")
+    field(page, "Value").fill(f"new.{RUN}@example.com")
+    press(page, "Save")
+    expect_texts(page, "#notice", "Created.")
+    expect_value(page, "Country", "BE")
+    expect_texts(page, UIDS, f"new.{RUN}@example.com")
+    assert page.locator("#profile .fault").count() == 0
+
+
+def test_create_after_a_lost_response_is_idempotent(page, api):
+    keys = []
+
+    def lose_first_response(route):
+        keys.append(route.request.header_value("idempotency-key"))
+        response = route.fetch()
+        if len(keys) == 1:
+            route.abort()
+        else:
+            route.fulfill(response=response)
+
+    open_console(page, "#/new")
+    page.route("**/api/EndUsers", lose_first_response)
+    field(page, "First name").fill("Once")
+    field(page, "Last name").fill(f"Only{RUN}")
+    press(page, "Save")
+    expect_visible(page, "#profile .faults", "fetch")
+    press(page, "Save")
+    expect_texts(page, "#notice", "Created.")
+    assert keys[0] == keys[1]
+    api.settle()
+    assert api.list(f"search=only{RUN}")["totalCount"] == 1
+
+
+def test_edit_sends_changed_fields_with_if_match(page, api):
+    end_user = api.create(firstname="Ed", lastname=RUN, otherContactDetails="one\r\ntwo", company="A")
+    path = f"/api/EndUsers/{end_user['endUserID']}"
+    with page.expect_response(f"**{path}") as response:
+        open_end_user(page, end_user)
+    etag = response.value.header_value("etag")
+    field(page, "City").fill("Gent")
+    field(page, "Company").fill("")
+    with page.expect_request(lambda request: request.method == "PUT" and request.url.endswith(path)) as request:
+        press(page, "Save")
+    assert request.value.post_data_json == {"city": "Gent", "company": ""}
+    assert request.value.header_value("if-match") == etag
+    expect_texts(page, "#notice", "Saved.")
+    saved = api.read(end_user)
+    assert [saved["city"], saved["company"], saved["otherContactDetails"]] == ["Gent", None, "one\r\ntwo"]
+    page.locator("#profile").get_by_role("combobox", name="Type").select_option("Partner")
+    press(page, "Save")
+    expect_texts(page, "#notice", "Saved.")
+    assert api.read(end_user)["customerType"] == "Partner"
+
+
+def test_stale_edit_overwrites_nothing(page, api):
+    end_user = api.create(firstname="Con", lastname="Flict")
+    open_end_user(page, end_user)
+    expect_value(page, "Last name", "Flict")
+    api.update(end_user, city="Leuven")
+    field(page, "City").fill("Gent")
+    press(page, "Save")
+    expect_visible(page, "#profile .faults", "412")
+    assert api.read(end_user)["city"] == "Leuven"
+    page.on("dialog", lambda dialog: dialog.accept())
+    with page.expect_response(lambda response: response.request.method == "DELETE") as response:
+        press(page, "Delete this person")
+    assert response.value.status == 412
+    press(page, "Load it as it is now")
+    expect_value(page, "City", "Leuven")
+    field(page, "City").fill("Gent")
+    press(page, "Save")
+    expect_texts(page, "#notice", "Saved.")
+    assert api.read(end_user)["city"] == "Gent"
+
+
+def test_delete_requires_confirmation(page, api):
+    end_user = api.create(firstname="Gone", lastname=RUN)
+    open_end_user(page, end_user)
+    expect_value(page, "First name", "Gone")
+    deletes = []
+    page.on("request", lambda request: request.method == "DELETE" and deletes.append(request.url))
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    press(page, "Delete this person")
+    page.once("dialog", lambda dialog: dialog.accept())
+    press(page, "Delete this person")
+    expect_texts(page, "#notice", "Deleted.")
+    page.locator(NAMES).first.wait_for()
+    assert len(deletes) == 1, "the dismissed dialog sent no request"
+    with pytest.raises(Error, match="404"):
+        api.read(end_user)
+    open_end_user(page, end_user)
+    expect_visible(page, "#problem", "404")
+    assert not page.locator("#person").is_visible()
+
+
+def test_linking_uids_keeps_unsaved_edits(page, api):
+    end_user = api.create(firstname="Linda", country="BE")
+    open_end_user(page, end_user)
+    field(page, "City").fill("Gent")
+    field(page, "Type", "#assign").fill("Phone")
+    field(page, "Value", "#assign").fill("12")
+    press(page, "Link")
+    page.locator("#assign-uid-fault").wait_for()
+    field(page, "Value", "#assign").fill("0470 00 00 99")
+    field(page, "Primary", "#assign").check()
+    press(page, "Link")
+    expect_texts(page, "#notice", "Linked.")
+    expect_texts(page, UIDS, "+32470000099")
+    expect_texts(page, "#uids td:nth-child(3)", "yes")
+    field(page, "Type", "#assign").fill("Phone")
+    field(page, "Value", "#assign").fill("+32470000099")
+    press(page, "Link")
+    expect_visible(page, "#notice", "already")
+    press(page, "Remove +32470000099")
+    expect_texts(page, "#notice", "Removed.")
+    expect_texts(page, UIDS)
+    assert field(page, "City").input_value() == "Gent"
+    press(page, "Save")
+    expect_texts(page, "#notice", "Saved.")
+    assert api.read(end_user)["city"] == "Gent"
+
+
+def test_changed_record_replaces_unsaved_edits(page, api):
+    end_user = api.create(firstname="Yield", city="Gent", company="A")
+    open_end_user(page, end_user)
+    field(page, "City").fill("Leuven")
+    field(page, "Company").fill("B")
+    api.update(end_user, city="Liège")
+    field(page, "Value", "#assign").fill(f"{RUN}@yield.test")
+    press(page, "Link")
+    expect_texts(page, "#notice", "Linked.")
+    expect_value(page, "City", "Liège")
+    expect_value(page, "Company", "B")
+
+
+def test_hostile_text_runs_no_script(page, api):
+    hostile = f"""<img src=x onerror="window.ran=1"><script>window.ran=1</script>"'{RUN}"""
+    fields = ["firstname", "lastname", "company", "customerRef", "street", "city", "otherContactDetails", "aiDocumentation"]
+    uid = f"javascript:{hostile}"
+    uids = [{"uidType": "<i>x</i>", "uid": uid}]
+    end_user = api.create(**dict.fromkeys(fields, hostile), houseNumber="<b>1", uids=uids)
+    api.ingest({"uid": uid, "subject": hostile, "status": hostile, "channelType": "<b>", "date": "2026-11-10T09:00:00Z"})
+    api.settle()
+    open_console(page, f"#/?search={RUN}&sortBy=company")
+    page.locator(NAMES, has_text="onerror").get_by_role("link").click()
+    title = f"{hostile} {hostile} #{end_user['endUserID']}"
+    expect_texts(page, "#name", title)
+    expect_texts(page, UIDS, uid)
+    expect_texts(page, SUBJECTS, hostile)
+    expect_value(page, "Other contact details", hostile)
+    assert page.title() == title
+    open_console(page, f"#/?search={quote(hostile)}&sortBy={quote(hostile)}")
+    expect_visible(page, "#problem", "400")
+    assert page.locator("img, b, i, script:not([src])").count() == 0
+    assert page.evaluate("window.ran") is None
+
+
+def test_tenant_choice_shows_only_its_end_users(page, api):
+    open_console(page, "#/?search=jane+acme")
+    expect_texts(page, "#people td[title='Acme NV']", "Acme NV")
+    page.get_by_label("Tenant").select_option("8")
+    page.get_by_label("Search").fill("jane globex")
+    expect_texts(page, "#people td[title*=' BV'], #people td[title*=' NV']", "Globex BV")
+    page.get_by_role("link", name="Jane Doe").click()
+    expect_value(page, "Company", "Globex BV")
+    page.reload()
+    expect_value(page, "Company", "Globex BV")
+    page.get_by_role("link", name="End users").click()
+    page.locator(NAMES).first.wait_for()
+    page.get_by_label("Tenant").select_option("of a pasted token")
+    expect_texts(page, "#problem", "Paste a token to begin.")
+    assert page.locator(NAMES).count() == 0, "no end user of tenant 8 stays on the screen"
+    token_field(page).fill(api.tokens[7])
+    token_field(page).press("Enter")
+    page.locator(NAMES).first.wait_for()
+
+
+def test_controls_have_labels_and_pages_fit_a_phone(page, api):
+    def fits(selector):
+        page.locator(selector).first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, page.url
+        controls = page.locator("input, select, textarea")
+        assert controls.evaluate_all("nodes => nodes.filter(({ labels }) => !labels.length).length") == 0
+
+    background = "getComputedStyle(document.body).backgroundColor"
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(color_scheme="dark")
+    end_user = api.create(firstname="Unbreakable" * 15, uids=[{"uid": f"{'long' * 15}@{RUN}.test"}])
+    open_console(page)
+    fits(NAMES)
+    open_end_user(page, end_user)
+    fits("#uids td")
+    open_console(page, "#/new")
+    fits("#first-uid")
+    dark = page.evaluate(background)
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(background) != dark
