@@ -1,4 +1,5 @@
-//! What suites and the endurance run share: a proxy that stands between the functions and DynamoDB
-//! and makes trouble.
+//! What the suites, the endurance run and the conformance report share: a proxy that injects faults between the functions
+//! and DynamoDB, and the list of skips.
 
 pub mod proxy;
+pub mod skips;

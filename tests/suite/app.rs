@@ -1,22 +1,32 @@
-//! The system under test: `local` in this process, on a port and a table of its own.
+//! The system under test: `local` in this process, on a port and a table of its own, or a deployed stack.
 //!
-//! Its parts are those that the environment names: `AWS_ENDPOINT_URL_DYNAMODB` another engine than
-//! the embedded one, `LAMBDA_FUNCTIONS` the directory of the built functions, to be run as processes.
+//! The environment names its parts: `AWS_ENDPOINT_URL_DYNAMODB` another engine than the embedded one,
+//! `LAMBDA_FUNCTIONS` the directory of the built functions, to be run as processes, `DEPLOYED_TEMPLATE` the packaged
+//! template of a stack.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_dynamodb::Client;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use shared::auth::{AuthConfig, mint};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::deployed::{self, Stack};
 use crate::openapi;
 
 /// The secret of every test, unless it brings keys of its own.
@@ -25,13 +35,83 @@ pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
 /// The `Timeout` of the functions of HTTP in the template: an answer of a function itself took less.
 pub const TIME_OUT: Duration = Duration::from_secs(15);
 
-type Http = HttpClient<HttpConnector, Full<bytes::Bytes>>;
+type Http = HttpClient<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
 
-static HTTP: LazyLock<Http> = LazyLock::new(|| HttpClient::builder(TokioExecutor::new()).build_http());
+/// The client of all tests; over TLS it trusts the certificate in `SSL_CERT_FILE`, which is the emulator's.
+pub static HTTP: LazyLock<Http> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    if deployed::template().is_some() {
+        let file = environment("SSL_CERT_FILE").expect("SSL_CERT_FILE");
+        roots.add(CertificateDer::from_pem_file(file).expect("a certificate")).expect("a certificate");
+    }
+    let tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+    let tls = tls.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth()).https_or_http();
+    // Deployed, all tests have one address, and a connection ends with the runtime of the test that opened it.
+    let idle = if deployed::template().is_some() { 0 } else { usize::MAX };
+    let builder = HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).clone();
+    builder.build(connector.enable_http1().build())
+});
 
 /// A running system.
 pub struct App {
-    pub local: Local,
+    pub system: System,
+}
+
+/// What answers the requests of a test.
+pub enum System {
+    Local(Box<Local>),
+    Stack(Stack),
+}
+
+impl System {
+    /// Where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Local(local) => local.address(),
+            Self::Stack(stack) => stack.address(),
+        }
+    }
+
+    /// A client of the database.
+    pub fn client(&self) -> &Client {
+        match self {
+            Self::Local(local) => local.client(),
+            Self::Stack(stack) => stack.client(),
+        }
+    }
+
+    /// Where the database listens.
+    pub fn engine_url(&self) -> &str {
+        match self {
+            Self::Local(local) => local.engine_url(),
+            Self::Stack(stack) => stack.engine_url(),
+        }
+    }
+
+    /// The name of the table.
+    pub fn table(&self) -> &str {
+        match self {
+            Self::Local(local) => local.table(),
+            Self::Stack(stack) => stack.table(),
+        }
+    }
+
+    /// The ticket events that every delivery failed for.
+    pub async fn dead_letters(&self) -> Vec<String> {
+        match self {
+            Self::Local(local) => local.dead_letters(),
+            Self::Stack(stack) => stack.dead_letters().await,
+        }
+    }
+
+    /// Invokes a function; `None` where it fails.
+    pub async fn invoke(&self, function: &str, event: &Value) -> Option<Value> {
+        match self {
+            Self::Local(local) => local.invoke(function, event).await,
+            Self::Stack(stack) => stack.invoke(function, event).await,
+        }
+    }
 }
 
 impl App {
@@ -47,17 +127,24 @@ impl App {
 
     /// With the functions built in a directory, or those in this process.
     pub async fn with_functions(functions: Option<PathBuf>, variables: &[(&str, &str)]) -> Self {
-        let mut all =
-            HashMap::from([("JWT_SECRET".to_owned(), SECRET.to_owned()), ("TABLE_NAME".to_owned(), new_table())]);
+        let secret = ("JWT_SECRET", SECRET);
+        if let Some(template) = deployed::template() {
+            let defaults = Some(secret).filter(|(name, _)| !variables.iter().any(|(other, _)| other == name));
+            let variables: Vec<_> = defaults.into_iter().chain(variables.iter().copied()).collect();
+            return Self { system: System::Stack(Stack::deploy(template, &variables).await) };
+        }
+        let mut all = HashMap::from(
+            [secret, ("TABLE_NAME", &new_table())].map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
         all.extend(other_engine().map(|url| (ENGINE.to_owned(), url)));
         all.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let options = Options { port: 0, storage: Storage::Memory, demo: false, functions, variables: all };
-        Self { local: Local::start(options).await.expect("local starts") }
+        Self { system: System::Local(Box::new(Local::start(options).await.expect("local starts"))) }
     }
 
     /// The name of a second table, which no pump follows.
     pub fn unwatched_table(&self) -> String {
-        format!("{}-unwatched", self.local.table())
+        format!("{}-unwatched", self.system.table())
     }
 
     /// A caller of a tenant: its customerID claim, a number or a string.
@@ -73,6 +160,12 @@ impl App {
     /// Hands in ticket events and waits until all is taken in.
     pub async fn events(&self, events: &[Value]) {
         let lines: Vec<_> = events.iter().map(Value::to_string).collect();
+        if let System::Stack(stack) = &self.system {
+            for line in &lines {
+                stack.send_event(line).await;
+            }
+            return self.settle().await;
+        }
         let send = Send::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
         send.body(lines.join("\n")).to(self).await.expect(202);
         self.settle().await;
@@ -80,6 +173,20 @@ impl App {
 
     /// Waits until the queue and the stream are empty; a busy machine may take several turns.
     pub async fn settle(&self) {
+        if let System::Stack(stack) = &self.system {
+            stack.drain_queue().await;
+            // An end user who is created now is indexed behind all earlier writes, and the second behind the first's batch.
+            let caller = self.tenant("settle");
+            for _ in 0..2 {
+                let lastname = format!("settled{}", fastrand::u64(..));
+                let id = caller.create(json!({ "lastname": lastname })).await["endUserID"].clone();
+                while caller.list(&format!("search={lastname}")).await.is_empty() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204);
+            }
+            return;
+        }
         for _ in 0..3 {
             if Send::new("POST", "/local/settle").to(self).await.status == 204 {
                 return;
@@ -90,25 +197,37 @@ impl App {
 }
 
 impl Drop for App {
-    /// Leaves nothing on an engine that outlives the test.
+    /// Leaves nothing on a database or an emulator that outlives the test.
     fn drop(&mut self) {
-        let Some(url) = other_engine() else { return };
-        let tables = [self.local.table().to_owned(), self.unwatched_table()];
-        let client = local::client(&url);
-        let delete = async move {
-            for table in tables {
-                // Most tests have no second one; what fails here is seen by whoever lists the tables.
-                let _ = client.delete_table().table_name(table).send().await;
-            }
+        let on_a_thread = |work: BoxFuture<'static, ()>| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            std::thread::spawn(move || runtime.block_on(work)).join().expect("all is deleted");
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        std::thread::spawn(move || runtime.block_on(delete)).join().expect("tables are deleted");
+        match (&self.system, other_engine()) {
+            (System::Stack(stack), _) => {
+                let (name, client, table) = stack.remains();
+                on_a_thread(Stack::delete(name, client, table).boxed());
+            }
+            (System::Local(_), Some(url)) => {
+                let tables = [self.system.table().to_owned(), self.unwatched_table()];
+                let client = local::client(&url);
+                let delete = async move {
+                    for table in tables {
+                        // Most tests have no second one; what fails here is seen by whoever lists the tables.
+                        let _ = client.delete_table().table_name(table).send().await;
+                    }
+                };
+                on_a_thread(delete.boxed());
+            }
+            (System::Local(_), None) => {}
+        }
     }
 }
 
 const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
-fn environment(name: &str) -> Option<String> {
+/// An environment variable; an empty one counts as unset.
+pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -241,11 +360,17 @@ impl Send {
     }
 
     pub async fn to(self, app: &App) -> Answer {
-        let mut request = http::Request::builder().method(self.method.as_str()).uri(format!(
-            "http://{}{}",
-            app.local.address(),
-            self.path
-        ));
+        let (uri, host) = match &app.system {
+            System::Local(local) => (format!("http://{}{}", local.address(), self.path), None),
+            System::Stack(stack) => {
+                let (uri, host) = stack.target(&self.path);
+                (uri, Some(host))
+            }
+        };
+        let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
+        if let Some(host) = host.filter(|_| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))) {
+            request = request.header("host", host);
+        }
         for (name, value) in &self.headers {
             request = request.header(name.as_str(), http::HeaderValue::from_bytes(value).expect("a header"));
         }

@@ -130,7 +130,7 @@ async fn the_tickets_of_a_person_cost_three_round_trips() {
 /// A table of its own that no pump follows, and the functions' state over it.
 pub async fn unwatched(app: &App) -> shared::app::App {
     let template = local::template::Template::load().unwrap();
-    let request = template.table.create(app.local.client().create_table().table_name(app.unwatched_table())).unwrap();
+    let request = template.table.create(app.system.client().create_table().table_name(app.unwatched_table())).unwrap();
     request.send().await.unwrap();
     over_unwatched(app)
 }
@@ -139,7 +139,7 @@ pub async fn unwatched(app: &App) -> shared::app::App {
 pub fn over_unwatched(app: &App) -> shared::app::App {
     let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
     let config = shared::app::Config::from_lookup(&lookup).unwrap();
-    shared::app::App::new(config, app.local.client().clone())
+    shared::app::App::new(config, app.system.client().clone())
 }
 
 #[tokio::test]

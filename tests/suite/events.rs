@@ -31,7 +31,7 @@ fn there_is_an_event_for_each_function_and_it_fits_the_template() {
 #[tokio::test]
 async fn each_function_takes_its_event_in_the_order_of_a_life() {
     let app = App::start().await;
-    let invoke = async |function: &str| app.local.invoke(function, &event(function)).await.expect(function);
+    let invoke = async |function: &str| app.system.invoke(function, &event(function)).await.expect(function);
     let http = async |function: &str, status: u16| {
         let answer = invoke(function).await;
         assert_eq!(answer["statusCode"], status, "{function}: {answer}");

@@ -28,7 +28,7 @@ pub struct Troubled {
 impl Troubled {
     pub async fn start(seed: u64) -> Self {
         let engine = App::start().await;
-        let proxy = Proxy::start(engine.local.engine_url(), seed).await.expect("a proxy");
+        let proxy = Proxy::start(engine.system.engine_url(), seed).await.expect("a proxy");
         let app = App::with(&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url())]).await;
         Self { app, proxy, _engine: engine }
     }
@@ -52,8 +52,8 @@ fn jane() -> Value {
 #[tokio::test]
 async fn a_start_makes_one_call_and_goes_on_where_the_database_is_silent() {
     let app = App::start().await;
-    let proxy = Proxy::start(app.local.engine_url(), 1).await.expect("a proxy");
-    let store = Store::new(local::client(proxy.url()), app.local.table());
+    let proxy = Proxy::start(app.system.engine_url(), 1).await.expect("a proxy");
+    let store = Store::new(local::client(proxy.url()), app.system.table());
     store.connect().await;
     assert_eq!(proxy.injected().0, 1);
     proxy.inject(Plan::always(Fault::SilentBefore));

@@ -228,7 +228,15 @@ async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
         assert_eq!(list(answer.header(CORS[2])), allowed);
         assert_eq!(answer.header(CORS[4]), None);
 
-        let exposed = ["etag", "location", "retry-after", "server-timing", "www-authenticate", "x-request-id"];
+        let exposed = [
+            "etag",
+            "idempotency-replayed",
+            "location",
+            "retry-after",
+            "server-timing",
+            "www-authenticate",
+            "x-request-id",
+        ];
         for send in [
             authorized("GET", "/api/EndUsers"),
             Send::new("GET", "/api/EndUsers"),
@@ -258,7 +266,7 @@ async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
 
 /// What comes back for bytes that no well-behaved client sends.
 async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
-    let address = app.local.address();
+    let address = app.system.address();
     let head = head.to_vec();
     let exchange = move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -471,7 +479,7 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
         (json!({ "/body": null, "/isBase64Encoded": true }), 400),
         (json!({ "/body": jane }), 400),
     ] {
-        let answer = app.local.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
+        let answer = app.system.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
         assert_eq!(answer["statusCode"], status, "{changes}: {answer}");
     }
     for changes in [
@@ -491,7 +499,7 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
         json!({ "/requestContext/requestId": "\u{e9}\n" }),
         json!({ "/requestContext/requestId": null }),
     ] {
-        let answer = app.local.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
+        let answer = app.system.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
         let answer = answer.unwrap_or_else(|| panic!("{changes}: it crashed"));
         assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{changes}: {answer}");
     }
@@ -544,7 +552,7 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
         format!("{}\r\n\n{}\n{}\n", ticket(2, "jane@x.test"), r#"{"type":"nothing"}"#, ticket(3, "jane@x.test"));
     post("application/x-ndjson", lines.into()).to(&app).await.expect(202);
     assert_eq!(tickets().await, [1, 2, 3], "a bad event takes no neighbour down");
-    assert_eq!(app.local.dead_letters(), [r#"{"type":"nothing"}"#]);
+    assert_eq!(app.system.dead_letters().await, [r#"{"type":"nothing"}"#]);
 
     for (kind, body) in [
         ("application/x-ndjson", format!("{}\nnot JSON\n", ticket(4, "jane@x.test")).into_bytes()),
@@ -558,7 +566,7 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
         assert_eq!(answer.status, 400, "{what}: {}", answer.text());
     }
     assert_eq!(tickets().await, [1, 2, 3], "of a bad body none is taken");
-    assert_eq!(app.local.dead_letters().len(), 1);
+    assert_eq!(app.system.dead_letters().await.len(), 1);
 }
 
 #[tokio::test]
@@ -593,7 +601,11 @@ async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
     assert!(post("application/x-ndjson", "{\"a\":1}\nnot JSON\n").await.expect(400)["message"].is_string());
     post("application/json", "").await.expect(400);
     app.settle().await;
-    assert_eq!(app.local.dead_letters(), [r#"{"type":"nonsense"}"#, r#"{"a":1}"#, "[2]"], "taken, tried and set aside");
+    assert_eq!(
+        app.system.dead_letters().await,
+        [r#"{"type":"nonsense"}"#, r#"{"a":1}"#, "[2]"],
+        "taken, tried and set aside"
+    );
 }
 
 #[tokio::test]

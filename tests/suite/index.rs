@@ -36,7 +36,7 @@ fn scope<'a>(functions: &'a Functions, meter: &'a Meter) -> Scope<'a> {
 
 /// The keys of all entries in the table.
 async fn stored(app: &App) -> BTreeSet<Key> {
-    let scan = app.local.client().scan().table_name(app.unwatched_table()).into_paginator().items().send();
+    let scan = app.system.client().scan().table_name(app.unwatched_table()).into_paginator().items().send();
     let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
     let entries = items.iter().filter(|item| item["kind"].as_s().unwrap() == "Entry");
     let text = |item: &shared::store::Item, name: &str| item[name].as_s().unwrap().clone();
@@ -141,7 +141,7 @@ async fn a_batch_is_resumed_from_the_first_record_that_could_not_be_indexed() {
     let functions = unwatched(&app).await;
     let whole = index_end_users::handle(&functions, batch(&[record("1", 1), record("2", 2)]), deadline()).await;
     assert!(whole.batch_item_failures.is_empty());
-    app.local.client().delete_table().table_name(app.unwatched_table()).send().await.unwrap();
+    app.system.client().delete_table().table_name(app.unwatched_table()).send().await.unwrap();
     let failed = index_end_users::handle(&functions, batch(&[record("3", 1), record("4", 2)]), deadline()).await;
     let failed: Vec<_> = failed.batch_item_failures.iter().map(|f| f.item_identifier.clone().unwrap()).collect();
     assert_eq!(failed, ["3"]);

@@ -171,7 +171,7 @@ async fn an_answer_is_kept_for_a_day() {
     let key =
         |name: &str| (name.to_owned(), AttributeValue::S(if name == "pk" { "C#7#Once#k" } else { "-" }.to_owned()));
     let item =
-        || app.local.client().get_item().table_name(app.local.table()).set_key(Some([key("pk"), key("sk")].into()));
+        || app.system.client().get_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
     let kept = item().send().await.unwrap().item.expect("the answer is kept");
     let expires: u64 = kept["expiresAt"].as_n().unwrap().parse().unwrap();
     let day = 24 * 60 * 60;
@@ -179,7 +179,7 @@ async fn an_answer_is_kept_for_a_day() {
 
     // TTL may be late: what has expired is gone all the same.
     let update =
-        app.local.client().update_item().table_name(app.local.table()).set_key(Some([key("pk"), key("sk")].into()));
+        app.system.client().update_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
     let update = update.update_expression("SET expiresAt = :then");
     update.expression_attribute_values(":then", AttributeValue::N(crate::app::now().to_string())).send().await.unwrap();
     let other = json!({ "firstname": "John" });

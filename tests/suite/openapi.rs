@@ -89,8 +89,14 @@ fn operation(method: &str, path: &str) -> Option<&'static Operation> {
 #[track_caller]
 pub(crate) fn hold(method: &str, path: &str, answer: &Answer) {
     /// Those of HTTP itself and of CORS, which the gateway brings.
-    const GATEWAY: [&str; 5] =
-        ["content-length", "date", "vary", "access-control-allow-origin", "access-control-expose-headers"];
+    const GATEWAY: [&str; 6] = [
+        "content-length",
+        "date",
+        "vary",
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "apigw-requestid",
+    ];
     let Some(operation) = operation(method, path) else { return };
     let what = format!("{} answered {} {}", answer.what, answer.status, answer.text());
     let promise = operation.0.get(&answer.status).unwrap_or_else(|| panic!("an undocumented status: {what}"));

@@ -40,7 +40,7 @@ fn kind(item: &Item) -> &str {
 
 /// All items of a table.
 async fn items(app: &App, table: &str) -> Vec<Item> {
-    let scan = app.local.client().scan().table_name(table).into_paginator().items().send();
+    let scan = app.system.client().scan().table_name(table).into_paginator().items().send();
     scan.collect::<Result<Vec<_>, _>>().await.unwrap()
 }
 
@@ -60,7 +60,7 @@ async fn load(app: &App, count: u32) {
     });
     let writes: Vec<_> = writes.collect();
     let write = async |chunk: &[WriteRequest]| {
-        let call = app.local.client().batch_write_item().request_items(app.local.table(), chunk.to_vec());
+        let call = app.system.client().batch_write_item().request_items(app.system.table(), chunk.to_vec());
         let left = call.send().await.unwrap().unprocessed_items;
         assert!(left.is_none_or(|left| left.is_empty()));
     };
@@ -136,7 +136,7 @@ async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less(
             }
         }
     }
-    let items = items(&app, app.local.table()).await;
+    let items = items(&app, app.system.table()).await;
     for field in [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef)] {
         let (held, made) = blocks(&items, field);
         assert_eq!(held, made, "{field:?}");
@@ -171,7 +171,7 @@ async fn blocks_stay_true_whatever_is_written() {
         };
         futures::stream::iter(0..200).for_each_concurrent(8, write).await;
         app.settle().await;
-        let items = items(&app, app.local.table()).await;
+        let items = items(&app, app.system.table()).await;
         let city = SortField::Field(Field::City);
         for field in
             [SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef), SortField::EndUserId, city]

@@ -171,7 +171,7 @@ impl World<'_> {
         let Some(Key { pk, sk }) = key else { return Ok(()) };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let key = Item::from([("pk".to_owned(), text(&pk)), ("sk".to_owned(), text(&sk))]);
-        let (client, table) = (self.app.local.client(), self.app.unwatched_table());
+        let (client, table) = (self.app.system.client(), self.app.unwatched_table());
         if matches!(what, 1 | 2) {
             let item = key.into_iter().chain([("kind".to_owned(), text("Entry"))]).collect();
             client.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
@@ -231,7 +231,7 @@ type Index = BTreeMap<(String, String), Option<AttributeValue>>;
 
 /// Entries and blocks of a tenant, without what tells tenants and versions apart.
 async fn index(app: &App, tenant: &Tenant) -> Index {
-    let scan = app.local.client().scan().table_name(app.unwatched_table()).filter_expression("begins_with(pk, :pk)");
+    let scan = app.system.client().scan().table_name(app.unwatched_table()).filter_expression("begins_with(pk, :pk)");
     let scan = scan.expression_attribute_values(":pk", AttributeValue::S(format!("C#{tenant}#")));
     let items = scan.into_paginator().items().send().collect::<Result<Vec<Item>, _>>().await.unwrap();
     let text = |item: &Item, name: &str| item[name].as_s().unwrap().clone();
@@ -245,7 +245,7 @@ async fn index(app: &App, tenant: &Tenant) -> Index {
 async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, people: &[EndUser], counted: &[SortField]) {
     for person in people {
         for (_, item) in records(tenant, person).unwrap() {
-            app.local.client().put_item().table_name(app.unwatched_table()).set_item(Some(item)).send().await.unwrap();
+            app.system.client().put_item().table_name(app.unwatched_table()).set_item(Some(item)).send().await.unwrap();
         }
     }
     let meter = Meter::default();
@@ -259,8 +259,8 @@ async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, people:
 
 /// Runs the operator's command over a running system.
 async fn command(app: &App, mend: bool) -> (Check, String) {
-    let variables = HashMap::from([("TABLE_NAME".to_owned(), app.local.table().to_owned())]);
-    let place = local::index::Place::Endpoint(app.local.engine_url().to_owned());
+    let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
+    let place = local::index::Place::Endpoint(app.system.engine_url().to_owned());
     let check = local::index::check(place, &variables, "7", mend).await.unwrap();
     let report = local::index::report(&check, mend);
     (check, report)
@@ -274,7 +274,7 @@ async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
         caller.create(json!({ "firstname": format!("Jane{i}"), "city": "Gent" })).await;
     }
     app.tenant(8).create(json!({ "firstname": "Jane" })).await;
-    let (client, table, tenant) = (app.local.client(), app.local.table(), Tenant::parse("7").unwrap());
+    let (client, table, tenant) = (app.system.client(), app.system.table(), Tenant::parse("7").unwrap());
     let city = SortField::Field(Field::City);
     let counted = keys::counted_order(&tenant, city);
     let counted = [("pk", counted.pk), ("sk", counted.sk), ("kind", "Counted".to_owned())];

@@ -79,8 +79,8 @@ async fn only(caller: &Caller<'_>, id: u64) -> Value {
     page["items"][0].clone()
 }
 
-fn dead_letters(app: &App) -> usize {
-    app.local.dead_letters().len()
+async fn dead_letters(app: &App) -> usize {
+    app.system.dead_letters().await.len()
 }
 
 // ------------------------------------------------------------------------------------- what is answered
@@ -634,7 +634,7 @@ async fn repeats_change_nothing() {
         app.events(&events).await;
         assert_eq!(page(&caller, id, "").await, once);
     }
-    assert_eq!(dead_letters(&app), 0);
+    assert_eq!(dead_letters(&app).await, 0);
 }
 
 #[tokio::test]
@@ -894,7 +894,8 @@ async fn every_kind_of_bad_event_goes_to_the_dead_letters_and_leaves_its_neighbo
     app.events(&events).await;
     let good: Vec<u64> = (1..=bad.len() as u64).collect();
     assert_eq!(shown(&caller, id, "sortBy=ticketID&pageSize=100").await, good);
-    let letters: Vec<Value> = app.local.dead_letters().iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    let letters: Vec<Value> =
+        app.system.dead_letters().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
     for (name, event) in &bad {
         assert!(letters.contains(event), "{name} is no dead letter");
     }
@@ -913,7 +914,7 @@ async fn duplicate_members_of_an_event_are_bad() {
     send.body(twice).to(&app).await.expect(202);
     app.settle().await;
     assert_eq!(shown(&caller, id, "").await, [0; 0]);
-    assert_eq!(dead_letters(&app), 1);
+    assert_eq!(dead_letters(&app).await, 1);
 }
 
 #[tokio::test]
@@ -934,7 +935,7 @@ async fn values_at_their_limits_are_taken_in() {
         ),
     ])
     .await;
-    assert_eq!(dead_letters(&app), 0);
+    assert_eq!(dead_letters(&app).await, 0);
     let ticket = only(&caller, id).await;
     assert_eq!(ticket["subject"], json!("😀".repeat(500)));
     assert_eq!(ticket["customFieldsData"], custom);
@@ -950,7 +951,7 @@ async fn another_sender_is_taken_in_and_counts_as_none() {
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, json!({ "sender": "Robot", "topics": ["t"] }))]).await;
     let ticket = only(&caller, id).await;
     assert_eq!((&ticket["topics"], &ticket["lastEndUserMessageID"]), (&json!(["t"]), &Value::Null));
-    assert_eq!(dead_letters(&app), 0);
+    assert_eq!(dead_letters(&app).await, 0);
 }
 
 #[tokio::test]
@@ -970,7 +971,7 @@ async fn tickets_of_the_oddest_uids_come_back_to_their_people() {
         let id = person(&caller, json!({ "uids": [{ "uidType": "Other", "uid": value }] })).await;
         assert_eq!(only(&caller, id).await["ticketID"], json!(n), "{value:.20}");
     }
-    assert_eq!(dead_letters(&app), 0);
+    assert_eq!(dead_letters(&app).await, 0);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ impl<'a> Run<'a> {
         for at in 0..TENANTS {
             self.read_all(at).await?;
         }
-        let dead = self.app.local.dead_letters();
+        let dead = self.app.system.dead_letters().await;
         if dead.is_empty() { Ok(()) } else { Err(Contradiction(format!("dead letters: {dead:?}"))) }
     }
 
