@@ -214,13 +214,16 @@ fn the_table_is_that_of_the_design() {
     assert_eq!(of["StreamSpecification"]["StreamViewType"], "NEW_AND_OLD_IMAGES");
     let key = |hash: &str, range: &str| json!([{ "AttributeName": hash, "KeyType": "HASH" }, { "AttributeName": range, "KeyType": "RANGE" }]);
     assert_eq!(of["KeySchema"], key("pk", "sk"));
-    assert_eq!(
-        of["GlobalSecondaryIndexes"],
-        json!([
-            { "IndexName": "byUid", "KeySchema": key("uidPk", "uidSk"), "Projection": { "ProjectionType": "ALL" } },
-            { "IndexName": "byCustomerRef", "KeySchema": key("refPk", "refSk"), "Projection": { "ProjectionType": "KEYS_ONLY" } },
-        ])
-    );
+    let warm =
+        json!({ "ReadUnitsPerSecond": { "Ref": "WarmReadUnits" }, "WriteUnitsPerSecond": { "Ref": "WarmWriteUnits" } });
+    let warm = json!({ "If": ["HasWarmThroughput", warm, { "Ref": "AWS::NoValue" }] });
+    assert_eq!(of["WarmThroughput"], warm);
+    let index = |name: &str, hash: &str, range: &str, projection: &str| {
+        json!({ "IndexName": name, "KeySchema": key(hash, range), "Projection": { "ProjectionType": projection },
+            "WarmThroughput": warm })
+    };
+    let indexes = [index("byUid", "uidPk", "uidSk", "ALL"), index("byCustomerRef", "refPk", "refSk", "KEYS_ONLY")];
+    assert_eq!(of["GlobalSecondaryIndexes"], json!(indexes));
     let attributes: BTreeSet<(&str, &str)> = of["AttributeDefinitions"]
         .as_array()
         .unwrap()
