@@ -1,6 +1,7 @@
 //! Start: the environment, the database client, the log, and the three ways in which a function is
 //! run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use crate::app::{App, Config};
 use crate::domain::ids::Tenant;
 use crate::domain::input::Faults;
+use crate::domain::ticket;
 use crate::http::{self, Handler};
 use crate::log::Lines;
 use crate::store::{Meter, StoreError};
@@ -142,8 +144,9 @@ pub fn log_event(act: &str, tenant: &Tenant, meter: &Meter, error: Option<&Store
     error.is_none()
 }
 
-/// Logs at which members an event is bad; faults hold no values.
+/// Logs at which members an event is bad. Messages hold no values; a member that is not of the contract is not named,
+/// because its name may be personal data.
 pub fn log_bad_event(faults: &Faults) {
-    let members: Vec<_> = faults.as_map().keys().collect();
+    let members: BTreeSet<_> = faults.as_map().keys().map(|path| ticket::known_member(path)).collect();
     tracing::warn!(?members, "bad event");
 }

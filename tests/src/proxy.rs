@@ -18,6 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What goes wrong with a call. "Before": it never takes effect; "after": it does, and the answer is
@@ -155,12 +156,39 @@ struct State {
     injected: BTreeMap<Fault, u64>,
     /// What befalls the next calls of an operation, whatever the plan.
     script: Vec<(&'static str, Fault)>,
+    /// The operations of which the response to the next call is held back.
+    holds: Vec<(&'static str, watch::Sender<HoldState>)>,
     /// The records that the stream gave last, the newest at the end.
     records: VecDeque<Value>,
     /// How long a transaction lasts at least, where it keeps others from its items.
     lasting: Option<Duration>,
     /// Those under way; one that is over, however it ended, has nobody left who holds it.
     transactions: Vec<Weak<Transaction>>,
+}
+
+/// How far a call is of which the response is held back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HoldState {
+    Waiting,
+    Reached,
+    Released,
+}
+
+/// A response that is held back until this is dropped.
+pub struct Hold(watch::Sender<HoldState>);
+
+impl Hold {
+    /// Waits until the database has answered the call.
+    pub async fn reached(&self) {
+        // The sender lives as long as this does.
+        let _ = self.0.subscribe().wait_for(|state| *state == HoldState::Reached).await;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.send_replace(HoldState::Released);
+    }
 }
 
 struct Transaction {
@@ -187,6 +215,7 @@ impl Proxy {
             rng: Rng::with_seed(seed),
             plan: Plan::default(),
             script: Vec::new(),
+            holds: Vec::new(),
             calls: 0,
             injected: BTreeMap::new(),
             records: VecDeque::new(),
@@ -225,6 +254,13 @@ impl Proxy {
     pub fn script(&self, operation: &'static str, faults: &[Fault]) {
         let faults = faults.iter().filter(|fault| fault.befalls(operation));
         self.shared.state().script.extend(faults.map(|fault| (operation, *fault)));
+    }
+
+    /// Holds back the response to the next call of `operation`, which takes effect. A caller waits 3 s for one.
+    pub fn hold(&self, operation: &'static str) -> Hold {
+        let state = watch::Sender::new(HoldState::Waiting);
+        self.shared.state().holds.push((operation, state.clone()));
+        Hold(state)
     }
 
     /// From now on a transaction takes at least so long, and has its items to itself as on DynamoDB:
@@ -278,8 +314,28 @@ impl Shared {
         (fault, rng)
     }
 
-    /// Passes a call on, unless a transaction under way is in its way.
+    /// Passes a call on, and holds its response back where that is asked for.
     async fn pass_on(&self, request: &Request) -> io::Result<Answer> {
+        let held = {
+            let mut state = self.state();
+            let at = state.holds.iter().position(|(operation, _)| *operation == request.operation());
+            at.map(|at| state.holds.remove(at).1)
+        };
+        let answer = self.pass_through(request).await;
+        if let Some(held) = held {
+            held.send_if_modified(|state| {
+                *state == HoldState::Waiting && {
+                    *state = HoldState::Reached;
+                    true
+                }
+            });
+            let _ = held.subscribe().wait_for(|state| *state == HoldState::Released).await;
+        }
+        answer
+    }
+
+    /// Passes a call on, unless a transaction under way is in its way.
+    async fn pass_through(&self, request: &Request) -> io::Result<Answer> {
         let lasting = self.state().lasting;
         let Some(lasting) = lasting else { return self.forward(request).await };
         match request.operation() {

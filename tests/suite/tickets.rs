@@ -842,6 +842,11 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         ("a ticketID that is a string", with(json!({ "ticketID": "900" }))),
         ("a fractional ticketID", with(json!({ "ticketID": 900.5 }))),
         ("a blank uid", with(json!({ "uid": "  " }))),
+        ("a uid of 321 characters", with(json!({ "uid": "é".repeat(321) }))),
+        ("a uid of 40,000 spaces between digits", with(json!({ "uid": format!("1{}2", " ".repeat(40_000)) }))),
+        ("a status of 321 characters", with(json!({ "status": "é".repeat(321) }))),
+        ("a channelType of 321 characters", with(json!({ "channelType": "é".repeat(321) }))),
+        ("a sender of 321 characters", said(json!({ "sender": "é".repeat(321) }))),
         ("a uid that is a number", with(json!({ "uid": 32_470_000_000_u64 }))),
         ("a dateCreated that is no time", with(json!({ "dateCreated": "yesterday" }))),
         ("a lastMessageDate that is null", with(json!({ "lastMessageDate": null }))),
@@ -926,7 +931,12 @@ async fn values_at_their_limits_are_taken_in() {
     let custom = json!({ "a": "x".repeat(16 * 1024 - r#"{"a":""}"#.len()) });
     let comment = "é".repeat(2048);
     app.events(&[
-        upserted(1, JANE, json!({ "subject": "😀".repeat(500), "customFieldsData": custom })),
+        upserted(
+            1,
+            JANE,
+            json!({ "subject": "😀".repeat(500), "customFieldsData": custom, "status": "😀".repeat(320),
+                "channelType": "😀".repeat(320) }),
+        ),
         message(
             1,
             1,
@@ -992,4 +1002,51 @@ async fn a_ticket_of_many_messages_is_computed_from_all_of_them() {
     let ticket = only(&caller, id).await;
     assert_eq!(ticket["topics"].as_array().unwrap().len(), 40);
     assert_eq!(ticket["lastEndUserMessageID"], 77);
+}
+
+#[tokio::test]
+async fn a_ticket_with_very_many_topics_stays_writable() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let id = jane(&caller).await;
+    let topics = |of: u64| (0..20).map(|n| format!("{of:02}{n:02}{}", "😀".repeat(96))).collect::<Vec<_>>();
+    let mut events = vec![upserted(1, JANE, json!({}))];
+    events.extend((1..=60).map(|n| message(n, 1, 3, json!({ "topics": topics(n) }))));
+    events.push(message(61, 1, 4, json!({ "topics": ["plain"], "sender": "EndUser" })));
+    app.events(&events).await;
+    assert_eq!(dead_letters(&app).await, 0);
+    let ticket = only(&caller, id).await;
+    assert_eq!(ticket["lastEndUserMessageID"], 61);
+    let expected: Vec<_> = (1..=60).flat_map(topics).take(16 * 1024 / 388).collect();
+    assert_eq!(ticket["topics"], json!(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_delivery_does_not_undo_a_newer_one() {
+    let troubled = crate::faults::Troubled::start(7).await;
+    let functions = crate::budgets::unwatched(&troubled.app).await;
+    let meter = shared::store::Meter::default();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let tenant = shared::domain::ids::Tenant::parse("1").unwrap();
+    let scope = || functions.scope(&tenant, &meter, deadline);
+    let take = async |event: Value| {
+        let event = shared::domain::ticket::Event::parse(event.to_string().as_bytes()).unwrap();
+        scope().take_ticket_event(&event).await.unwrap();
+    };
+    let topic = |minute: u32, topic: &str| message_at(minute, 1, 1, 3, json!({ "topics": [topic] }));
+    take(upserted(1, JANE, json!({}))).await;
+    take(topic(1, "A")).await;
+    // The slow delivery has read the topics [B]; the newer one finds the stored [A] right.
+    let messages = troubled.proxy.hold("Query");
+    let newer = async {
+        messages.reached().await;
+        take(topic(3, "A")).await;
+        drop(messages);
+    };
+    futures::future::join(take(topic(2, "B")), newer).await;
+    let update =
+        shared::domain::end_user::Draft::read(&crate::index::json_of(json!({ "uids": [{ "uid": JANE }] })), None);
+    let person = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
+    let tickets = scope().tickets_of(&person).await.unwrap();
+    assert_eq!(tickets[0].computed.topics, ["A"]);
 }

@@ -14,8 +14,12 @@ use super::time::Moment;
 use super::uid::{self, MatchKey};
 
 const MAX_SUBJECT_LENGTH: usize = 500;
+/// Of a uid, a status, a channel type and a sender, in characters.
+const MAX_NAME_LENGTH: usize = 320;
 const MAX_TOPIC_LENGTH: usize = 100;
 const MAX_TOPICS: usize = 20;
+/// Of the distinct topics of a ticket, which are stored with it and in an index.
+const MAX_TICKET_TOPICS_BYTES: usize = 16 * 1024;
 const MAX_COMMENT_BYTES: usize = 4 * 1024;
 const MAX_CUSTOM_FIELDS_BYTES: usize = 16 * 1024;
 
@@ -66,7 +70,7 @@ pub struct Message {
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Computed {
-    /// Distinct, in first-seen order over the messages by date and id.
+    /// Distinct, in first-seen order over the messages by date and id; the first 16 KiB of UTF-8 of them.
     pub topics: Vec<String>,
     /// The message's id when the ticket has exactly one end-user message.
     #[serde(rename = "lastEndUserMessageID")]
@@ -79,9 +83,13 @@ impl Computed {
     /// Computes it from all messages of a ticket, in any order.
     pub fn of(messages: &[Message]) -> Self {
         let mut topics: Vec<String> = Vec::new();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut bytes) = (BTreeSet::new(), 0);
         for topic in in_order(messages).into_iter().flat_map(|m| &m.topics) {
             if seen.insert(topic) {
+                bytes += topic.len();
+                if bytes > MAX_TICKET_TOPICS_BYTES {
+                    break;
+                }
                 topics.push(topic.clone());
             }
         }
@@ -168,6 +176,47 @@ impl Event {
     }
 }
 
+/// The part of a path in an event that consists of members of the contract; `other` where there is none.
+pub fn known_member(path: &str) -> &str {
+    const KNOWN: [&str; 25] = [
+        "body",
+        "type",
+        "customerID",
+        "occurredAt",
+        "ticket",
+        "message",
+        "ticketID",
+        "ticketMessageID",
+        "subject",
+        "status",
+        "channelID",
+        "channelType",
+        "uid",
+        "endUserID",
+        "customerRepID",
+        "isClosed",
+        "isSpam",
+        "dateCreated",
+        "lastMessageDate",
+        "customFieldsData",
+        "date",
+        "sender",
+        "topics",
+        "isEscalated",
+        "feedbackComment",
+    ];
+    let mut end = 0;
+    for segment in path.split('.') {
+        let (name, index) = segment.split_at(segment.find('[').unwrap_or(segment.len()));
+        let is_index = index.chars().all(|c| c.is_ascii_digit() || "[]".contains(c));
+        if !is_index || !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            break;
+        }
+        end = (end + usize::from(end > 0) + segment.len()).min(path.len());
+    }
+    if end == 0 { "other" } else { &path[..end] }
+}
+
 fn read_change(fields: &Fields, faults: &mut Faults) -> Option<Change> {
     match fields.raw_string("type", faults).flatten() {
         Some("ticket.upserted") => read_ticket(&record(fields, "ticket", faults)?, faults).map(Change::TicketUpserted),
@@ -201,7 +250,7 @@ fn record<'a>(fields: &Fields<'a>, name: &str, faults: &mut Faults) -> Option<Fi
 
 fn read_ticket(fields: &Fields, faults: &mut Faults) -> Option<Ticket> {
     let ticket_id = required_id(fields, "ticketID", faults);
-    let uid = string(fields, "uid", usize::MAX, faults).map(|uid| uid.trim().to_owned());
+    let uid = string(fields, "uid", MAX_NAME_LENGTH, faults).map(|uid| uid.trim().to_owned());
     if uid.is_none() {
         faults.add(fields.path("uid"), "is required");
     }
@@ -209,9 +258,9 @@ fn read_ticket(fields: &Fields, faults: &mut Faults) -> Option<Ticket> {
     let last_message_date = required_moment(fields, "lastMessageDate", faults);
     Some(Ticket {
         subject: string(fields, "subject", MAX_SUBJECT_LENGTH, faults),
-        status: string(fields, "status", usize::MAX, faults),
+        status: string(fields, "status", MAX_NAME_LENGTH, faults),
         channel_id: fields.positive("channelID", MAX_SAFE_INTEGER, faults),
-        channel_type: string(fields, "channelType", usize::MAX, faults),
+        channel_type: string(fields, "channelType", MAX_NAME_LENGTH, faults),
         end_user_id: fields.positive("endUserID", MAX_SAFE_INTEGER, faults),
         customer_rep_id: fields.positive("customerRepID", MAX_SAFE_INTEGER, faults),
         is_closed: fields.boolean("isClosed", faults),
@@ -256,7 +305,7 @@ fn read_message(fields: &Fields, faults: &mut Faults) -> Option<Message> {
         faults.add(fields.path("feedbackComment"), format!("must be at most {MAX_COMMENT_BYTES} bytes"));
     }
     Some(Message {
-        sender: string(fields, "sender", usize::MAX, faults),
+        sender: string(fields, "sender", MAX_NAME_LENGTH, faults),
         topics: topics.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
         is_escalated: fields.boolean("isEscalated", faults).unwrap_or(false),
         feedback_comment,
@@ -480,6 +529,27 @@ impl TicketReadDto {
             topics: computed.topics,
             ai_feedback_comments: comments,
             last_end_user_message_id: computed.last_end_user_message_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_members_of_the_contract_are_named() {
+        for (path, named) in [
+            ("ticket.uid", "ticket.uid"),
+            ("message.topics[3]", "message.topics[3]"),
+            ("Ticket.UID", "Ticket.UID"),
+            ("ticket.customFieldsData.jane@example.com", "ticket.customFieldsData"),
+            ("ticket.jane@example.com.uid", "ticket"),
+            ("jane@example.com", "other"),
+            ("uid[jane@example.com]", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(known_member(path), named, "{path}");
         }
     }
 }

@@ -98,8 +98,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Computes a ticket from its messages. The version is read before the messages: whoever wrote
-    /// a message that is not seen here comes after, and finds another version.
+    /// Computes a ticket from its messages. The version is read before the messages, and is moved also where the result
+    /// is the stored one: a delivery that read older messages then finds another version and computes anew.
     async fn compute_ticket(&self, ticket: u64) -> Result<(), StoreError> {
         for tries in 1.. {
             let Some(item) = self.get(keys::ticket(&self.tenant, ticket)).await? else { return Ok(()) };
@@ -107,9 +107,6 @@ impl Scope<'_> {
                 return Ok(());
             }
             let computed = Computed::of(&self.messages(ticket).await?);
-            if read::<Computed>(&item, "computed")?.as_ref() == Some(&computed) {
-                return Ok(());
-            }
             let version = item.get("version").cloned().ok_or_else(|| unreadable("a ticket without a version"))?;
             let request = self
                 .client()
