@@ -15,6 +15,10 @@ pub const MAX_SEARCH_LENGTH: usize = 320;
 pub const MAX_SEARCH_WORDS: usize = 20;
 /// How many distinct words of otherContactDetails are searched.
 const MAX_DETAIL_WORDS: usize = 100;
+/// How many distinct words of an end user are searched.
+pub const MAX_WORDS: usize = 500;
+/// How many bytes of words of an end user are searched, folded, in UTF-8.
+pub const MAX_WORD_BYTES: usize = 16 * 1024;
 
 /// What a search is compared with, folded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -92,50 +96,73 @@ impl Search {
     }
 }
 
-/// The terms under which a person is found.
+/// The distinct words of an end user, as far as they are searched: in the order in which they are added, up to a number and
+/// a size that bound what the index holds of one end user.
+#[derive(Default)]
+struct SearchedWords {
+    words: BTreeSet<String>,
+    bytes: usize,
+    full: bool,
+}
+
+impl SearchedWords {
+    fn extend(&mut self, words: impl IntoIterator<Item = String>) {
+        for word in words {
+            if self.full {
+                return;
+            }
+            if self.words.contains(&word) {
+                continue;
+            }
+            self.full = self.words.len() == MAX_WORDS || self.bytes + word.len() > MAX_WORD_BYTES;
+            if !self.full {
+                self.bytes += word.len();
+                self.words.insert(word);
+            }
+        }
+    }
+}
+
+/// The terms under which an end user is found: at most [`MAX_WORDS`] distinct words of [`MAX_WORD_BYTES`] in all, taken from
+/// the names, company, customerRef, the address, UIDs by id and otherContactDetails, in this order, and every whole UID
+/// value.
 pub fn person_terms(person: &EndUser) -> BTreeSet<Term> {
     const SEARCHED: [Field; 8] = [
         Field::Firstname,
         Field::Lastname,
         Field::Company,
+        Field::CustomerRef,
         Field::Street,
         Field::HouseNumber,
         Field::PostalCode,
         Field::City,
-        Field::CustomerRef,
     ];
-    let mut terms: BTreeSet<Term> = SEARCHED
-        .into_iter()
-        .filter_map(|field| person.profile.get(field))
-        .flat_map(|value| text::words(value).map(Term::Word))
-        .collect();
-
-    let mut details = BTreeSet::new();
-    for word in text::words(person.profile.get(Field::OtherContactDetails).unwrap_or_default()) {
-        if details.len() == MAX_DETAIL_WORDS {
-            break;
-        }
-        details.insert(Term::Word(word));
+    let mut searched = SearchedWords::default();
+    for value in SEARCHED.into_iter().filter_map(|field| person.profile.get(field)) {
+        searched.extend(text::words(value));
     }
-    terms.append(&mut details);
-
     for uid in &person.uids {
-        let number = matches!(uid.kind, UidType::Phone | UidType::WhatsApp);
-        terms.extend(value_terms(&uid.value, number));
+        searched.extend(value_words(&uid.value, matches!(uid.kind, UidType::Phone | UidType::WhatsApp)));
     }
-    terms
+    let details = person.profile.get(Field::OtherContactDetails).unwrap_or_default();
+    let mut distinct = BTreeSet::new();
+    let new = |word: &String| distinct.len() < MAX_DETAIL_WORDS && distinct.insert(word.clone());
+    searched.extend(text::words(details).filter(new));
+
+    let wholes = person.uids.iter().filter_map(|uid| Term::whole(&uid.value));
+    searched.words.into_iter().map(Term::Word).chain(wholes).collect()
 }
 
 /// The terms under which a ticket is found: subject, uid, topics.
 pub fn ticket_terms<'a>(ticket: &'a Ticket, topics: impl IntoIterator<Item = &'a String>) -> BTreeSet<Term> {
     let texts = ticket.subject.iter().chain(topics);
     let words = texts.flat_map(|value| text::words(value).map(Term::Word));
-    words.chain(value_terms(&ticket.uid, true)).collect()
+    let uid = value_words(&ticket.uid, true).map(Term::Word);
+    words.chain(uid).chain(Term::whole(&ticket.uid)).collect()
 }
 
-/// The words of a UID value, the value as a whole, and the forms of a phone `number`.
-fn value_terms(value: &str, number: bool) -> BTreeSet<Term> {
+/// The words of a UID value, and the forms of a phone `number`.
+fn value_words(value: &str, number: bool) -> impl Iterator<Item = String> {
     let phone = number.then(|| Phone::international(value)).flatten();
-    let numbers = phone.into_iter().flat_map(|phone| phone.words());
-    text::words(value).chain(numbers).map(Term::Word).chain(Term::whole(value)).collect()
+    text::words(value).chain(phone.into_iter().flat_map(|phone| phone.words()))
 }

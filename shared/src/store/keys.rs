@@ -14,7 +14,7 @@ use crate::domain::uid::MatchKey;
 /// The version of the index's keys. A change of collation data or of `entries` takes a new one: the
 /// entries of two ways to sort or fold never mix. Only this one is read, so sorted lists and searches
 /// are whole again when each tenant was repaired; what the old one wrote is left where it is.
-pub const ENTRIES_VERSION: u32 = 1;
+pub const ENTRIES_VERSION: u32 = 2;
 
 /// The shards over which the number of a tenant's people is counted.
 pub const COUNT_SHARDS: u32 = 64;
