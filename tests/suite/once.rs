@@ -159,6 +159,10 @@ async fn a_key_that_is_none_is_a_fault_beside_those_of_the_body() {
         let faults = tenant.send(keyed(CREATE, key, &json!({ "lang": "?" }))).await.faults();
         assert_eq!(faults, ["Idempotency-Key", "lang"], "{key}");
         assert_eq!(tenant.send(keyed(ASSIGN, key, &json!({}))).await.faults()[0], "Idempotency-Key");
+        for path in [CREATE, ASSIGN] {
+            let broken = keyed(path, key, &json!({})).body("{");
+            assert_eq!(tenant.send(broken).await.faults(), ["Idempotency-Key", "body"], "{path}, {key}");
+        }
     }
     assert_eq!(count(&tenant).await, 0);
 }

@@ -2,15 +2,13 @@
 
 use shared::app::App;
 use shared::domain::end_user::{AssignedDto, Assignment};
-use shared::domain::input::Faults;
 use shared::http::{Error, Request, Response};
 use shared::store::{Answered, Scope};
 
 /// Takes an AssignUIDRequest; answers 201 with the record, 200 where it was linked before, 404, or
 /// 422 where its Idempotency-Key came with another request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
-    let assignment = Assignment::read(&request.json()?, app.default_region());
-    let (assignment, once) = Faults::both(assignment, request.once())?;
+    let (assignment, once) = request.idempotent(|json| Assignment::read(json, app.default_region()))?;
     let Answered { answer, replayed } = db.assign_uid(&assignment, once.as_ref()).await?;
     let dto = AssignedDto::from(&answer);
     let response = if answer.already { Response::ok(&dto) } else { Response::created(&dto) };

@@ -94,8 +94,18 @@ impl Request {
         }
     }
 
+    /// What `read` makes of the body, and what `Idempotency-Key` makes of this request; the faults of both at once.
+    pub fn idempotent<T>(&self, read: impl FnOnce(&Json) -> Result<T, Faults>) -> Result<(T, Option<Once>), Error> {
+        let body = match self.json() {
+            Ok(json) => read(&json),
+            Err(Error::Invalid(faults)) => Err(faults),
+            Err(error) => return Err(error),
+        };
+        Ok(Faults::both(body, self.once())?)
+    }
+
     /// What `Idempotency-Key` makes of this request, where it came with one.
-    pub fn once(&self) -> Result<Option<Once>, Faults> {
+    fn once(&self) -> Result<Option<Once>, Faults> {
         const NAME: &str = "Idempotency-Key";
         let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
         let once = Once::parse(value.to_str().unwrap_or_default(), &self.route, self.body());
