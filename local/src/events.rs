@@ -87,6 +87,12 @@ pub(crate) fn sequence_number(record: &Value) -> Option<&str> {
     record["dynamodb"]["SequenceNumber"].as_str()
 }
 
+/// How long ago a record made by [`of_record`] was written; zero where it does not say.
+pub(crate) fn age(record: &Value) -> Duration {
+    let written = record["dynamodb"]["ApproximateCreationDateTime"].as_u64().filter(|written| *written > 0);
+    written.map_or(Duration::ZERO, |written| now().saturating_sub(Duration::from_secs(written)))
+}
+
 fn attribute(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => json!({ "S": text }),

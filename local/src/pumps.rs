@@ -230,12 +230,12 @@ impl Inner {
         Ok(records.len())
     }
 
-    /// Hands in a batch until all of it is dealt with: resumed at the record that failed, which is
-    /// passed over when it failed too often. An end between two tries is an error, so that the next
-    /// start begins with this batch again.
-    async fn deliver_records(&self, mut batch: &[&Value], stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
-        let mut tries = 0;
-        while !batch.is_empty() {
+    /// Invokes the function until a batch is done, as Lambda does: after a report with the rest from the reported record
+    /// on, and where a function of a larger batch fails as a whole, with each half of it. A record that grew too old is
+    /// set aside. An end between two attempts is an error, so that the next start begins with this batch again.
+    async fn deliver_records(&self, batch: &[&Value], stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
+        let (mut left, mut tries) = (vec![batch], 0);
+        while let Some(batch) = left.pop() {
             let response: Option<DynamoDbEventResponse> =
                 self.invoke(&self.stream_source.function, &json!({ "Records": batch })).await;
             let first = match &response {
@@ -246,14 +246,21 @@ impl Inner {
                     batch.iter().position(|e| sequence_number(e).is_some_and(|n| failed.contains(n)))
                 }
             };
-            let Some(first) = first else { return Ok(()) };
-            tries = if first == 0 { tries + 1 } else { 1 };
-            batch = &batch[first..];
-            if tries > self.stream_source.max_retries {
-                tracing::error!(sequence = sequence_number(batch[0]), "a record of the stream is a dead letter");
-                batch = &batch[1..];
+            let Some(rest) = first.map(|first| &batch[first..]) else {
                 tries = 0;
+                continue;
+            };
+            tries = if first == Some(0) { tries + 1 } else { 1 };
+            let (half, other) = rest.split_at(rest.len() / 2);
+            if events::age(rest[0]) > self.stream_source.max_age {
+                tracing::error!(sequence = sequence_number(rest[0]), "a record of the stream is a dead letter");
+                left.push(&rest[1..]);
+            } else if response.is_none() {
+                left.extend([other, half]);
+            } else {
+                left.push(rest);
             }
+            left.retain(|batch| !batch.is_empty());
             if *stopped.borrow() {
                 return Err("ended before a record could be indexed".into());
             }

@@ -69,8 +69,8 @@ pub struct StreamSource {
     pub batch_size: usize,
     /// A record is passed on that one of these patterns matches.
     pub filters: Vec<Value>,
-    /// How often a failing batch is tried again.
-    pub max_retries: u64,
+    /// For how long a failing record is tried again.
+    pub max_age: Duration,
 }
 
 /// An event source mapping of a queue.
@@ -114,7 +114,7 @@ impl Template {
             stream: StreamSource {
                 filters: filters(stream.properties)?,
                 batch_size: stream.number("/BatchSize")? as usize,
-                max_retries: stream.number("/MaximumRetryAttempts")?,
+                max_age: Duration::from_secs(stream.number("/MaximumRecordAgeInSeconds")?),
                 function: stream.function,
             },
             queue: QueueSource {

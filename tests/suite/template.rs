@@ -245,9 +245,8 @@ fn the_stream_wakes_the_indexer_for_people_and_orders_to_count_alone_and_gives_u
     let of = &event["Properties"];
     assert_eq!(of["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
     assert_eq!(of["BisectBatchOnFunctionError"], true);
-    assert!(
-        of["MaximumRetryAttempts"].as_u64().unwrap() > 0 && of["MaximumRecordAgeInSeconds"].as_u64().unwrap() <= 86_400
-    );
+    assert_eq!(of["MaximumRetryAttempts"], -1, "the age of a record bounds its attempts");
+    assert!(of["MaximumRecordAgeInSeconds"].as_u64().unwrap() <= 86_400);
     let target = of["DestinationConfig"]["OnFailure"].to_string();
     assert!(resources(&document, "AWS::SQS::Queue").iter().any(|(name, _)| target.contains(name)), "{target}");
     let patterns: Vec<Value> = of["FilterCriteria"]["Filters"]

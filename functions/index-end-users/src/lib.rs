@@ -1,8 +1,8 @@
 //! Driven by the table's stream: keeps the index in line with the people who changed, and counts the
 //! orders that are asked for deep pages.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
@@ -20,22 +20,41 @@ pub enum Task {
     Count(SortField),
 }
 
-/// Indexes every person of the batch once, as it is now; what the records say of it is not looked
-/// at. The batch is resumed from the first record whose task could not be done.
+/// How many end users are indexed together. A group that fails or is slow holds up the others no longer than its own time.
+const GROUP: usize = 8;
+/// How long a group may take, and how long its end users may take one by one where the group fails.
+const GROUP_TIME: Duration = Duration::from_secs(10);
+/// No group begins with less time left than this, so that what was done is still reported.
+const LEAST_TIME: Duration = Duration::from_secs(2);
+
+/// Indexes every end user of the batch once, as it is now; the images of the records are not read. Tenants take turns, a
+/// group at a time, so that none waits for all of another's. The batch is resumed from the first record whose task was
+/// not done.
 pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEventResponse {
-    let mut tenants: BTreeMap<Tenant, BTreeSet<Task>> = BTreeMap::new();
-    for (tenant, task) in event.records.iter().filter_map(task) {
-        tenants.entry(tenant).or_default().insert(task);
+    let mut left: BTreeSet<(Tenant, Task)> = event.records.iter().filter_map(task).collect();
+    let mut queues: BTreeMap<Tenant, VecDeque<Task>> = BTreeMap::new();
+    for (tenant, task) in left.clone() {
+        queues.entry(tenant).or_default().push_back(task);
     }
-    let mut failed = BTreeSet::new();
-    for (tenant, tasks) in tenants {
-        let undone = act(app, &tenant, tasks, deadline).await;
-        failed.extend(undone.into_iter().map(|task| (tenant.clone(), task)));
+    // The tenants with the least to do come first.
+    let mut queues: Vec<_> = queues.into_iter().collect();
+    queues.sort_by_key(|(_, tasks)| tasks.len());
+    'turns: while !queues.is_empty() {
+        for (tenant, tasks) in &mut queues {
+            if deadline.saturating_duration_since(Instant::now()) < LEAST_TIME {
+                break 'turns;
+            }
+            let group = tasks.drain(..tasks.len().min(GROUP)).collect();
+            for done in act(app, tenant, group, deadline).await {
+                left.remove(&(tenant.clone(), done));
+            }
+        }
+        queues.retain(|(_, tasks)| !tasks.is_empty());
     }
 
     let mut response = DynamoDbEventResponse::default();
-    let of_failed = |record: &&EventRecord| task(record).is_some_and(|task| failed.contains(&task));
-    if let Some(first) = event.records.iter().find(of_failed) {
+    let is_left = |record: &&EventRecord| task(record).is_some_and(|task| left.contains(&task));
+    if let Some(first) = event.records.iter().find(is_left) {
         let mut failure = DynamoDbBatchItemFailure::default();
         failure.item_identifier = first.change.sequence_number.clone();
         response.batch_item_failures.push(failure);
@@ -43,32 +62,35 @@ pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEvent
     response
 }
 
-/// Does a tenant's tasks; answers those that could not be done. People who cannot be indexed together
-/// are indexed one by one, so that one of whom no item can be read or written stops no other.
-async fn act(app: &App, tenant: &Tenant, tasks: BTreeSet<Task>, deadline: Instant) -> Vec<Task> {
-    let mut people = BTreeSet::new();
-    let mut undone = Vec::new();
+/// Does a group of a tenant's tasks, and returns those that are done. End users that cannot be indexed together are
+/// indexed one by one, so that one that cannot be read or written stops no other.
+async fn act(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) -> Vec<Task> {
+    let within = || deadline.min(Instant::now() + GROUP_TIME);
+    let mut end_users = BTreeSet::new();
+    let mut done = Vec::new();
     for task in tasks {
         match task {
-            Task::Index(id) => drop(people.insert(id)),
+            Task::Index(id) => drop(end_users.insert(id)),
             Task::Count(field) => {
                 let meter = Meter::default();
-                let result = app.scope(tenant, &meter, deadline).count_on(field).await;
-                if !shared::bootstrap::log_event("count", tenant, &meter, result.as_ref().err()) {
-                    undone.push(task);
+                let result = app.scope(tenant, &meter, within()).count_on(field).await;
+                if shared::bootstrap::log_event("count", tenant, &meter, result.as_ref().err()) {
+                    done.push(task);
                 }
             }
         }
     }
-    if people.is_empty() || index(app, tenant, &people, deadline).await {
-        return undone;
+    if end_users.is_empty() || index(app, tenant, &end_users, within()).await {
+        done.extend(end_users.into_iter().map(Task::Index));
+        return done;
     }
-    for id in people {
-        if !index(app, tenant, &BTreeSet::from([id]), deadline).await {
-            undone.push(Task::Index(id));
+    let deadline = within();
+    for id in end_users {
+        if index(app, tenant, &BTreeSet::from([id]), deadline).await {
+            done.push(Task::Index(id));
         }
     }
-    undone
+    done
 }
 
 async fn index(app: &App, tenant: &Tenant, people: &BTreeSet<EndUserId>, deadline: Instant) -> bool {
