@@ -112,6 +112,12 @@ pub fn report(check: &Check, mended: bool) -> String {
     let Check { people, counted, entries, blocks, .. } = check;
     let mut lines = vec![format!("{people} people ({counted} counted), {entries} index entries, {blocks} blocks")];
     lines.extend(check.unready.iter().map(|field| format!("{}: is being counted, not checked", field.name())));
+    lines.extend(
+        check
+            .stalled
+            .iter()
+            .map(|field| format!("{}: its count was given up half-way; index repair finishes it", field.name())),
+    );
     lines.extend(check.wrong_people.iter().take(NAMED).map(|wrong| {
         let record = if wrong.record { "; Indexed says otherwise" } else { "" };
         format!("person {}: {} entries missing, {} too many{record}", wrong.id, wrong.missing, wrong.surplus())
@@ -122,7 +128,7 @@ pub fn report(check: &Check, mended: bool) -> String {
     let wrong = (check.wrong_people.len(), check.wrong_blocks.len());
     let what = if mended { "mended" } else { "wrong" };
     lines.push(match wrong {
-        (0, 0) => "nothing is wrong".to_owned(),
+        (0, 0) if check.stalled.is_empty() => "nothing is wrong".to_owned(),
         (people, blocks) => format!("{what}: {people} people, {blocks} blocks"),
     });
     lines.join("\n")

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::dynamodb;
 use serde_json::{Value, json};
 use shared::app::App as Functions;
-use shared::domain::end_user::{Draft, EndUser, Expected, Update};
+use shared::domain::end_user::{Draft, EndUser, Expected, SortField, Update};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
+use shared::domain::search::Search;
 use shared::store::keys::{self, Key};
-use shared::store::{Entry, Meter, Scope, entries};
+use shared::store::{Entry, ListOrder, Meter, Page, Scope, entries};
 use tests::proxy::Fault;
 
 use crate::app::App;
@@ -73,9 +74,9 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
         let indexers = futures::future::join_all((0..4).map(|_| db.index_end_users([id])));
         let ((), indexed) = futures::future::join(writer, indexers).await;
         indexed.into_iter().for_each(|result| result.unwrap());
-        // The stream's last record comes behind the last write, and is delivered twice.
-        db.index_end_users([id]).await.unwrap();
-        db.index_end_users([id]).await.unwrap();
+        // The stream's last record comes behind the last write, and is delivered while an older indexing goes on.
+        let deliveries = futures::future::join_all((0..2).map(|_| db.index_end_users([id]))).await;
+        deliveries.into_iter().for_each(|result| result.unwrap());
         let person = db.end_user(id).await.unwrap().unwrap();
         assert_eq!(stored(&app).await, expected(&person), "after round {round}");
     }
@@ -125,6 +126,40 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_indexing_of_an_older_document_changes_nothing() {
+    let troubled = Troubled::start(6).await;
+    let app = &troubled.app;
+    let functions = unwatched(app).await;
+    let meter = Meter::default();
+    let change = async |id: EndUserId, city: &str| {
+        let update = Update::read(&json_of(json!({ "city": city })), None).unwrap();
+        scope(&functions, &meter).update_end_user(id, &update, &Expected::default()).await.unwrap();
+    };
+    let draft = Draft::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+    let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
+    scope(&functions, &meter).index_end_users([id]).await.unwrap();
+    change(id, "Brugge").await;
+    // The slow one has read the state of the index; its read of the document, at Brugge, is held back.
+    let state = troubled.proxy.hold("BatchGetItem");
+    let slow_scope = scope(&functions, &meter);
+    let slow = slow_scope.index_end_users([id]);
+    let fast = async {
+        state.reached().await;
+        let document = troubled.proxy.hold("BatchGetItem");
+        drop(state);
+        document.reached().await;
+        change(id, "Gent").await;
+        // The index holds Gent already: there is nothing to do.
+        scope(&functions, &meter).index_end_users([id]).await.unwrap();
+        drop(document);
+    };
+    let (slow, ()) = futures::future::join(slow, fast).await;
+    slow.unwrap();
+    let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+    assert_eq!(stored(app).await, expected(&person));
+}
+
 fn record(sequence: &str, id: u32) -> Value {
     json!({ "eventID": sequence, "eventName": "MODIFY", "eventSource": "aws:dynamodb", "awsRegion": "x", "dynamodb": {
         "ApproximateCreationDateTime": 1, "SequenceNumber": sequence, "SizeBytes": 1, "OldImage": {}, "NewImage": {},
@@ -145,4 +180,52 @@ async fn a_batch_is_resumed_from_the_first_record_that_could_not_be_indexed() {
     let failed = index_end_users::handle(&functions, batch(&[record("3", 1), record("4", 2)]), deadline()).await;
     let failed: Vec<_> = failed.batch_item_failures.iter().map(|f| f.item_identifier.clone().unwrap()).collect();
     assert_eq!(failed, ["3"]);
+}
+
+fn record_of(tenant: &str, sequence: usize, id: EndUserId) -> Value {
+    let mut record = record(&sequence.to_string(), 0);
+    let Key { pk, sk } = keys::end_user(&Tenant::parse(tenant).unwrap(), id);
+    record["dynamodb"]["Keys"] = json!({ "pk": { "S": pk }, "sk": { "S": sk } });
+    record
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_tenant_delays_no_other_and_every_batch_makes_progress() {
+    let app = App::start().await;
+    let functions = unwatched(&app).await;
+    let meter = Meter::default();
+    let (large, small) = (Tenant::parse("1").unwrap(), Tenant::parse("2").unwrap());
+    let words = |n: usize| (0..100).map(|word| format!("w{n}x{word}")).collect::<Vec<_>>().join(" ");
+    let create = async |tenant: &Tenant, body: Value| {
+        let draft = Draft::read(&json_of(body), None).unwrap();
+        functions.scope(tenant, &meter, deadline()).create_end_user(&draft, None).await.unwrap().answer.id
+    };
+    let mut records = Vec::new();
+    for n in 0..200 {
+        let id = create(&large, json!({ "firstname": "Heavy", "otherContactDetails": words(n) })).await;
+        records.push(record_of("1", records.len(), id));
+    }
+    let id = create(&small, json!({ "firstname": "Plain" })).await;
+    records.push(record_of("2", records.len(), id));
+
+    let (mut batch_records, mut invocations) = (&records[..], 0);
+    while !batch_records.is_empty() {
+        // The function stops two seconds before its deadline.
+        let deadline = Instant::now() + Duration::from_millis(3_500);
+        let result = index_end_users::handle(&functions, batch(batch_records), deadline).await;
+        let failed = result.batch_item_failures.first().and_then(|failure| failure.item_identifier.clone());
+        if invocations == 0 {
+            let scope = functions.scope(&small, &meter, Instant::now() + Duration::from_secs(10));
+            let order = ListOrder { by: SortField::EndUserId, descending: false };
+            let search = Search::parse("plain").unwrap();
+            let found = scope.search_end_users(&search, order, Page { number: 1, size: 10 }).await.unwrap();
+            let found: Vec<_> = found.people.iter().map(|person| person.id).collect();
+            assert_eq!(found, [id], "the small tenant is indexed in the first turn");
+        }
+        let next = failed.map_or(records.len(), |sequence| sequence.parse().unwrap());
+        let before = records.len() - batch_records.len();
+        assert!(next > before, "invocation {invocations} made no progress");
+        batch_records = &records[next..];
+        invocations += 1;
+    }
 }

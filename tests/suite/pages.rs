@@ -12,6 +12,7 @@ use shared::domain::input::Json;
 use shared::domain::profile::Field;
 use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
 use shared::store::{Item, ListOrder, Meter, Page, person_items, tenant_items};
+use tests::proxy::{Fault, Plan};
 
 use crate::app::{Answer, App, Caller, ids};
 use crate::budgets::{person, unwatched};
@@ -142,6 +143,60 @@ async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less(
         assert_eq!(held, made, "{field:?}");
         assert!(held.len() > 15, "{held:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_page_resumes_a_count_that_was_given_up() {
+    let app = App::start().await;
+    load(&app, 1_100).await;
+    let caller = app.tenant(7);
+    let field = SortField::Field(Field::Firstname);
+    let item = crate::repair::unfinished_count(&tenant(), field, 1);
+    app.system.client().put_item().table_name(app.system.table()).set_item(Some(item)).send().await.unwrap();
+    let far = async || caller.list("sortBy=firstname&pageNumber=105").await;
+    let rows = far().await;
+    assert_eq!(rows.len(), 10);
+    app.settle().await;
+    let (held, made) = blocks(&items(&app, app.system.table()).await, field);
+    assert_eq!(held, made);
+    assert!(held.len() > 10, "{held:?}");
+    assert_eq!(far().await, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_comes_or_goes_empties_no_page() {
+    let troubled = crate::faults::Troubled::start(8).await;
+    let app = &troubled.app;
+    load(app, 1_300).await;
+    let caller = app.tenant(7);
+    let far = async || caller.list("sortBy=firstname&pageNumber=115").await;
+    far().await;
+    app.settle().await;
+    let id = json!(700);
+    let starting = name_that_starts(BlockSize::Large, EndUserId::new(700).unwrap());
+    // Puts overtake each other, and take up to a tenth of a second.
+    troubled.proxy.inject(Plan { faults: vec![(Fault::Slow, 1.0)], reads: 0.0, only: None });
+    let writer = async {
+        for round in 0..6 {
+            let name = if round % 2 == 0 { starting.as_str() } else { "First3" };
+            caller.update(&id, json!({ "firstname": name })).await;
+            app.settle().await;
+        }
+    };
+    let mut writer = std::pin::pin!(writer);
+    let mut pages = 0;
+    loop {
+        let page = std::pin::pin!(far());
+        match futures::future::select(writer.as_mut(), page).await {
+            futures::future::Either::Left(_) => break,
+            futures::future::Either::Right((rows, _)) => {
+                // One may be shown elsewhere, or nowhere while its entries are written.
+                assert!(rows.len() >= 9, "{rows:?} on page {pages}");
+                pages += 1;
+            }
+        }
+    }
+    assert!(pages > 10, "{pages}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@
 //! that wakes itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -37,6 +38,30 @@ struct CountedItem {
     /// The start of the first small block that may not be; none: not one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+    /// When it was last written, in seconds since 1970.
+    #[serde(default)]
+    updated_at: u64,
+}
+
+impl CountedItem {
+    /// Whether the count was given up: nobody has moved it on for longer than a page of entries takes.
+    fn is_stalled(&self) -> bool {
+        !self.ready && self.updated_at + STALLED.as_secs() < after(Duration::ZERO)
+    }
+}
+
+/// After how long a count that is not moved on counts as given up: a page of entries takes seconds.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// How far the count of an order is, as a check sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum CountState {
+    /// All of it is counted.
+    Ready,
+    /// The indexer counts.
+    Running,
+    /// Nobody counts any more.
+    Stalled,
 }
 
 /// One block. Without entries it stays as a tombstone: were it away, who counted it while it had some
@@ -103,6 +128,14 @@ impl Scope<'_> {
             Some(false) => Counted::Partly,
             Some(true) => Counted::Wholly(large),
         })
+    }
+
+    /// Asks that a count which was given up goes on: by a record in the stream, as at the first time.
+    pub(super) async fn resume_count(&self, field: SortField) -> Result<(), StoreError> {
+        match self.counted_order(field).await?.filter(CountedItem::is_stalled) {
+            Some(CountedItem { rev, cursor, .. }) => self.put_counted(field, rev, cursor, false).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Asks that an order is counted, where it is not.
@@ -179,20 +212,23 @@ impl Scope<'_> {
         size: BlockSize,
         mut places: BTreeSet<String>,
     ) -> Result<BTreeSet<String>, StoreError> {
-        let mut starts = BTreeSet::new();
+        let mut groups = Vec::new();
         while let Some(last) = places.pop_last() {
             let own = keys::block_start(field, size, &last);
             // A block that came or went cut the one before it, or gave back to it.
             let cuts = keys::cut_at_entries(field) && own.as_ref() == Some(&last) && last != FIRST_BLOCK;
+            let mut group = BTreeSet::from_iter(own.clone());
             if cuts || own.is_none() {
                 let before = self.start_before(field, size, &last).await?;
                 places.retain(|place| *place < before || keys::block_start(field, size, place).is_some());
-                starts.insert(before);
+                group.insert(before);
             }
-            starts.extend(own);
+            groups.push(group);
         }
-        each(starts.iter().map(|start| self.recount_block(field, size, start))).await?;
-        Ok(starts)
+        let groups = joined(groups);
+        let parts: Vec<_> = groups.iter().flat_map(|group| parts_of(group)).collect();
+        each(parts.iter().map(|starts| self.recount_together(field, size, starts))).await?;
+        Ok(groups.into_iter().flatten().collect())
     }
 
     /// The start of the block that holds what stands right before `place`.
@@ -228,10 +264,19 @@ impl Scope<'_> {
 
     /// Counts the block that starts at `start`; without entries where none starts there any more.
     pub(super) async fn recount_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<(), StoreError> {
+        self.recount_together(field, size, &[start]).await
+    }
+
+    /// Counts some blocks, each on its version, and puts all of them or none: between a block that came or went and the one
+    /// before it no reader sees entries twice or not at all.
+    async fn recount_together(&self, field: SortField, size: BlockSize, starts: &[&str]) -> Result<(), StoreError> {
         for tries in 1.. {
-            let rev = self.block(field, size, start).await?.map_or(0, |(rev, _)| rev);
-            let n = self.count_block(field, size, start).await?;
-            if self.put_block(field, size, &Block { start: start.to_owned(), n }, rev).await? {
+            let counted = starts.iter().map(async |start| {
+                let rev = self.block(field, size, start).await?.map_or(0, |(rev, _)| rev);
+                let n = self.count_block(field, size, start).await?;
+                Ok((self.block_item(field, size, &Block { start: (*start).to_owned(), n }, rev)?, rev))
+            });
+            if self.put_versions(each(counted).await?).await? {
                 break;
             }
             self.back_off(tries, "block conflict").await?;
@@ -276,12 +321,12 @@ impl Scope<'_> {
         }
     }
 
-    /// Whether a block could be put over its version `rev`; over none where that is 0.
-    async fn put_block(&self, field: SortField, size: BlockSize, block: &Block, rev: u64) -> Result<bool, StoreError> {
+    /// A block as it is put over its version `rev`.
+    fn block_item(&self, field: SortField, size: BlockSize, block: &Block, rev: u64) -> Result<Item, StoreError> {
         let Key { pk, sk } = keys::block(&self.tenant, field, size, &block.start);
         let expires_at = (block.n == 0).then(|| after(REMEMBERED));
         let item = BlockItem { pk, sk, kind: "Block".to_owned(), v: 1, rev: rev + 1, n: block.n, expires_at };
-        self.put_version(to_item(item).map_err(unreadable)?, rev).await
+        to_item(item).map_err(unreadable)
     }
 
     async fn put_counted(
@@ -292,13 +337,24 @@ impl Scope<'_> {
         ready: bool,
     ) -> Result<bool, StoreError> {
         let Key { pk, sk } = keys::counted_order(&self.tenant, field);
-        let item = CountedItem { pk, sk, kind: "Counted".to_owned(), v: 1, rev: rev + 1, ready, cursor };
+        let updated_at = after(Duration::ZERO);
+        let item = CountedItem { pk, sk, kind: "Counted".to_owned(), v: 1, rev: rev + 1, ready, cursor, updated_at };
         self.put_version(to_item(item).map_err(unreadable)?, rev).await
     }
 
     /// Whether all of an order is counted; `None` where it is not to be.
-    pub(super) async fn counting(&self, field: SortField) -> Result<Option<bool>, StoreError> {
+    async fn counting(&self, field: SortField) -> Result<Option<bool>, StoreError> {
         Ok(self.counted_order(field).await?.map(|counted| counted.ready))
+    }
+
+    /// How far the count of an order is; `None` where it is not to be.
+    pub(super) async fn count_state(&self, field: SortField) -> Result<Option<CountState>, StoreError> {
+        let state = |counted: CountedItem| match counted.ready {
+            true => CountState::Ready,
+            false if counted.is_stalled() => CountState::Stalled,
+            false => CountState::Running,
+        };
+        Ok(self.counted_order(field).await?.map(state))
     }
 
     async fn counted_order(&self, field: SortField) -> Result<Option<CountedItem>, StoreError> {
@@ -367,11 +423,32 @@ impl Scope<'_> {
     }
 
     async fn put_first_block(&self, field: SortField, size: BlockSize, block: &Block) -> Result<(), StoreError> {
-        if self.put_block(field, size, block, 0).await? {
+        if self.put_version(self.block_item(field, size, block, 0)?, 0).await? {
             return Ok(());
         }
         self.recount_block(field, size, &block.start).await
     }
+}
+
+/// The most blocks that are put together: the actions of a transaction.
+const MAX_TOGETHER: usize = 100;
+
+/// The groups, with those that have a block in common made one.
+fn joined(groups: Vec<BTreeSet<String>>) -> Vec<BTreeSet<String>> {
+    let mut joined: Vec<BTreeSet<String>> = Vec::new();
+    for mut group in groups {
+        let (common, mut others): (Vec<_>, Vec<_>) = joined.into_iter().partition(|other| !other.is_disjoint(&group));
+        group.extend(common.into_iter().flatten());
+        others.push(group);
+        joined = others;
+    }
+    joined
+}
+
+/// A group, in parts that a transaction takes.
+fn parts_of(group: &BTreeSet<String>) -> Vec<Vec<&str>> {
+    let starts: Vec<_> = group.iter().map(String::as_str).collect();
+    starts.chunks(MAX_TOGETHER).map(<[_]>::to_vec).collect()
 }
 
 /// A part of a block: an entry is one, and a small block has its number.

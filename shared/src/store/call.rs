@@ -124,6 +124,11 @@ impl<E: ProvideErrorMetadata> Failure<E> {
         StoreError::Unavailable { outcome: Outcome::Unknown, reason: judge(&self.error).1.to_owned() }
     }
 
+    /// Whether the engine cancelled the transaction: for a condition, a conflict or throttling.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.error.code() == Some("TransactionCanceledException")
+    }
+
     /// Whether the engine said that the item stands otherwise than the condition wants.
     pub(super) fn lost(&self) -> bool {
         self.error.code() == Some("ConditionalCheckFailedException")

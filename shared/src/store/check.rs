@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
-use super::blocks::Block;
+use super::blocks::{Block, CountState};
 use super::index::IndexedItem;
 use super::keys::{self, BlockSize, EntryReader, FIRST_BLOCK, Key};
 use super::{Entry, Item, Query, Scope, StoreError, each, entries, items, text, unreadable};
@@ -93,6 +93,8 @@ pub struct Check {
     pub blocks: u64,
     /// The orders that are being counted for the first time, and are not checked.
     pub unready: Vec<SortField>,
+    /// The orders of which the count was given up half-way; a repair finishes it.
+    pub stalled: Vec<SortField>,
     /// People whose index is wrong.
     pub wrong_people: Vec<WrongPerson>,
     /// Blocks that are.
@@ -102,7 +104,7 @@ pub struct Check {
 impl Check {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.wrong_people.is_empty() && self.wrong_blocks.is_empty()
+        self.wrong_people.is_empty() && self.wrong_blocks.is_empty() && self.stalled.is_empty()
     }
 }
 
@@ -143,10 +145,26 @@ impl Scope<'_> {
             check.wrong_people.extend(wrong);
         }
         for field in SortField::ALL {
-            let Some(ready) = self.counting(field).await? else { continue };
-            if !ready {
-                check.unready.push(field);
-                continue;
+            let Some(mut state) = self.count_state(field).await? else { continue };
+            while how.mend && state == CountState::Stalled {
+                say(Progress { stage: "counting an order", done: check.blocks, of: None });
+                self.count_on(field).await?;
+                // What was moved on now is running until the next page of entries, which is ours too.
+                state = match self.count_state(field).await? {
+                    Some(CountState::Running) => CountState::Stalled,
+                    state => state.unwrap_or(CountState::Running),
+                };
+            }
+            match state {
+                CountState::Ready => {}
+                CountState::Running => {
+                    check.unready.push(field);
+                    continue;
+                }
+                CountState::Stalled => {
+                    check.stalled.push(field);
+                    continue;
+                }
             }
             // Large blocks are made of small ones, which are to be right first.
             for size in [BlockSize::Small, BlockSize::Large] {

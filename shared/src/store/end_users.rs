@@ -329,7 +329,10 @@ impl Scope<'_> {
 
     /// One transaction. All tries of it have the same token, so it takes effect once (for ten minutes,
     /// far longer than a request goes on), also where an answer is lost.
-    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<(), Failure<TransactWriteItemsError>> {
+    pub(super) async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<(), Failure<TransactWriteItemsError>> {
         let request = self
             .client()
             .transact_write_items()
@@ -462,14 +465,13 @@ impl Scope<'_> {
     }
 
     /// Where a page far from the start begins, by the blocks of its order; `None` where they do not reach as far.
-    /// The first that is asked for starts their counting, and until it is over all entries before the page are
-    /// walked.
+    /// The first that is asked for starts their counting, a later one resumes it where it was given up, and until it is
+    /// over all entries before the page are walked.
     async fn deep_place(&self, order: ListOrder, offset: u64, counted: Counted) -> Result<Option<Place>, StoreError> {
-        if let Counted::Wholly(large) = counted {
-            return self.place(order.by, order.descending, &large, offset).await;
-        }
-        if let Counted::Not = counted {
-            self.count_order(order.by).await?;
+        match counted {
+            Counted::Wholly(large) => return self.place(order.by, order.descending, &large, offset).await,
+            Counted::Partly => self.resume_count(order.by).await?,
+            Counted::Not => self.count_order(order.by).await?,
         }
         match order.by {
             SortField::EndUserId => self.walked_place(order, offset).await,

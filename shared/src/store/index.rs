@@ -117,6 +117,8 @@ struct Work {
     id: EndUserId,
     /// The version of `Indexed` that was read; 0: none.
     rev: u64,
+    /// The revision of the document that was read; `None`: there was none.
+    document: Option<u64>,
     /// The entries as they shall be.
     wanted: BTreeSet<Entry>,
     put: Vec<Entry>,
@@ -128,9 +130,10 @@ impl Work {
     fn new(
         id: EndUserId,
         indexed: Option<IndexedItem>,
-        wanted: BTreeSet<Entry>,
+        person: Option<&EndUser>,
         mine: Option<&BTreeSet<Entry>>,
     ) -> Option<Self> {
+        let wanted = person.map(entries).unwrap_or_default();
         let rev = indexed.as_ref().map_or(0, |indexed| indexed.rev);
         // Having lost once, this run may have taken away what the winner counts on.
         let exact = mine.is_none() && indexed.as_ref().is_some_and(IndexedItem::is_exact);
@@ -141,7 +144,7 @@ impl Work {
         let there: BTreeSet<Entry> = held.iter().chain(mine.into_iter().flatten()).cloned().collect();
         let put = wanted.iter().filter(|entry| !exact || !held.contains(*entry)).cloned().collect();
         let gone = there.difference(&wanted).cloned().collect();
-        Some(Self { id, rev, wanted, put, gone })
+        Some(Self { id, rev, document: person.map(|person| person.rev), wanted, put, gone })
     }
 
     /// All entries that may be there until the end.
@@ -157,7 +160,8 @@ impl Scope<'_> {
     ///
     /// `Indexed` is read before the people: who reads the older person also read the older
     /// `Indexed`, and loses. It is written twice: first it claims all entries that may be there until
-    /// the end, so that after a run that ended half-way the next one knows what to put right.
+    /// the end, so that after a run that ended half-way the next one knows what to put right. Before the second write
+    /// the document is read once more: who finds it changed starts over.
     pub async fn index_end_users(&self, ids: impl IntoIterator<Item = EndUserId>) -> Result<(), StoreError> {
         self.index(ids.into_iter().map(|id| (id, None)).collect()).await
     }
@@ -186,7 +190,12 @@ impl Scope<'_> {
         let claimed: Vec<_> = works.iter().zip(&claims).filter_map(|(work, won)| won.then_some(work)).collect();
         self.write_entries(&claimed).await?;
         self.recount(self.touched(&claimed)).await?;
-        let settled = claimed.iter().map(|work| self.put_indexed(work.id, work.rev + 1, true, work.wanted.clone()));
+        // An indexing of a newer document may have ended before the claim, where it found nothing to do.
+        let now = self.people(claimed.iter().map(|work| work.id)).await?;
+        let settled = claimed.iter().map(async |work| {
+            let current = now.get(&work.id).map(|person| person.rev) == work.document;
+            Ok(current && self.put_indexed(work.id, work.rev + 1, true, work.wanted.clone()).await?)
+        });
         let settled = each(settled).await?;
 
         let mine = |work: &Work| people.get(&work.id).cloned().flatten().unwrap_or_default();
@@ -202,10 +211,8 @@ impl Scope<'_> {
     async fn work(&self, people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<Vec<Work>, StoreError> {
         let mut indexed = self.indexed(people.keys().copied()).await?;
         let now = self.people(people.keys().copied()).await?;
-        let work = people.iter().filter_map(|(id, mine)| {
-            let wanted = now.get(id).map(entries).unwrap_or_default();
-            Work::new(*id, indexed.remove(id), wanted, mine.as_ref())
-        });
+        let work =
+            people.iter().filter_map(|(id, mine)| Work::new(*id, indexed.remove(id), now.get(id), mine.as_ref()));
         Ok(work.collect())
     }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, TransactWriteItem};
 use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
 
@@ -188,10 +188,33 @@ impl<'a> Scope<'a> {
         Ok(answer.item)
     }
 
+    /// Whether items with a `rev` could be put, all or none, each over its version; over none where that is 0. At most
+    /// 100 items.
+    async fn put_versions(&self, mut items: Vec<(Item, u64)>) -> Result<bool, StoreError> {
+        if items.len() == 1 {
+            return match items.pop() {
+                Some((item, rev)) => self.put_version(item, rev).await,
+                None => Ok(true),
+            };
+        }
+        let mut writes = Vec::with_capacity(items.len());
+        for (item, rev) in items {
+            let (condition, values) = at_version(rev);
+            let put = Put::builder().table_name(self.table()).set_item(Some(item)).condition_expression(condition);
+            let put = put.set_expression_attribute_values(values).build().map_err(unreadable)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        match self.transact(writes).await {
+            Ok(()) => Ok(true),
+            // Also where a try went unanswered: the caller reads the versions anew.
+            Err(failure) if failure.is_cancelled() => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
     /// Whether an item with a `rev` could be put over its version `rev`; over none where that is 0.
     async fn put_version(&self, item: Item, rev: u64) -> Result<bool, StoreError> {
-        let condition = if rev == 0 { "attribute_not_exists(pk)" } else { "rev = :rev" };
-        let values = (rev > 0).then(|| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
+        let (condition, values) = at_version(rev);
         let request = self
             .client()
             .put_item()
@@ -325,6 +348,14 @@ fn each<R, F: Future<Output = Result<R, StoreError>>>(calls: impl IntoIterator<I
 }
 
 type Each<R, F> = TryCollect<Buffered<Iter<std::vec::IntoIter<F>>>, Vec<R>>;
+
+/// The condition that an item is at its version `rev`, or where that is 0 is not there, and its values.
+fn at_version(rev: u64) -> (&'static str, Option<Item>) {
+    match rev {
+        0 => ("attribute_not_exists(pk)", None),
+        _ => ("rev = :rev", Some(Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]))),
+    }
+}
 
 /// The key attributes of a primary key.
 fn primary(key: &Key) -> Item {
