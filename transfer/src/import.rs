@@ -30,6 +30,8 @@ const SAVE_AFTER: u64 = 200;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long an import that stops waits for what is under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How often an end user is created again after a deletion, within the 24 hours of an idempotency key.
+const MAX_DELETIONS: u32 = 10;
 
 /// What is imported, and how it is read.
 pub(crate) struct Source {
@@ -225,6 +227,7 @@ impl Import {
         let mut pace = Pace::new(sending.rate);
         let mut ended = pin!(interrupted());
         let mut clock = tokio::time::interval(SAVE_EVERY);
+        let restarted = self.journal.progress.restarted;
         let (mut flying, mut more) = (FuturesUnordered::new(), true);
         let stop = loop {
             while more && flying.len() < sending.parallel {
@@ -241,7 +244,7 @@ impl Import {
                         // The number, as rows that a lone carriage return divides stand on one line.
                         let key = format!("import-{}-{}", &opened.digest[..16], row.number);
                         let due = pace.next(Instant::now());
-                        flying.push(async move { (row, send(api, &key, &body, due, trouble).await) });
+                        flying.push(async move { (row, send(api, &key, &body, due, restarted, trouble).await) });
                     }
                 }
             }
@@ -317,15 +320,33 @@ async fn interrupted() {
     }
 }
 
-async fn send(api: &Api, key: &str, body: &Json, due: Instant, trouble: impl Fn(&str)) -> Result<Fate, Stop> {
+/// Creates the end user of a row. Where the API replays an earlier response and its end user was deleted since, an
+/// import that was `restarted` creates another one.
+async fn send(
+    api: &Api,
+    key: &str,
+    body: &Json,
+    due: Instant,
+    restarted: bool,
+    trouble: impl Fn(&str),
+) -> Result<Fate, Stop> {
     tokio::time::sleep_until(due).await;
     let body = serde_json::to_vec(body).map_err(|error| Stop::Usage(error.to_string()))?;
-    let answer = api.create(key, &body, trouble).await?;
-    match answer.status {
-        201 => Ok(Fate::Created { replayed: answer.replayed }),
-        400 | 413 | 422 => Ok(Fate::Rejected(faults(&answer))),
-        _ => Err(answer.unexpected()),
+    let mut current = key.to_owned();
+    for _ in 0..MAX_DELETIONS {
+        let answer = api.create(&current, &body, &trouble).await?;
+        match answer.status {
+            201 if restarted && answer.replayed => match answer.end_user_id() {
+                // The next key follows from the deleted id, so that it is the same after a kill.
+                Some(id) if !api.has_end_user(id, &trouble).await? => current = format!("{key}-{id}"),
+                _ => return Ok(Fate::Created { replayed: true }),
+            },
+            201 => return Ok(Fate::Created { replayed: answer.replayed }),
+            400 | 413 | 422 => return Ok(Fate::Rejected(faults(&answer))),
+            _ => return Err(answer.unexpected()),
+        }
     }
+    Ok(Fate::Rejected(Faults::one("body", format!("was created and deleted {MAX_DELETIONS} times within a day"))))
 }
 
 /// What an answer says is wrong.

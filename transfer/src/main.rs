@@ -80,8 +80,9 @@ struct Import {
     /// How many rows are sent a second at most.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Starts over: forgets the progress, and overwrites the report and the rejected rows. For 24 hours the
-    /// API still knows the rows of the same file: nobody is created twice, and who was deleted stays so.
+    /// Starts over: forgets the progress, and overwrites the report and the rejected rows. For 24 hours the API
+    /// still knows the rows of the same file: nobody is created twice, and end users that were deleted are created
+    /// again.
     #[arg(long)]
     restart: bool,
 }
