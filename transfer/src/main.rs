@@ -1,24 +1,34 @@
 //! `cargo run -p transfer`: moving people in and out of a deployment, by the API that everybody has.
 
 mod api;
+mod cells;
+mod decode;
 mod export;
+mod headers;
 mod import;
 mod journal;
+mod json;
+mod lines;
+mod locale;
 mod mapping;
 mod paging;
+mod phones;
 mod presets;
 mod report;
 mod rows;
 mod screen;
 mod stop;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use encoding_rs::Encoding;
 use shared::domain::phone::Region;
 
 use api::Api;
+use mapping::Choices;
 use presets::Preset;
 use rows::Format;
 use stop::Stop;
@@ -45,9 +55,12 @@ enum Command {
 /// were under way when it was killed (as many as --parallel, and those answered in the second before) may be;
 /// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row
 /// was rejected or the import stopped.
+///
+/// A cell of CSV is read as a person reads it, or its row is rejected: - and n/a are no identifier, two numbers in a
+/// cell are two UIDs, and a number without its last digits is none.
 #[derive(Args)]
 struct Import {
-    /// The file: CSV with a header, or NDJSON.
+    /// The file: CSV with a header, NDJSON, or an array of JSON objects.
     file: PathBuf,
     /// Where the API answers, such as http://127.0.0.1:3000.
     #[arg(long, env = "END_USERS_URL", required_unless_present = "dry_run")]
@@ -58,16 +71,25 @@ struct Import {
     /// The format, where the file's name does not tell.
     #[arg(long)]
     format: Option<Format>,
-    /// What divides the cells of CSV, `tab` for a tab; else that of the header line.
+    /// The encoding of a file that is not UTF-8 and has no byte order mark, such as windows-1252 or utf-16le.
+    #[arg(long, value_parser = decode::read_encoding)]
+    encoding: Option<&'static Encoding>,
+    /// What divides the cells of CSV, `tab` for a tab; else that of Excel's sep= line or of the header line.
     #[arg(long, value_name = "CHARACTER", value_parser = read_delimiter)]
     delimiter: Option<u8>,
     /// What a column is: a field, name, email, phone, whatsapp, uid:TYPE, uids, or - for nothing. May be
-    /// repeated; without one, columns are known by the names of fields.
+    /// repeated; without one, columns are known by the names of fields and by plain headers such as First Name.
     #[arg(long = "map", value_name = "HEADER=FIELD", value_parser = read_map)]
     maps: Vec<(String, String)>,
     /// Knows the columns of another product's export.
     #[arg(long)]
     preset: Option<Preset>,
+    /// The country of those without one in the file: a code or a name.
+    #[arg(long, value_parser = read_country)]
+    country: Option<String>,
+    /// Imports end users without any identifier, where no column is known to hold one.
+    #[arg(long)]
+    without_identifiers: bool,
     /// Checks all rows and sends nothing; what is wrong is written to FILE.dry-run.txt.
     #[arg(long)]
     dry_run: bool,
@@ -122,6 +144,12 @@ fn read_map(text: &str) -> Result<(String, String), String> {
     Ok((header.to_owned(), field.to_owned()))
 }
 
+fn read_country(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let code = locale::country(text).map(str::to_owned).or_else(|| is_code.then(|| text.to_ascii_uppercase()));
+    code.ok_or_else(|| "must be a country code such as BE or a country's name".to_owned())
+}
+
 fn read_region(text: &str) -> Result<Region, String> {
     Region::parse(text).ok_or_else(|| "must be a country code of two letters that has phone numbers".to_owned())
 }
@@ -143,8 +171,10 @@ async fn main() -> ExitCode {
 }
 
 async fn import(options: Import) -> Result<bool, Stop> {
-    let Import { file, url, token, format, delimiter, maps, preset, parallel, rate, restart, .. } = options;
-    let source = import::Source { file, format, delimiter, maps, preset };
+    let Import { file, url, token, format, encoding, delimiter, parallel, rate, restart, .. } = options;
+    let Import { maps, preset, country, without_identifiers, .. } = options;
+    let choices = Choices { maps, preset, country, without_identifiers };
+    let source = import::Source { file, format, encoding, delimiter, choices };
     if options.dry_run {
         return import::check(&source, options.region);
     }

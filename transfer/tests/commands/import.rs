@@ -121,7 +121,7 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
         b"\"Be\nd\";\"not \"\"an\"\" address\";0470000002;BE",
         b";;;",
         b"Cel;cel@x.be;0470l00003;BE",
-        b"Dee;dee@x.be",
+        b"Dee;dee@x.be;;;surplus",
         b"\xc9lse;else@x.be;;",
         b"\"Fay\n\n\";fay@x.be;;",
         b"Gus;gus@x.be;;Atlantis",
