@@ -111,8 +111,8 @@ struct Import {
 
 /// Writes all people to a file or stdout, by ascending id.
 ///
-/// Whoever is there from the beginning to the end is written once, whatever is written meanwhile. A
-/// spreadsheet may take a cell of CSV that begins with = for a formula.
+/// Whoever is there from the beginning to the end is written once, whatever is written meanwhile. In CSV, a
+/// text that a spreadsheet would run as a formula begins with an apostrophe, which the import removes.
 #[derive(Args)]
 struct Export {
     /// The file, made as FILE.part and then renamed; stdout where there is none.
@@ -129,6 +129,9 @@ struct Export {
     /// Only those whom this search finds.
     #[arg(long)]
     search: Option<String>,
+    /// Begins CSV with a byte order mark, by which Excel shows accents.
+    #[arg(long)]
+    bom: bool,
 }
 
 fn read_delimiter(text: &str) -> Result<u8, String> {
@@ -184,7 +187,7 @@ async fn import(options: Import) -> Result<bool, Stop> {
 }
 
 async fn export(options: Export) -> Result<(), Stop> {
-    let Export { file, url, token, format, search } = options;
+    let Export { file, url, token, format, search, bom } = options;
     let api = Api::new(&url, &token)?;
-    export::run(&export::Options { file, format, search }, &api).await
+    export::run(&export::Options { file, format, search, bom }, &api).await
 }
