@@ -65,8 +65,8 @@ impl<R: Read> Decoded<R> {
                 marked
             }
             (None, Some(named)) => named,
-            (None, None) => match unmarked_utf16(&input) {
-                Some(encoding) => return Err(DecodeError::Foreign(encoding)),
+            (None, None) => match unmarked_format(&input) {
+                Some(format) => return Err(DecodeError::Foreign(format)),
                 None => UTF_8,
             },
         };
@@ -154,13 +154,16 @@ fn foreign_format(start: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|(magic, _)| start.starts_with(magic) || text.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// UTF-16 without a byte order mark: only its Latin letters and signs have a zero byte, the first or the second.
-fn unmarked_utf16(start: &[u8]) -> Option<&'static str> {
+/// What zero bytes tell of a text. In UTF-16, the Latin letters and signs have one: the first or the second byte.
+fn unmarked_format(start: &[u8]) -> Option<&'static str> {
     let zeros = |offset| start.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
-    match (zeros(0), zeros(1)) {
-        (0, 0) => None,
-        (even, odd) if odd > even => Some("UTF-16 without a byte order mark; use --encoding utf-16le"),
-        _ => Some("UTF-16 without a byte order mark; use --encoding utf-16be"),
+    let (even, odd) = (zeros(0), zeros(1));
+    let is_utf16 = |many: usize, few: usize| many > 4 * few && 20 * many >= start.len();
+    match () {
+        () if even + odd == 0 => None,
+        () if is_utf16(odd, even) => Some("UTF-16 without a byte order mark; use --encoding utf-16le"),
+        () if is_utf16(even, odd) => Some("UTF-16 without a byte order mark; use --encoding utf-16be"),
+        () => Some("a binary file: it holds zero bytes"),
     }
 }
 
@@ -256,6 +259,7 @@ mod tests {
             (b"BEGIN:VCARD\n".to_vec(), "vCard"),
             (utf16("email,Zoë\r\n", u16::to_le_bytes), "UTF-16 without a byte order mark; use --encoding utf-16le"),
             (utf16("email,Zoë\r\n", u16::to_be_bytes), "UTF-16 without a byte order mark; use --encoding utf-16be"),
+            (b"email,name\na@x.be,\0Ann and many more\n".to_vec(), "a binary file: it holds zero bytes"),
         ] {
             let error = read(&bytes, None).expect_err("another format");
             assert!(error.starts_with("it looks like ") && error.contains(name), "{error}");

@@ -66,7 +66,16 @@ impl<'a> Opened<'a> {
     fn new(source: &'a Source) -> Result<Self, Stop> {
         let Source { file, format, encoding, delimiter, choices } = source;
         let reading = Reading { format: Format::chosen(*format, file)?, encoding: *encoding, delimiter: *delimiter };
-        let Scan { columns, rows, digest, invalid } = scan(file, &reading)?;
+        let Scan { columns, rows, digest, invalid, unreadable } = scan(file, &reading)?;
+        if columns.is_empty() {
+            return Err(Stop::file(
+                file,
+                match unreadable {
+                    Some((line, message)) => format!("no row can be read; line {line} {message}"),
+                    None => "it is empty".to_owned(),
+                },
+            ));
+        }
         if let Some((line, message)) = invalid {
             say(&format!("{}: line {line} {message}", file.display()));
         }

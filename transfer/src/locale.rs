@@ -23,7 +23,9 @@ pub(crate) fn language(name: &str) -> Option<String> {
 fn read_table(table: &'static str) -> Codes {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.split_once('\t'));
-    names.flat_map(|(code, names)| names.split('\t').map(move |name| (letters(name), code))).collect()
+    // The code too, for U.S.
+    let names = names.map(|(code, names)| (code, names.split('\t').chain([code])));
+    names.flat_map(|(code, names)| names.map(move |name| (letters(name), code))).collect()
 }
 
 /// The longest name is shorter than 100 bytes.
@@ -69,6 +71,7 @@ mod tests {
             ("Turkiye", "TR"),
             ("BEL", "BE"),
             ("deu", "DE"),
+            ("U.S.", "US"),
             ("AND", "AD"),
             ("België", "BE"),
             ("BELGIQUE", "BE"),

@@ -265,6 +265,8 @@ pub(crate) struct Scan {
     pub(crate) digest: Sha256,
     /// The first line that is not valid in the file's encoding, and the message for it.
     pub(crate) invalid: Option<(u64, String)>,
+    /// The first line that cannot be read, and why.
+    pub(crate) unreadable: Option<(u64, String)>,
 }
 
 /// Reads a file from end to end.
@@ -276,10 +278,14 @@ pub(crate) fn scan(path: &Path, reading: &Reading) -> Result<Scan, Stop> {
         Shape::Csv(table) => (table.header.clone(), true),
         Shape::Ndjson | Shape::Values(_) => (Vec::new(), false),
     };
-    let mut invalid = None;
+    let (mut invalid, mut unreadable) = (None, None);
     while let Some(row) = rows.next().map_err(stop)? {
         if invalid.is_none() && std::str::from_utf8(&row.raw).is_err() {
             invalid = Some((row.line, rows.invalid.clone()));
+        }
+        if let Err(faults) = &row.members {
+            let message = || faults.as_map().values().flatten().next().cloned().unwrap_or_default();
+            unreadable.get_or_insert_with(|| (row.line, message()));
         }
         for (name, _) in row.members.into_iter().flatten().filter(|_| !is_csv) {
             if columns.len() < MAX_COLUMNS && !columns.iter().any(|column| headers::same(column, &name)) {
@@ -288,7 +294,7 @@ pub(crate) fn scan(path: &Path, reading: &Reading) -> Result<Scan, Stop> {
         }
     }
     let digest = rows.lines.source.into_source().digest;
-    Ok(Scan { columns, rows: rows.number, digest, invalid })
+    Ok(Scan { columns, rows: rows.number, digest, invalid, unreadable })
 }
 
 /// A file whose bytes are digested as they are read.

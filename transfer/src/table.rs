@@ -158,13 +158,14 @@ impl Swallowed {
     pub(crate) fn find(column: &str, cell: &[u8], delimiter: u8, width: usize) -> Option<Self> {
         let lines =
             cell.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1).filter(|line| !line.trim_ascii().is_empty());
-        let (mut rows, mut all) = (0, 0);
+        let (mut rows, mut all, mut is_prose) = (0, 0, false);
         for line in lines {
             rows += usize::from(line.iter().filter(|byte| **byte == delimiter).count() + 1 == width);
             all += 1;
+            is_prose |= line.windows(2).any(|pair| pair == [delimiter, b' ']);
         }
-        // A single comma in a line of text is nothing unusual.
-        let entirely = rows == all && rows * (width - 1) >= 2;
+        // A single comma, with a space behind it, is nothing unusual in a line of text.
+        let entirely = rows == all && width > 1 && (!is_prose || rows * (width - 1) > 1);
         (rows > 0).then(|| Self { column: column.to_owned(), entirely })
     }
 }
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(find("Bob\nc@example.com,Cas\nd@example.com,Dora", 2), Some(true));
         assert_eq!(find("Bob\r\nc@example.com,Cas\r\nshort", 2), Some(false));
         assert_eq!(find("Hello,\nI am fine, thanks", 2), Some(false));
+        assert_eq!(find("Hello\nb@example.com,Bob", 2), Some(true));
         assert_eq!(find("Bob\nc,d,e", 3), Some(true));
         for (cell, width) in [("Bob, a, b", 3), ("Main street 1\n2000 Antwerp", 3), ("Fay\n\n", 1)] {
             assert_eq!(find(cell, width), None, "{cell:?}");
