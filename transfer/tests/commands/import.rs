@@ -243,6 +243,16 @@ async fn restart_creates_deleted_end_users_again() {
         assert!(code == 0 && said.contains("3 created (1 of them by an earlier run), 0 rejected"), "{said}");
         assert_eq!(emails(&system.people("7").await), all);
     }
+    // A restart that was stopped goes on as a restart.
+    for person in &system.people("7").await {
+        delete(&system.local, "7", person["endUserID"].as_u64().unwrap()).await;
+    }
+    system.put(gate(|n| if n < 5 { Act::Pass } else { Act::Answer(401, None) }));
+    assert_eq!(system.run("7", &[import.as_slice(), &["--restart"]].concat()).await.0, 1);
+    assert!(system.people("7").await.len() < 3);
+    system.put(gate(|_| Act::Pass));
+    assert_eq!(system.run("7", &import).await.0, 0);
+    assert_eq!(emails(&system.people("7").await), all);
 }
 
 #[tokio::test]
