@@ -71,6 +71,11 @@ impl Answer {
         faults
     }
 
+    /// The id of the end user that was created.
+    pub(crate) fn end_user_id(&self) -> Option<u64> {
+        Json::parse(&self.body).ok()?.member("endUserID")?.as_u64()
+    }
+
     /// That nobody expected it.
     pub(crate) fn unexpected(&self) -> Stop {
         Stop::Unexpected { status: self.status, detail: self.detail(), request_id: self.request_id.clone() }
@@ -104,6 +109,16 @@ impl Api {
     /// Creates a person; sent again with the same `key`, it is not created again.
     pub(crate) async fn create(&self, key: &str, body: &[u8], trouble: impl Fn(&str)) -> Result<Answer, Stop> {
         self.send("POST", END_USERS, Some(key), body, trouble).await
+    }
+
+    /// Whether there is an end user with this id.
+    pub(crate) async fn has_end_user(&self, id: u64, trouble: impl Fn(&str)) -> Result<bool, Stop> {
+        let answer = self.get(&format!("{END_USERS}/{id}"), trouble).await?;
+        match answer.status {
+            200 => Ok(true),
+            404 => Ok(false),
+            _ => Err(answer.unexpected()),
+        }
     }
 
     /// Sends until there is an answer that a further try would not change. `trouble` is told of the first of

@@ -10,6 +10,7 @@ use shared::domain::input::Json;
 use shared::domain::profile::Field;
 
 use crate::api::{Api, END_USERS};
+use crate::cells;
 use crate::journal::name_after;
 use crate::paging::{Page, Step, Walk};
 use crate::rows::Format;
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) file: Option<PathBuf>,
     pub(crate) format: Option<Format>,
     pub(crate) search: Option<String>,
+    /// Whether CSV begins with a byte order mark, by which Excel reads it as UTF-8.
+    pub(crate) bom: bool,
 }
 
 /// Exports people by ascending id.
@@ -35,7 +38,10 @@ pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Stop> {
         Some(file) => Format::chosen(options.format, file)?,
         None => options.format.unwrap_or(Format::Ndjson),
     };
-    let mut output = Output::open(options.file.as_deref(), format)?;
+    if options.bom && format != Format::Csv {
+        return Err(Stop::Usage("--bom is for CSV only".to_owned()));
+    }
+    let mut output = Output::open(options.file.as_deref(), format, options.bom)?;
     let screen = Screen::start(0, 0);
     let written = write_all(options.search.as_deref(), api, &screen, &mut output).await;
     let seconds = screen.end();
@@ -122,12 +128,16 @@ enum Writer {
 }
 
 impl Output {
-    fn open(file: Option<&Path>, format: Format) -> Result<Self, Stop> {
+    fn open(file: Option<&Path>, format: Format, bom: bool) -> Result<Self, Stop> {
         let paths = file.map(|file| (file.to_owned(), name_after(file, "part")));
-        let sink: Box<dyn Write + Send> = match &paths {
+        let mut sink: Box<dyn Write + Send> = match &paths {
             Some((_, part)) => Box::new(File::create(part).map_err(|error| Stop::file(part, error))?),
             None => Box::new(io::stdout()),
         };
+        if bom {
+            let part = paths.as_ref().map_or(Path::new("stdout"), |(_, part)| part);
+            sink.write_all("\u{feff}".as_bytes()).map_err(|error| Stop::file(part, error))?;
+        }
         let writer = match format {
             Format::Ndjson => Writer::Ndjson(BufWriter::new(sink)),
             Format::Csv => {
@@ -149,7 +159,7 @@ impl Output {
                 .map_err(io::Error::from)
                 .and_then(|()| lines.write_all(b"\n")),
             Writer::Csv(csv) => {
-                csv.write_record(columns().map(|name| cell(person.member(name)))).map_err(io::Error::from)
+                csv.write_record(columns().map(|name| cell(name, person.member(name)))).map_err(io::Error::from)
             }
         };
         written.map_err(|error| self.stop(error))
@@ -178,11 +188,11 @@ fn columns() -> impl Iterator<Item = &'static str> {
     std::iter::once("endUserID").chain(Field::ALL.map(Field::name)).chain(std::iter::once("uids"))
 }
 
-/// A text as it is; all else as JSON.
-fn cell(value: Option<&Json>) -> String {
+/// A text that no spreadsheet runs as a formula; all else as JSON, which none does.
+fn cell(column: &str, value: Option<&Json>) -> String {
     match value {
         None | Some(Json::Null) => String::new(),
-        Some(Json::String(text)) => text.clone(),
+        Some(Json::String(text)) => cells::escape(text, column == Field::CustomerRef.name()).into_owned(),
         Some(value) => serde_json::to_string(value).unwrap_or_default(),
     }
 }

@@ -3,11 +3,11 @@
 
 use std::fs::{File, TryLockError};
 use std::future::pending;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use encoding_rs::Encoding;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use sha2::Digest;
@@ -17,11 +17,11 @@ use shared::domain::phone::{PhoneFault, Region};
 use tokio::time::Instant;
 
 use crate::api::{Answer, Api};
+use crate::headers;
 use crate::journal::{Journal, name_after};
-use crate::mapping::Mapping;
-use crate::presets::Preset;
+use crate::mapping::{Choices, Mapping};
 use crate::report::{self, Report};
-use crate::rows::{Format, Row, Rows, Scan, scan};
+use crate::rows::{Format, Reading, Row, Rows, Scan, scan};
 use crate::screen::{Screen, say};
 use crate::stop::Stop;
 
@@ -30,14 +30,16 @@ const SAVE_AFTER: u64 = 200;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How long an import that stops waits for what is under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// How often an end user is created again after a deletion, within the 24 hours of an idempotency key.
+const MAX_DELETIONS: u32 = 10;
 
 /// What is imported, and how it is read.
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
     pub(crate) format: Option<Format>,
+    pub(crate) encoding: Option<&'static Encoding>,
     pub(crate) delimiter: Option<u8>,
-    pub(crate) maps: Vec<(String, String)>,
-    pub(crate) preset: Option<Preset>,
+    pub(crate) choices: Choices,
 }
 
 /// How rows are sent.
@@ -52,42 +54,55 @@ pub(crate) struct Sending {
 /// A source that was read from end to end and can be imported.
 struct Opened<'a> {
     file: &'a Path,
-    format: Format,
-    delimiter: Option<u8>,
+    reading: Reading,
     mapping: Mapping,
     rows: u64,
-    /// Of the file and the mapping, in hexadecimal.
+    /// The digest of the file and of how it is read, in hexadecimal.
     digest: String,
 }
 
 impl<'a> Opened<'a> {
     /// Finds whatever is wrong with the source as a whole, and says what is going to be imported.
     fn new(source: &'a Source) -> Result<Self, Stop> {
-        let Source { file, format, delimiter, maps, preset } = source;
-        let format = Format::chosen(*format, file)?;
-        let Scan { columns, rows, digest } = scan(file, format, *delimiter)?;
-        let mapping = Mapping::new(&columns, maps, *preset)?;
-        let digest = digest.chain_update(format!("\n{} {delimiter:?} {mapping}", format.name())).finalize();
+        let Source { file, format, encoding, delimiter, choices } = source;
+        let reading = Reading { format: Format::chosen(*format, file)?, encoding: *encoding, delimiter: *delimiter };
+        let Scan { columns, rows, digest, invalid, unreadable } = scan(file, &reading)?;
+        if columns.is_empty() {
+            return Err(Stop::file(
+                file,
+                match unreadable {
+                    Some((line, message)) => format!("no row can be read; line {line} {message}"),
+                    None => "it is empty".to_owned(),
+                },
+            ));
+        }
+        if let Some((line, message)) = invalid {
+            say(&format!("{}: line {line} {message}", file.display()));
+        }
+        let mapping = Mapping::new(&columns, reading.format, choices)?;
+        let digest = digest.chain_update(format!("\n{reading:?} {mapping}")).finalize();
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         say(&format!("{}: {rows} rows; {mapping}", file.display()));
         if !mapping.ignored().is_empty() {
-            say(&format!("not imported: {}", mapping.ignored().join(", ")));
+            say(&format!("not imported: {}", headers::list(mapping.ignored())));
         }
-        Ok(Self { file, format, delimiter: *delimiter, mapping, rows, digest })
+        Ok(Self { file, reading, mapping, rows, digest })
     }
 
-    fn read(&self) -> Result<Rows<BufReader<File>>, Stop> {
+    fn read(&self) -> Result<Rows<File>, Stop> {
         let file = File::open(self.file).map_err(|error| Stop::file(self.file, error))?;
-        Rows::open(BufReader::new(file), self.format, self.delimiter).map_err(|error| Stop::file(self.file, error))
+        Rows::open(file, &self.reading).map_err(|error| Stop::file(self.file, error))
     }
 
-    fn next(&self, rows: &mut Rows<BufReader<File>>) -> Result<Option<Row>, Stop> {
+    fn next(&self, rows: &mut Rows<File>) -> Result<Option<Row>, Stop> {
         rows.next().map_err(|error| Stop::file(self.file, error))
     }
 
     /// The body that a row becomes.
     fn body(&self, row: &Row) -> Result<Json, Faults> {
-        self.mapping.person(row.members.as_ref().map_err(Faults::clone)?)
+        let members = row.members.as_ref().map_err(Faults::clone)?;
+        self.mapping.check_swallowed(&row.swallowed)?;
+        self.mapping.person(members)
     }
 
     fn beside(&self, ending: &str) -> PathBuf {
@@ -154,7 +169,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
         return Ok(journal.progress.rejected == 0);
     }
     let mut rows = opened.read()?;
-    let ending = opened.file.extension().and_then(|ending| ending.to_str()).unwrap_or(opened.format.name());
+    let ending = opened.file.extension().and_then(|ending| ending.to_str()).unwrap_or(opened.reading.format.name());
     let (report, rejected) = (opened.beside("report.txt"), opened.beside(&format!("rejected.{ending}")));
     if journal.progress.ended {
         report::check_untouched(&report, journal.progress.report_bytes)?;
@@ -164,7 +179,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     let report = Report::open(
         (report, journal.progress.report_bytes),
         Some((rejected, journal.progress.rejected_bytes)),
-        rows.raw_header(),
+        rows.preamble(),
     )?;
     if before > 0 {
         say(&format!("{before} rows were answered before; --restart would start over"));
@@ -216,7 +231,7 @@ impl Import {
     async fn send_rows(
         &mut self,
         opened: &Opened<'_>,
-        rows: &mut Rows<BufReader<File>>,
+        rows: &mut Rows<File>,
         sending: &Sending,
         api: &Api,
     ) -> Result<(), Stop> {
@@ -225,6 +240,7 @@ impl Import {
         let mut pace = Pace::new(sending.rate);
         let mut ended = pin!(interrupted());
         let mut clock = tokio::time::interval(SAVE_EVERY);
+        let restarted = self.journal.progress.restarted;
         let (mut flying, mut more) = (FuturesUnordered::new(), true);
         let stop = loop {
             while more && flying.len() < sending.parallel {
@@ -241,7 +257,7 @@ impl Import {
                         // The number, as rows that a lone carriage return divides stand on one line.
                         let key = format!("import-{}-{}", &opened.digest[..16], row.number);
                         let due = pace.next(Instant::now());
-                        flying.push(async move { (row, send(api, &key, &body, due, trouble).await) });
+                        flying.push(async move { (row, send(api, &key, &body, due, restarted, trouble).await) });
                     }
                 }
             }
@@ -317,15 +333,33 @@ async fn interrupted() {
     }
 }
 
-async fn send(api: &Api, key: &str, body: &Json, due: Instant, trouble: impl Fn(&str)) -> Result<Fate, Stop> {
+/// Creates the end user of a row. Where the API replays an earlier response and its end user was deleted since, an
+/// import that was `restarted` creates another one.
+async fn send(
+    api: &Api,
+    key: &str,
+    body: &Json,
+    due: Instant,
+    restarted: bool,
+    trouble: impl Fn(&str),
+) -> Result<Fate, Stop> {
     tokio::time::sleep_until(due).await;
     let body = serde_json::to_vec(body).map_err(|error| Stop::Usage(error.to_string()))?;
-    let answer = api.create(key, &body, trouble).await?;
-    match answer.status {
-        201 => Ok(Fate::Created { replayed: answer.replayed }),
-        400 | 413 | 422 => Ok(Fate::Rejected(faults(&answer))),
-        _ => Err(answer.unexpected()),
+    let mut current = key.to_owned();
+    for _ in 0..MAX_DELETIONS {
+        let answer = api.create(&current, &body, &trouble).await?;
+        match answer.status {
+            201 if restarted && answer.replayed => match answer.end_user_id() {
+                // The next key follows from the deleted id, so that it is the same after a kill.
+                Some(id) if !api.has_end_user(id, &trouble).await? => current = format!("{key}-{id}"),
+                _ => return Ok(Fate::Created { replayed: true }),
+            },
+            201 => return Ok(Fate::Created { replayed: answer.replayed }),
+            400 | 413 | 422 => return Ok(Fate::Rejected(faults(&answer))),
+            _ => return Err(answer.unexpected()),
+        }
     }
+    Ok(Fate::Rejected(Faults::one("body", format!("was created and deleted {MAX_DELETIONS} times within a day"))))
 }
 
 /// What an answer says is wrong.

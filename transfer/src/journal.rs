@@ -58,6 +58,9 @@ pub(crate) struct Progress {
     digest: String,
     /// The deployment and the tenant.
     whose: Whose,
+    /// Whether it was begun with `--restart`: end users that were deleted since are created again.
+    #[serde(default)]
+    pub(crate) restarted: bool,
     /// Whether the last run ended by itself, and was not killed.
     pub(crate) ended: bool,
     /// The rows that were answered, by their numbers.
@@ -91,7 +94,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// Takes up the progress at `path`, or begins one where there is none or where to `restart`.
     pub(crate) fn open(path: PathBuf, digest: &str, whose: &Whose, restart: bool) -> Result<Self, Stop> {
-        let fresh = Progress { digest: digest.to_owned(), whose: whose.clone(), ..Progress::default() };
+        let fresh =
+            Progress { digest: digest.to_owned(), whose: whose.clone(), restarted: restart, ..Progress::default() };
         let text = match fs::read(&path) {
             Ok(text) if !restart => text,
             Ok(_) => return Ok(Self { path, progress: fresh }),

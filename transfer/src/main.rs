@@ -1,24 +1,34 @@
 //! `cargo run -p transfer`: moving people in and out of a deployment, by the API that everybody has.
 
 mod api;
+mod cells;
+mod decode;
 mod export;
+mod headers;
 mod import;
 mod journal;
+mod json;
+mod lines;
+mod locale;
 mod mapping;
 mod paging;
+mod phones;
 mod presets;
 mod report;
 mod rows;
 mod screen;
 mod stop;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use encoding_rs::Encoding;
 use shared::domain::phone::Region;
 
 use api::Api;
+use mapping::Choices;
 use presets::Preset;
 use rows::Format;
 use stop::Stop;
@@ -45,9 +55,12 @@ enum Command {
 /// were under way when it was killed (as many as --parallel, and those answered in the second before) may be;
 /// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row
 /// was rejected or the import stopped.
+///
+/// A cell of CSV is read as a person reads it, or its row is rejected: - and n/a are no identifier, two numbers in a
+/// cell are two UIDs, and a number without its last digits is none.
 #[derive(Args)]
 struct Import {
-    /// The file: CSV with a header, or NDJSON.
+    /// The file: CSV with a header, NDJSON, or an array of JSON objects.
     file: PathBuf,
     /// Where the API answers, such as http://127.0.0.1:3000.
     #[arg(long, env = "END_USERS_URL", required_unless_present = "dry_run")]
@@ -58,16 +71,25 @@ struct Import {
     /// The format, where the file's name does not tell.
     #[arg(long)]
     format: Option<Format>,
-    /// What divides the cells of CSV, `tab` for a tab; else that of the header line.
+    /// The encoding of a file that is not UTF-8 and has no byte order mark, such as windows-1252 or utf-16le.
+    #[arg(long, value_parser = decode::read_encoding)]
+    encoding: Option<&'static Encoding>,
+    /// What divides the cells of CSV, `tab` for a tab; else that of Excel's sep= line or of the header line.
     #[arg(long, value_name = "CHARACTER", value_parser = read_delimiter)]
     delimiter: Option<u8>,
     /// What a column is: a field, name, email, phone, whatsapp, uid:TYPE, uids, or - for nothing. May be
-    /// repeated; without one, columns are known by the names of fields.
+    /// repeated; without one, columns are known by the names of fields and by plain headers such as First Name.
     #[arg(long = "map", value_name = "HEADER=FIELD", value_parser = read_map)]
     maps: Vec<(String, String)>,
     /// Knows the columns of another product's export.
     #[arg(long)]
     preset: Option<Preset>,
+    /// The country of those without one in the file: a code or a name.
+    #[arg(long, value_parser = read_country)]
+    country: Option<String>,
+    /// Imports end users without any identifier, where no column is known to hold one.
+    #[arg(long)]
+    without_identifiers: bool,
     /// Checks all rows and sends nothing; what is wrong is written to FILE.dry-run.txt.
     #[arg(long)]
     dry_run: bool,
@@ -80,16 +102,17 @@ struct Import {
     /// How many rows are sent a second at most.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Starts over: forgets the progress, and overwrites the report and the rejected rows. For 24 hours the
-    /// API still knows the rows of the same file: nobody is created twice, and who was deleted stays so.
+    /// Starts over: forgets the progress, and overwrites the report and the rejected rows. For 24 hours the API
+    /// still knows the rows of the same file: nobody is created twice, and end users that were deleted are created
+    /// again.
     #[arg(long)]
     restart: bool,
 }
 
 /// Writes all people to a file or stdout, by ascending id.
 ///
-/// Whoever is there from the beginning to the end is written once, whatever is written meanwhile. A
-/// spreadsheet may take a cell of CSV that begins with = for a formula.
+/// Whoever is there from the beginning to the end is written once, whatever is written meanwhile. In CSV, a
+/// text that a spreadsheet would run as a formula begins with an apostrophe, which the import removes.
 #[derive(Args)]
 struct Export {
     /// The file, made as FILE.part and then renamed; stdout where there is none.
@@ -106,6 +129,9 @@ struct Export {
     /// Only those whom this search finds.
     #[arg(long)]
     search: Option<String>,
+    /// Begins CSV with a byte order mark, by which Excel shows accents.
+    #[arg(long)]
+    bom: bool,
 }
 
 fn read_delimiter(text: &str) -> Result<u8, String> {
@@ -119,6 +145,12 @@ fn read_delimiter(text: &str) -> Result<u8, String> {
 fn read_map(text: &str) -> Result<(String, String), String> {
     let (header, field) = text.rsplit_once('=').ok_or("must be HEADER=FIELD")?;
     Ok((header.to_owned(), field.to_owned()))
+}
+
+fn read_country(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let code = locale::country(text).map(str::to_owned).or_else(|| is_code.then(|| text.to_ascii_uppercase()));
+    code.ok_or_else(|| "must be a country code such as BE or a country's name".to_owned())
 }
 
 fn read_region(text: &str) -> Result<Region, String> {
@@ -142,8 +174,10 @@ async fn main() -> ExitCode {
 }
 
 async fn import(options: Import) -> Result<bool, Stop> {
-    let Import { file, url, token, format, delimiter, maps, preset, parallel, rate, restart, .. } = options;
-    let source = import::Source { file, format, delimiter, maps, preset };
+    let Import { file, url, token, format, encoding, delimiter, parallel, rate, restart, .. } = options;
+    let Import { maps, preset, country, without_identifiers, .. } = options;
+    let choices = Choices { maps, preset, country, without_identifiers };
+    let source = import::Source { file, format, encoding, delimiter, choices };
     if options.dry_run {
         return import::check(&source, options.region);
     }
@@ -153,7 +187,7 @@ async fn import(options: Import) -> Result<bool, Stop> {
 }
 
 async fn export(options: Export) -> Result<(), Stop> {
-    let Export { file, url, token, format, search } = options;
+    let Export { file, url, token, format, search, bom } = options;
     let api = Api::new(&url, &token)?;
-    export::run(&export::Options { file, format, search }, &api).await
+    export::run(&export::Options { file, format, search, bom }, &api).await
 }

@@ -1,16 +1,23 @@
 //! Which column becomes which field, and what body a row becomes by that.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::LazyLock;
 
 use shared::domain::input::{Faults, Json};
 use shared::domain::profile::Field;
-use shared::domain::text;
 use shared::domain::uid::UidType;
 
+use crate::cells;
+use crate::headers::{self, same};
+use crate::locale;
+use crate::phones;
 use crate::presets::Preset;
+use crate::rows::Format;
 use crate::stop::Stop;
+use crate::table::Swallowed;
+
+/// The most UIDs that are sent of a person: one more than the API takes, so that it refuses them.
+const MAX_UIDS: usize = 401;
 
 /// What a column is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +81,46 @@ impl Target {
             .find(|target| name.eq_ignore_ascii_case(&target.to_string()))
             .or_else(|| Self::of_header(name))
     }
+
+    /// The meaning of a header that everybody writes, such as `First Name` or `Mobile`.
+    fn of_plain_header(header: &str) -> Option<Self> {
+        let letters = headers::letters(header);
+        let field = Field::ALL.into_iter().find(|field| headers::letters(field.name()) == letters);
+        // E-mail, Whats App, …
+        let uid = || {
+            [UidType::Email, UidType::Phone, UidType::WhatsApp]
+                .into_iter()
+                .find(|kind| headers::letters(kind.as_str()) == letters)
+        };
+        let plain = || headers::plain_meaning(header).and_then(Self::parse);
+        field.map(Self::Field).or_else(|| uid().map(Self::Uid)).or_else(plain)
+    }
+
+    fn is_identifier(&self) -> bool {
+        matches!(self, Self::Uid(_) | Self::Uids | Self::Field(Field::CustomerRef))
+    }
+
+    /// Whether a text of many lines is usual.
+    fn is_long_text(&self) -> bool {
+        matches!(self, Self::Field(Field::OtherContactDetails | Field::AiDocumentation))
+    }
+
+    /// Whether a column of this meaning adds to another one, instead of being a second choice.
+    fn may_repeat(&self) -> bool {
+        matches!(self, Self::Uid(_) | Self::Uids | Self::Nothing)
+    }
+}
+
+/// What the user says about the columns and the end users of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Choices {
+    /// Headers and what `--map` says they are.
+    pub(crate) maps: Vec<(String, String)>,
+    pub(crate) preset: Option<Preset>,
+    /// The country of those who have none in the file.
+    pub(crate) country: Option<String>,
+    /// Whether end users without any identifier are wanted.
+    pub(crate) without_identifiers: bool,
 }
 
 /// What each column of a file is. The order is that in which a person's UIDs stand, and in which the
@@ -82,15 +129,19 @@ impl Target {
 pub(crate) struct Mapping {
     columns: Vec<(String, Target)>,
     ignored: Vec<String>,
+    format: Format,
+    country: Option<String>,
+    /// Whether a row without a name is refused: the file has no identifiers.
+    needs_name: bool,
 }
 
 impl Mapping {
-    /// The mapping of a file with these columns: what is asked for by `maps` (header and field), then
-    /// what the preset says, then columns with the names of fields. A column may be several fields, and
-    /// a field may have several columns.
-    pub(crate) fn new(columns: &[String], maps: &[(String, String)], preset: Option<Preset>) -> Result<Self, Stop> {
+    /// The mapping of a file with these columns: what is asked for by `--map`, then what the preset says, then columns
+    /// with the names of fields, then other plain headers of fields that no column has yet. A column may be several
+    /// fields, and a field may have several columns.
+    pub(crate) fn new(columns: &[String], format: Format, choices: &Choices) -> Result<Self, Stop> {
         let mut found: Vec<(String, Target)> = Vec::new();
-        for (header, name) in maps {
+        for (header, name) in &choices.maps {
             let target = Target::parse(name.trim()).ok_or_else(|| Stop::Usage(unknown_field(name)))?;
             let column = columns.iter().find(|column| same(column, header));
             let column = column.ok_or_else(|| Stop::Usage(unknown_column(header, columns)))?;
@@ -98,7 +149,7 @@ impl Mapping {
         }
         let is_free = |found: &[(String, Target)], column: &String| found.iter().all(|(taken, _)| !same(taken, column));
         let mut free: Vec<&String> = columns.iter().filter(|column| is_free(&found, column)).collect();
-        for (header, target) in preset.map(Preset::targets).unwrap_or_default() {
+        for (header, target) in choices.preset.map(Preset::targets).unwrap_or_default() {
             found.extend(free.iter().find(|column| same(column, header)).map(|column| ((*column).clone(), target)));
         }
         free.retain(|column| is_free(&found, column));
@@ -109,16 +160,34 @@ impl Mapping {
                 found.push((column.clone(), target));
             }
         }
-        let ignored = columns.iter().filter(|column| is_free(&found, column)).cloned().collect();
+        for column in columns {
+            let is_new = |target: &Target| target.may_repeat() || found.iter().all(|(_, taken)| taken != target);
+            if let Some(target) = Target::of_plain_header(column).filter(is_new)
+                && is_free(&found, column)
+            {
+                found.push((column.clone(), target));
+            }
+        }
+        let ignored: Vec<_> = columns.iter().filter(|column| is_free(&found, column)).cloned().collect();
         found.retain(|(_, target)| *target != Target::Nothing);
         if found.is_empty() {
             let message = format!("no column is mapped to a field; {}", choice(columns));
             return Err(Stop::Usage(message));
         }
-        Ok(Self { columns: found, ignored })
+        let has_identifier = found.iter().any(|(_, target)| target.is_identifier());
+        if !has_identifier && !ignored.is_empty() && !choices.without_identifiers {
+            let message = format!(
+                "no column is known to hold an identifier (email, phone, whatsapp, {UID}TYPE or customerRef); {}; say \
+                 which one does by --map HEADER=FIELD, or --without-identifiers",
+                choice(columns)
+            );
+            return Err(Stop::Usage(message));
+        }
+        let needs_name = !has_identifier && !choices.without_identifiers;
+        Ok(Self { columns: found, ignored, format, country: choices.country.clone(), needs_name })
     }
 
-    /// The columns that nobody spoke of.
+    /// The columns without a meaning.
     pub(crate) fn ignored(&self) -> &[String] {
         &self.ignored
     }
@@ -128,22 +197,61 @@ impl Mapping {
         let mut person = Person::default();
         for (column, target) in &self.columns {
             for (_, value) in members.iter().filter(|(name, value)| same(name, column) && !is_blank(value)) {
-                person.add(target, value)?;
+                let value = self.read(target, value);
+                let added = value.and_then(|value| value.map_or(Ok(()), |value| person.add(target, &value)));
+                added.map_err(|message| Faults::one(column.clone(), message))?;
             }
         }
-        person.body().ok_or_else(|| Faults::one("body", "nothing of it is mapped to a field"))
+        if person.is_empty() {
+            return Err(Faults::one("body", "nothing of it is mapped to a field"));
+        }
+        let body = person.body(self.country.as_deref()).map_err(|message| Faults::one("uids", message))?;
+        let is_named = ["firstname", "lastname", "company"].iter().any(|name| body.member(name).is_some());
+        if self.needs_name && !is_named {
+            return Err(Faults::one("body", "has neither a name nor an identifier; see --without-identifiers"));
+        }
+        Ok(body)
+    }
+
+    /// Refuses a row of which a cell seems to hold other rows.
+    pub(crate) fn check_swallowed(&self, swallowed: &[Swallowed]) -> Result<(), Faults> {
+        let is_wrong = |found: &&Swallowed| {
+            let mut targets = self.columns.iter().filter(|(column, _)| same(column, &found.column));
+            targets.any(|(_, target)| found.entirely || !target.is_long_text())
+        };
+        match swallowed.iter().find(is_wrong) {
+            Some(Swallowed { column, .. }) => {
+                Err(Faults::one(column.clone(), "holds lines that look like rows of the file; is a quote not closed?"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The value of a cell as it is meant; `None` where it stands for nothing.
+    fn read<'a>(&self, target: &Target, value: &'a Json) -> Result<Option<Cow<'a, Json>>, &'static str> {
+        match value {
+            Json::Number(_) => Ok(as_text(value)?.map(|text| Cow::Owned(Json::String(text)))),
+            // As `uids`, JSON.
+            Json::String(text) if self.format == Format::Csv && *target != Target::Uids => {
+                let is_identifier = target.is_identifier();
+                let text = match cells::unescape(text, is_identifier) {
+                    Some(text) => text,
+                    None if is_identifier && cells::is_placeholder(text) => return Ok(None),
+                    None => cells::text_formula(text).unwrap_or(text),
+                };
+                Ok(Some(Cow::Owned(Json::String(text.to_owned()))))
+            }
+            _ => Ok(Some(Cow::Borrowed(value))),
+        }
     }
 }
 
 impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<_> = self.columns.iter().map(|(column, target)| format!("{column} → {target}")).collect();
-        f.write_str(&columns.join(", "))
+        f.write_str(&columns.join(", "))?;
+        self.country.iter().try_for_each(|country| write!(f, ", else country {country}"))
     }
-}
-
-fn same(left: &str, right: &str) -> bool {
-    left.trim().eq_ignore_ascii_case(right.trim())
 }
 
 fn is_blank(value: &Json) -> bool {
@@ -155,7 +263,7 @@ fn is_blank(value: &Json) -> bool {
 }
 
 fn choice(columns: &[String]) -> String {
-    format!("there are the columns {}", columns.join(", "))
+    format!("there are the columns {}", headers::list(columns))
 }
 
 fn unknown_column(header: &str, columns: &[String]) -> String {
@@ -178,82 +286,100 @@ struct Person {
     uids: Vec<Json>,
     /// Of those from columns of e-mail addresses, where the first is among `uids`.
     first_email: Option<usize>,
+    /// Where phone numbers from columns are among `uids`.
+    phones: Vec<usize>,
     /// Whether a UID from `uids` is marked primary.
     has_primary: bool,
 }
 
 impl Person {
-    fn add(&mut self, target: &Target, value: &Json) -> Result<(), Faults> {
+    fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.name.is_none() && self.uids.is_empty()
+    }
+
+    fn add(&mut self, target: &Target, value: &Json) -> Result<(), &'static str> {
         match target {
-            Target::Field(field) => self.add_field(*field, value),
-            Target::Name => self.name = self.name.take().or_else(|| as_text(value)),
+            Target::Field(field) => self.add_field(*field, value)?,
+            Target::Name => self.name = self.name.take().or(as_text(value)?),
             Target::Lifecycle => {
-                let stage = as_text(value).unwrap_or_default();
+                let stage = as_text(value)?.unwrap_or_default();
                 if ["customer", "evangelist"].iter().any(|customer| same(&stage, customer)) {
-                    self.add_field(Field::CustomerType, &Json::String("Customer".to_owned()));
+                    self.add_field(Field::CustomerType, &Json::String("Customer".to_owned()))?;
                 }
             }
-            Target::Uid(kind) => self.add_uids(kind, value),
+            Target::Uid(kind) => self.add_uids(kind, value)?,
             Target::Uids => {
                 let parsed = value.as_str().map(|text| Json::parse(text.as_bytes()));
                 let Some(Json::Array(uids)) = parsed.map_or_else(|| Some(value.clone()), Result::ok) else {
-                    return Err(Faults::one(UIDS, "must be a JSON array, as the export writes it"));
+                    return Err("must be a JSON array, as the export writes it");
                 };
                 self.has_primary |= uids.iter().any(|uid| member(uid, "isPrimary") == Some(&Json::Bool(true)));
-                self.uids.extend(uids);
+                let room = MAX_UIDS.saturating_sub(self.uids.len());
+                self.uids.extend(uids.into_iter().take(room));
             }
             Target::Nothing => {}
         }
         Ok(())
     }
 
-    /// Of several values, texts are joined where a text of several makes sense; else the first stays. A
-    /// value that is no text goes as it is, for the API to refuse.
-    fn add_field(&mut self, field: Field, value: &Json) {
-        let value = as_text(value).map_or_else(|| value.clone(), |text| Json::String(spell(field, text)));
+    /// Adds a field. Texts of several columns are joined where a text of several makes sense; else the first stays. A
+    /// value that is no text stays as it is, for the API to refuse.
+    fn add_field(&mut self, field: Field, value: &Json) -> Result<(), &'static str> {
+        let value = match as_text(value)? {
+            Some(text) => Json::String(spell(field, text)?),
+            None => value.clone(),
+        };
         let Some((_, before)) = self.fields.iter_mut().find(|(known, _)| *known == field) else {
-            return self.fields.push((field, value));
+            self.fields.push((field, value));
+            return Ok(());
         };
         let separator = match field {
             Field::OtherContactDetails | Field::AiDocumentation => "\n",
             Field::Firstname | Field::Lastname | Field::Street => " ",
-            _ => return,
+            _ => return Ok(()),
         };
         if let (Json::String(before), Json::String(more)) = (before, value)
             && *before != more
         {
             *before += &format!("{separator}{more}");
         }
+        Ok(())
     }
 
-    fn add_uids(&mut self, kind: &UidType, value: &Json) {
+    fn add_uids(&mut self, kind: &UidType, value: &Json) -> Result<(), &'static str> {
         let values = match value {
-            Json::Array(values) => values.clone(),
-            value => vec![value.clone()],
+            Json::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
         };
         for value in values.iter().filter(|value| !is_blank(value)) {
-            let values = match as_text(value) {
-                Some(text) if !matches!(kind, UidType::Other(_)) => split(&text),
-                Some(text) => vec![text],
-                None => {
-                    self.push_uid(kind, value.clone());
-                    continue;
+            match as_text(value)? {
+                Some(text) => {
+                    cells::identifiers(kind, &text)?
+                        .into_iter()
+                        .for_each(|text| self.push_uid(kind, Json::String(text)));
                 }
-            };
-            values.into_iter().for_each(|text| self.push_uid(kind, Json::String(text)));
+                None => self.push_uid(kind, value.clone()),
+            }
         }
+        Ok(())
     }
 
     fn push_uid(&mut self, kind: &UidType, value: Json) {
+        if self.uids.len() == MAX_UIDS {
+            return;
+        }
         if *kind == UidType::Email {
             self.first_email.get_or_insert(self.uids.len());
+        }
+        if *kind == UidType::Phone {
+            self.phones.push(self.uids.len());
         }
         let kind = Json::String(kind.as_str().to_owned());
         self.uids.push(Json::Object(vec![("uidType".to_owned(), kind), ("uid".to_owned(), value)]));
     }
 
-    /// The body; `None` where there is nothing in it.
-    fn body(mut self) -> Option<Json> {
+    /// The body, with `country` where there is none.
+    fn body(mut self, country: Option<&str>) -> Result<Json, &'static str> {
         let is_named = |(field, _): &(Field, Json)| matches!(field, Field::Firstname | Field::Lastname);
         if let Some(name) = self.name.take().filter(|_| !self.fields.iter().any(is_named)) {
             let (first, last) = name.trim().split_once(char::is_whitespace).unwrap_or((name.trim(), ""));
@@ -263,13 +389,25 @@ impl Person {
                 }
             }
         }
+        if let Some(country) = country.filter(|_| self.fields.iter().all(|(field, _)| *field != Field::Country)) {
+            self.fields.push((Field::Country, Json::String(country.to_owned())));
+        }
+        self.check_phones()?;
         if let Some(Json::Object(email)) = self.first_email.filter(|_| !self.has_primary).map(|i| &mut self.uids[i]) {
             email.push(("isPrimary".to_owned(), Json::Bool(true)));
         }
         let fields = self.fields.into_iter().map(|(field, value)| (field.name().to_owned(), value));
         let uids = (!self.uids.is_empty()).then(|| (UIDS.to_owned(), Json::Array(self.uids)));
-        let members: Vec<_> = fields.chain(uids).collect();
-        (!members.is_empty()).then_some(Json::Object(members))
+        Ok(Json::Object(fields.chain(uids).collect()))
+    }
+
+    /// Refuses phone numbers from columns that the country would make others.
+    fn check_phones(&self) -> Result<(), &'static str> {
+        let country = self.fields.iter().find(|(field, _)| *field == Field::Country);
+        let country =
+            country.and_then(|(_, country)| country.as_str()).map(|country| country.trim().to_ascii_uppercase());
+        let mut numbers = self.phones.iter().filter_map(|phone| self.uids[*phone].member("uid")?.as_str());
+        numbers.try_for_each(|number| phones::check_country_code(number, country.as_deref()))
     }
 }
 
@@ -279,67 +417,25 @@ fn member<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
     members.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// The text of a value that is one, or a number.
-fn as_text(value: &Json) -> Option<String> {
+/// The text of a value that is one, or an integer. Of other numbers, the file's reader has made texts where it could.
+fn as_text(value: &Json) -> Result<Option<String>, &'static str> {
     match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(number) => Some(number.to_string()),
-        _ => None,
+        Json::String(text) => Ok(Some(text.clone())),
+        Json::Number(number) if number.is_f64() => Err(cells::INCOMPLETE),
+        Json::Number(number) => Ok(Some(number.to_string())),
+        _ => Ok(None),
     }
 }
 
-/// The values of a cell that may hold several. The `;` of a phone's own parameters (RFC 3966, as the API
-/// writes extensions) divides none.
-fn split(text: &str) -> Vec<String> {
-    let mut values: Vec<String> = Vec::new();
-    for part in text.split_inclusive([';', ',']) {
-        let parameter = ["ext=", "phone-context="]
-            .iter()
-            .any(|name| part.trim_start().get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
-        match values.last_mut() {
-            Some(last) if parameter && last.ends_with(';') => *last += part.trim(),
-            _ => values.push(part.trim().to_owned()),
-        }
-    }
-    let trimmed = values.iter().map(|value| value.trim_end_matches([';', ',']).trim());
-    trimmed.filter(|value| !value.is_empty()).map(str::to_owned).collect()
-}
-
-/// What other products write differently: a country by its English name, a language with more than a
-/// region. What is not known is left to the API to refuse.
-fn spell(field: Field, text: String) -> String {
-    match field {
-        Field::Country => country(text.trim()).map_or(text, str::to_owned),
-        Field::Lang => language(text.trim()).unwrap_or(text),
+/// A text as the API takes it: other products write a country by its name and a language with more than a region. What
+/// is unknown is left to the API to refuse.
+fn spell(field: Field, text: String) -> Result<String, &'static str> {
+    Ok(match field {
+        Field::Country => locale::country(text.trim()).map_or(text, str::to_owned),
+        Field::Lang => locale::language(text.trim()).unwrap_or(text),
+        Field::CustomerRef | Field::PostalCode | Field::HouseNumber => cells::reference(&text)?.into_owned(),
         _ => text,
-    }
-}
-
-fn country(name: &str) -> Option<&'static str> {
-    static CODES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
-        let lines = include_str!("countries.tab").lines().filter(|line| !line.starts_with('#'));
-        let names = lines.filter_map(|line| line.split_once('\t'));
-        names.flat_map(|(code, names)| names.split('\t').map(move |name| (country_key(name), code))).collect()
-    });
-    (name.len() != 2).then(|| CODES.get(&country_key(name)).copied()).flatten()
-}
-
-fn country_key(name: &str) -> String {
-    let words = text::words(name).filter(|word| word != "and" && word != "the");
-    words.map(|word| if word == "saint" { "st".to_owned() } else { word }).collect()
-}
-
-/// `zh-Hans-CN` as `zh-CN`, `es-419` as `es`; `None` for what is short enough, or no language tag (BCP 47).
-fn language(tag: &str) -> Option<String> {
-    let parts: Vec<&str> = tag.split(['-', '_']).collect();
-    let alphabetic = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let (language, more) = parts.split_first()?;
-    let plain = more.is_empty() || tag.len() <= 5 && more.len() == 1 && more[0].len() == 2;
-    if plain || !(2..=3).contains(&language.len()) || !alphabetic(language) {
-        return None;
-    }
-    let region = more.iter().find(|part| part.len() == 2 && alphabetic(part)).filter(|_| language.len() == 2);
-    Some(region.map_or_else(|| (*language).to_owned(), |region| format!("{language}-{region}")))
+    })
 }
 
 #[cfg(test)]
@@ -352,20 +448,28 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn choices(maps: &[(&str, &str)]) -> Choices {
+        let maps = maps.iter().map(|(header, field)| ((*header).to_owned(), (*field).to_owned())).collect();
+        Choices { maps, without_identifiers: true, ..Choices::default() }
+    }
+
     fn mapping(names: &[&str], maps: &[(&str, &str)]) -> Result<Mapping, String> {
-        let maps: Vec<_> = maps.iter().map(|(header, field)| ((*header).to_owned(), (*field).to_owned())).collect();
-        Mapping::new(&columns(names), &maps, None).map_err(|stop| stop.to_string())
+        Mapping::new(&columns(names), Format::Csv, &choices(maps)).map_err(|stop| stop.to_string())
     }
 
     /// The body of a row of texts, or its faults.
-    fn person(cells: &[(&str, &str)], maps: &[(&str, &str)]) -> String {
-        let names: Vec<_> = cells.iter().map(|(name, _)| *name).collect();
+    fn body(mapping: &Mapping, cells: &[(&str, &str)]) -> String {
         let cells: Vec<_> =
             cells.iter().map(|(name, text)| ((*name).to_owned(), Json::String((*text).into()))).collect();
-        match mapping(&names, maps).expect("a mapping").person(&cells) {
+        match mapping.person(&cells) {
             Ok(body) => serde_json::to_string(&body).expect("JSON"),
             Err(faults) => format!("{:?}", faults.as_map()),
         }
+    }
+
+    fn person(cells: &[(&str, &str)], maps: &[(&str, &str)]) -> String {
+        let names: Vec<_> = cells.iter().map(|(name, _)| *name).collect();
+        body(&mapping(&names, maps).expect("a mapping"), cells)
     }
 
     #[test]
@@ -432,15 +536,6 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_of_several_addresses_is_several_uids() {
-        let kinds = |cell| split(cell).join(" | ");
-        assert_eq!(kinds(" a@x.be; b@x.be,c@x.be ;"), "a@x.be | b@x.be | c@x.be");
-        assert_eq!(kinds("+32470000000;ext=5;+32470000001 ; EXT=6,1"), "+32470000000;ext=5 | +32470000001 ;EXT=6 | 1");
-        assert_eq!(kinds("0470;phone-context=+32"), "0470;phone-context=+32");
-        assert_eq!(kinds(",;"), "");
-    }
-
-    #[test]
     fn uids_are_taken_as_the_export_writes_them_with_their_own_primary() {
         let uids = r#"[{"endUserUIDID":1,"uidType":"Phone","uid":"1","isPrimary":true}]"#;
         let expected = format!(r#"{{"uids":[{{"uidType":"Email","uid":"a@x.be"}},{}}}"#, &uids[1..]);
@@ -454,7 +549,8 @@ mod tests {
         let text = r#"{"postalCode":2000,"firstname":true,"lastname":null,"email":["a@x.be",{}],"uids":[]}"#;
         let Ok(Json::Object(members)) = Json::parse(text.as_bytes()) else { panic!("an object") };
         let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
-        let body = Mapping::new(&names, &[], None).expect("a mapping").person(&members).expect("a body");
+        let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
+        let body = mapping.person(&members).expect("a body");
         assert_eq!(
             serde_json::to_string(&body).expect("JSON"),
             r#"{"firstname":true,"postalCode":"2000","uids":[{"uidType":"Email","uid":"a@x.be","isPrimary":true},{"uidType":"Email","uid":{}}]}"#
@@ -470,27 +566,120 @@ mod tests {
     }
 
     #[test]
-    fn countries_and_languages_are_spelt_as_the_api_takes_them() {
-        for (name, code) in [
-            ("Belgium", "BE"),
-            ("the netherlands", "NL"),
-            ("United States of America", "US"),
-            ("Côte d’Ivoire", "CI"),
-            ("Saint Lucia", "LC"),
-            ("Trinidad and Tobago", "TT"),
-            ("Britain (UK)", "GB"),
-            ("Turkiye", "TR"),
-        ] {
-            assert_eq!(country(name), Some(code), "{name}");
+    fn plain_headers_are_known_without_a_map() {
+        let cells = [
+            ("First Name", "Ann"),
+            ("Last name", "Smit"),
+            ("E-mail", "a@x.be"),
+            ("Mobile", "1"),
+            ("phone_number", "2"),
+            ("Company name", "Acme"),
+            ("External ID", "R1"),
+            ("Postal code", "2000"),
+            ("id", "7"),
+        ];
+        assert_eq!(
+            person(&cells, &[]),
+            r#"{"firstname":"Ann","lastname":"Smit","company":"Acme","customerRef":"R1","postalCode":"2000","uids":[{"uidType":"Email","uid":"a@x.be","isPrimary":true},{"uidType":"Phone","uid":"1"},{"uidType":"Phone","uid":"2"}]}"#
+        );
+        // A field that has its own column keeps it.
+        let cells =
+            [("First name", "Anna"), ("firstname", "Ann"), ("identifier", "2"), ("customerRef", ""), ("name", "B C")];
+        assert_eq!(person(&cells, &[]), r#"{"firstname":"Ann"}"#);
+    }
+
+    #[test]
+    fn file_without_identifiers_asks_for_a_choice() {
+        let new = |names: &[&str], without_identifiers| {
+            let choices = Choices { without_identifiers, ..Choices::default() };
+            Mapping::new(&columns(names), Format::Csv, &choices).map_err(|stop| stop.to_string())
+        };
+        let error = new(&["firstname", "Contact point"], false).expect_err("a choice");
+        assert!(error.starts_with("no column is known to hold an identifier (email, phone, "), "{error}");
+        assert!(
+            error.contains("there are the columns firstname, Contact point; say which one does by --map"),
+            "{error}"
+        );
+        assert!(new(&["firstname", "Contact point"], true).is_ok());
+        // Without any other column there is nothing to choose; but nobody is created without a name.
+        let mapping = new(&["firstname", "city"], false).expect("a mapping");
+        assert!(
+            body(&mapping, &[("firstname", ""), ("city", "Gent")]).contains("has neither a name nor an identifier")
+        );
+        assert!(body(&mapping, &[("firstname", "Ann"), ("city", "")]).contains("Ann"));
+    }
+
+    #[test]
+    fn country_of_the_file_is_that_of_rows_without_one() {
+        let choices = Choices { country: Some("BE".to_owned()), ..choices(&[]) };
+        let names = columns(&["email", "country"]);
+        let mapping = Mapping::new(&names, Format::Csv, &choices).expect("a mapping");
+        assert!(body(&mapping, &[("email", "a@x.be"), ("country", " ")]).starts_with(r#"{"country":"BE","#));
+        assert!(body(&mapping, &[("email", "a@x.be"), ("country", "Nederland")]).starts_with(r#"{"country":"NL","#));
+        assert!(body(&mapping, &[("email", ""), ("country", "")]).contains("nothing of it is mapped"));
+        assert!(mapping.to_string().ends_with("country → country, else country BE"));
+    }
+
+    #[test]
+    fn cell_of_a_spreadsheet_is_read_as_it_is_meant() {
+        let cells = [
+            ("firstname", "'=1+1"),
+            ("lastname", "'t Hooft"),
+            ("customerRef", "=\"007\""),
+            ("phone", "'+32470123456"),
+            ("email", "n/a"),
+            ("street", "-"),
+        ];
+        assert_eq!(
+            person(&cells, &[]),
+            r#"{"firstname":"=1+1","lastname":"'t Hooft","customerRef":"007","street":"-","uids":[{"uidType":"Phone","uid":"+32470123456"}]}"#
+        );
+        assert_eq!(person(&[("customerRef", "'-")], &[]), r#"{"customerRef":"-"}"#);
+        assert!(person(&[("customerRef", "-")], &[]).contains("nothing of it is mapped"));
+        assert!(person(&[("customerRef", "1.23457E+11")], &[]).starts_with(r#"{"customerRef": ["is a number without"#));
+        assert!(person(&[("phone", "02 123 45 67 / 68")], &[]).starts_with(r#"{"phone": ["holds several numbers"#));
+    }
+
+    #[test]
+    fn json_number_without_its_last_digits_is_refused() {
+        let read = |text: &str| {
+            let members = crate::json::read_object(text.as_bytes()).expect("an object");
+            let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
+            let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
+            let body = mapping.person(&members).map_err(|faults| faults.as_map().keys().cloned().collect::<Vec<_>>());
+            body.map(|body| serde_json::to_string(&body).expect("JSON"))
+        };
+        assert_eq!(
+            read(r#"{"phone":[31612345678.0],"customerRef":12345678901234567890123,"postalCode":1011.0}"#).as_deref(),
+            Ok(
+                r#"{"customerRef":"12345678901234567890123","postalCode":"1011","uids":[{"uidType":"Phone","uid":"31612345678"}]}"#
+            )
+        );
+        for name in ["phone", "customerRef", "firstname", "uid:Crm"] {
+            assert_eq!(read(&format!(r#"{{"{name}":3.16e10}}"#)), Err(vec![name.to_owned()]));
         }
-        for name in ["BE", "be", "", "Atlantis"] {
-            assert_eq!(country(name), None, "{name}");
-        }
-        for (tag, short) in [("zh-Hans-CN", "zh-CN"), ("es-419", "es"), ("fil-PH", "fil"), ("sr_Latn", "sr")] {
-            assert_eq!(language(tag).as_deref(), Some(short));
-        }
-        for tag in ["nl", "nl-BE", "EN_us", "", "English", "a-b-c"] {
-            assert_eq!(language(tag), None, "{tag}");
-        }
+        // Of JSON, a text is what it says.
+        assert_eq!(
+            read(r#"{"firstname":"'=1","customerRef":"-"}"#).as_deref(),
+            Ok(r#"{"firstname":"'=1","customerRef":"-"}"#)
+        );
+    }
+
+    #[test]
+    fn cell_that_holds_rows_is_refused_unless_it_is_a_long_text() {
+        let mapping = mapping(&["email", "otherContactDetails", "tags"], &[]).expect("a mapping");
+        let check = |column: &str, entirely| {
+            mapping.check_swallowed(&[Swallowed { column: column.to_owned(), entirely }]).is_ok()
+        };
+        assert!(!check("email", false) && !check("email", true));
+        assert!(check("otherContactDetails", false) && !check("otherContactDetails", true));
+        assert!(check("tags", true));
+    }
+
+    #[test]
+    fn person_has_a_bounded_number_of_uids() {
+        let many = "a@x.be,".repeat(1_000);
+        let body = person(&[("email", &many), ("phone", "1")], &[]);
+        assert_eq!(body.matches("uidType").count(), MAX_UIDS);
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use shared::domain::input::Faults;
 
 use crate::rows::Row;
+use crate::screen::printable;
 use crate::stop::Stop;
 
 /// A file that is made when the first text comes.
@@ -82,7 +83,8 @@ impl Report {
     pub(crate) fn add(&mut self, row: &Row, faults: &Faults) -> Result<(), Stop> {
         for (path, messages) in faults.as_map() {
             for message in messages {
-                self.report.write(format!("line {}: {path}: {message}\n", row.line).as_bytes())?;
+                let line = printable(&format!("line {}: {path}: {message}", row.line));
+                self.report.write(format!("{line}\n").as_bytes())?;
             }
         }
         let Some(rejected) = &mut self.rejected else { return Ok(()) };
@@ -111,7 +113,8 @@ mod tests {
     fn what_was_written_after_the_last_note_is_cut_off() {
         let base = std::env::temp_dir().join(format!("transfer-report-{}", std::process::id()));
         let paths = ["report", "rejected"].map(|ending| base.with_extension(ending));
-        let row = |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()) };
+        let row =
+            |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()), swallowed: Vec::new() };
         let faults = Faults::one("uids[0].uid", "is required");
         let open = |bytes: (u64, u64)| {
             Report::open((paths[0].clone(), bytes.0), Some((paths[1].clone(), bytes.1)), b"a,b").expect("a report")

@@ -6,12 +6,36 @@ use std::time::Duration;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tokio::task::AbortHandle;
 
+use crate::headers::is_invisible;
+
 /// How often a line tells how far it is, where there is no terminal for a bar.
 const LINES: Duration = Duration::from_secs(10);
 
-/// Prints to stderr; where it is closed there is nobody to tell.
+/// The most characters of a printed line.
+const MAX_LINE: usize = 2_000;
+
+/// Prints a line to stderr, if it is open.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// A text on one line that no terminal takes for commands: control and invisible characters are escaped. A long text is
+/// cut.
+pub(crate) fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for (length, c) in text.chars().enumerate() {
+        match c {
+            _ if length == MAX_LINE => {
+                line.push('…');
+                break;
+            }
+            c if c.is_control() || is_invisible(c) || matches!(c, '\u{2028}' | '\u{2029}') => {
+                line.extend(c.escape_default())
+            }
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// A progress bar, or lines.
@@ -70,4 +94,20 @@ fn line(bar: &ProgressBar) -> String {
     let length = HumanCount(bar.length().unwrap_or_default());
     let done = HumanCount(bar.position());
     format!("{done} of {length}, {:.0}/s, {} left", bar.per_sec(), HumanDuration(bar.eta()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_text_holds_no_commands_for_a_terminal() {
+        assert_eq!(
+            printable("é → \u{1b}[31m\u{7}\n\u{9b}\u{202e}x\0"),
+            "é → \\u{1b}[31m\\u{7}\\n\\u{9b}\\u{202e}x\\u{0}"
+        );
+        let long = "é".repeat(MAX_LINE);
+        assert_eq!(printable(&long), long);
+        assert_eq!(printable(&format!("{long}é")), format!("{long}…"));
+    }
 }

@@ -135,3 +135,26 @@ async fn an_export_of_fewer_than_there_are_is_no_success() {
     assert!(code == 1 && said.contains("transfer: the API counts 3 people and lists 2: "), "{said}");
     assert!(!system.directory.join("people.csv").exists());
 }
+
+#[tokio::test]
+async fn exported_formula_is_text_and_returns_as_it_was() {
+    let system = System::start().await;
+    let people = [
+        json!({ "firstname": "=1+1", "lastname": "@SUM(A1)", "city": "-", "customerRef": "n/a", "company": "'=x" }),
+        json!({ "firstname": "'t Hooft", "street": "+32", "uids": [{ "uidType": "Phone", "uid": "+32470123456" }] }),
+    ];
+    system.create("from", people).await;
+    let (code, said) = system.run("from", &["export", "people.csv", "--bom"]).await;
+    assert_eq!(code, 0, "{said}");
+    let text = system.read("people.csv");
+    assert!(text.starts_with("\u{feff}endUserID,firstname,"), "{text}");
+    let mut cells = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    for cell in cells.records().map(Result::unwrap).flat_map(|row| row.iter().map(str::to_owned).collect::<Vec<_>>()) {
+        assert!(!cell.starts_with(['=', '+', '-', '@']), "{cell}");
+    }
+    let (code, said) = system.run("to", &["import", "people.csv"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(same_people(&system.people("to").await), same_people(&system.people("from").await));
+    let (code, said) = system.run("from", &["export", "people.ndjson", "--bom"]).await;
+    assert!(code == 1 && said.contains("--bom is for CSV only"), "{said}");
+}

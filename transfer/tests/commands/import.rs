@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::system::{Act, System, gate, same_people, stripped, uid};
+use crate::system::{Act, System, delete, gate, same_people, stripped, uid};
 
 /// A CSV of so many people, each with a reference of its own.
 fn numbered(people: usize) -> String {
@@ -121,7 +121,7 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
         b"\"Be\nd\";\"not \"\"an\"\" address\";0470000002;BE",
         b";;;",
         b"Cel;cel@x.be;0470l00003;BE",
-        b"Dee;dee@x.be",
+        b"Dee;dee@x.be;;;surplus",
         b"\xc9lse;else@x.be;;",
         b"\"Fay\n\n\";fay@x.be;;",
         b"Gus;gus@x.be;;Atlantis",
@@ -219,6 +219,40 @@ async fn a_finished_import_is_not_done_again_and_another_file_is_not_taken_for_i
     let (code, said) = system.run("7", &["import", "people.csv", "--restart"]).await;
     assert!(code == 0 && said.contains("5 created (5 of them by an earlier run)"), "{said}");
     assert_each_once(&system, 5).await;
+}
+
+#[tokio::test]
+async fn restart_creates_deleted_end_users_again() {
+    let system = System::start().await;
+    system.file("people.csv", "email\na@example.com\nb@example.com\nc@example.com\n");
+    let import = ["import", "people.csv", "--parallel", "1"];
+    assert_eq!(system.run("7", &import).await.0, 0);
+    let emails = |people: &[Value]| {
+        let mut emails: Vec<_> = people.iter().map(|person| person["uids"][0]["uid"].to_string()).collect();
+        emails.sort();
+        emails
+    };
+    let all = emails(&system.people("7").await);
+    // Twice: the end users that are created again can be deleted too.
+    for _ in 0..2 {
+        for person in &system.people("7").await[..2] {
+            delete(&system.local, "7", person["endUserID"].as_u64().unwrap()).await;
+        }
+        assert_eq!(system.people("7").await.len(), 1);
+        let (code, said) = system.run("7", &[import.as_slice(), &["--restart"]].concat()).await;
+        assert!(code == 0 && said.contains("3 created (1 of them by an earlier run), 0 rejected"), "{said}");
+        assert_eq!(emails(&system.people("7").await), all);
+    }
+    // A restart that was stopped goes on as a restart.
+    for person in &system.people("7").await {
+        delete(&system.local, "7", person["endUserID"].as_u64().unwrap()).await;
+    }
+    system.put(gate(|n| if n < 5 { Act::Pass } else { Act::Answer(401, None) }));
+    assert_eq!(system.run("7", &[import.as_slice(), &["--restart"]].concat()).await.0, 1);
+    assert!(system.people("7").await.len() < 3);
+    system.put(gate(|_| Act::Pass));
+    assert_eq!(system.run("7", &import).await.0, 0);
+    assert_eq!(emails(&system.people("7").await), all);
 }
 
 #[tokio::test]

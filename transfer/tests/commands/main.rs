@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod export;
+mod files;
 mod import;
 mod system;

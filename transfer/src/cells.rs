@@ -1,0 +1,224 @@
+//! What a single cell says: texts that a spreadsheet has marked or changed, and the identifiers of a person.
+
+use std::borrow::Cow;
+
+use shared::domain::uid::UidType;
+
+use crate::phones;
+
+/// The most identifiers that are read of one cell: one more than the API takes of a person.
+const MAX_VALUES: usize = 401;
+
+/// The message for a number that a spreadsheet or a program has rounded.
+pub(crate) const INCOMPLETE: &str = "is a number without its last digits; export it again, as text";
+
+/// The character that keeps a spreadsheet from reading a cell as a formula.
+pub(crate) const APOSTROPHE: char = '\'';
+
+/// Whether a spreadsheet reads a text as a formula.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@'])
+}
+
+/// Whether a cell needs an apostrophe to be read as this text. An identifier must not be read as a placeholder either.
+fn needs_apostrophe(text: &str, is_identifier: bool) -> bool {
+    // A text that begins with apostrophes gets one more.
+    is_formula(text.trim_start_matches(APOSTROPHE)) || is_identifier && is_placeholder(text)
+}
+
+/// A text as a cell of CSV that no spreadsheet runs as a formula. [`unescape`] returns the text.
+pub(crate) fn escape(text: &str, is_identifier: bool) -> Cow<'_, str> {
+    if needs_apostrophe(text, is_identifier) { format!("{APOSTROPHE}{text}").into() } else { text.into() }
+}
+
+/// The text of an escaped cell; `None` for a cell that is not escaped.
+pub(crate) fn unescape(cell: &str, is_identifier: bool) -> Option<&str> {
+    cell.strip_prefix(APOSTROPHE).filter(|text| needs_apostrophe(text, is_identifier))
+}
+
+/// The text of a formula that is only a text, `="0470"`: programs write it to keep leading zeros.
+pub(crate) fn text_formula(cell: &str) -> Option<&str> {
+    let text = cell.trim().strip_prefix("=\"")?.strip_suffix('"')?;
+    (!text.contains('"')).then_some(text)
+}
+
+/// Whether a text stands for no identifier.
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    const PLACEHOLDERS: [&str; 14] =
+        ["-", "--", "–", "—", "/", "?", "n/a", "#n/a", "n.a.", "na", "none", "null", "nil", "nan"];
+    let text = text.trim();
+    PLACEHOLDERS.iter().any(|placeholder| text.eq_ignore_ascii_case(placeholder))
+}
+
+/// A decimal number with a fraction or an exponent, as an integer.
+#[derive(PartialEq, Debug)]
+pub(crate) enum Integer {
+    /// Its sign and digits.
+    Exact(String),
+    /// An integer of which not all digits are written: `3.16e10`.
+    Incomplete,
+    /// Another number, an integer without fraction and exponent, or no number.
+    Not,
+}
+
+/// Reads a number in the notation of JSON (RFC 8259 §6), also with a plus sign.
+pub(crate) fn read_integer(literal: &str) -> Integer {
+    let unsigned = literal.strip_prefix(['+', '-']).unwrap_or(literal);
+    let sign = &literal[..literal.len() - unsigned.len()];
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let is_number = unsigned.len() == mantissa.len() || exponent.is_some();
+    let has_parts = !fraction.is_empty() || exponent.is_some();
+    let is_decimal = !whole.is_empty() && [whole, fraction].concat().bytes().all(|byte| byte.is_ascii_digit());
+    if !(is_number && has_parts && is_decimal) {
+        return Integer::Not;
+    }
+    let digits = [whole, fraction].concat();
+    let point = whole.len() as i64 + i64::from(exponent.unwrap_or_default());
+    match usize::try_from(point) {
+        Ok(point) if point > digits.len() => Integer::Incomplete,
+        Ok(point) if point > 0 && digits[point..].bytes().all(|byte| byte == b'0') => {
+            Integer::Exact(format!("{sign}{}", &digits[..point]))
+        }
+        _ => Integer::Not,
+    }
+}
+
+/// A reference as text: a number as Excel shows it (`1.23457E+11`) has lost digits, or has them all.
+pub(crate) fn reference(text: &str) -> Result<Cow<'_, str>, &'static str> {
+    if !text.contains("E+") {
+        return Ok(text.into());
+    }
+    match read_integer(text.trim()) {
+        Integer::Exact(digits) => Ok(digits.into()),
+        Integer::Incomplete => Err(INCOMPLETE),
+        Integer::Not => Ok(text.into()),
+    }
+}
+
+/// The identifiers in a cell.
+pub(crate) fn identifiers(kind: &UidType, text: &str) -> Result<Vec<String>, &'static str> {
+    let mut found = Vec::new();
+    match kind {
+        UidType::Other(_) => found.push(reference(text)?.into_owned()),
+        UidType::Email => found.extend(divide(text).iter().flat_map(|part| addresses(part)).take(MAX_VALUES)),
+        UidType::Phone | UidType::WhatsApp => {
+            for part in divide(text) {
+                for number in phones::divide(&part)?.into_iter().take(MAX_VALUES - found.len().min(MAX_VALUES)) {
+                    found.push(phones::without_marks(number)?);
+                }
+            }
+        }
+    }
+    found.retain(|value| !value.is_empty() && !is_placeholder(value));
+    Ok(found)
+}
+
+/// The parts of a cell between signs that no identifier has. The `;` of a phone's own parameters (RFC 3966, as the API
+/// writes extensions) divides nothing.
+fn divide(text: &str) -> Vec<String> {
+    let text = text.replace(":::", ";").replace(" | ", ";").replace(['\r', '\n'], ";");
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split_inclusive([';', ',']) {
+        let is_parameter = ["ext=", "phone-context="]
+            .iter()
+            .any(|name| part.trim_start().get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
+        let is_full = parts.len() == MAX_VALUES;
+        match parts.last_mut() {
+            Some(last) if is_parameter && last.ends_with(';') => *last += part.trim(),
+            _ if is_full => break,
+            _ if part.trim_matches([';', ',', ' ']).is_empty() => {}
+            _ => parts.push(part.trim().to_owned()),
+        }
+    }
+    parts.iter().map(|part| part.trim_end_matches([';', ',']).trim().to_owned()).collect()
+}
+
+/// The addresses of a part: that of `Ann <ann@example.com>`, or several divided by spaces and signs.
+fn addresses(part: &str) -> Vec<String> {
+    let words = part.split_whitespace().filter(|word| !matches!(*word, "/" | "-" | "&"));
+    let named = part.strip_suffix('>').and_then(|part| part.rsplit_once('<'));
+    let addresses = match named {
+        Some((_, address)) => vec![address.trim()],
+        None if words.clone().all(|word| word.contains('@')) => words.collect(),
+        None => vec![part],
+    };
+    let without_scheme = |address: &str| match address.split_at_checked("mailto:".len()) {
+        Some((scheme, address)) if scheme.eq_ignore_ascii_case("mailto:") => address.to_owned(),
+        _ => address.to_owned(),
+    };
+    addresses.into_iter().map(without_scheme).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emails(cell: &str) -> String {
+        identifiers(&UidType::Email, cell).expect("addresses").join(" | ")
+    }
+
+    #[test]
+    fn escaped_cell_is_no_formula_and_returns_its_text() {
+        for text in ["=1+1", "+32", "-", "@SUM(A1)", "'=1", "''-1", "none", "N/A"] {
+            let cell = escape(text, true);
+            assert!(cell.starts_with('\'') && unescape(&cell, true) == Some(text), "{text}");
+        }
+        for text in ["'t Hooft", "'", "''", "a=1", "", "007", "'007", "None", "'None"] {
+            assert_eq!((escape(text, false).as_ref(), unescape(text, false)), (text, None));
+        }
+        assert_eq!(text_formula("=\"0470\""), Some("0470"));
+        for cell in ["=\"a\"&\"b\"", "=1", "=\"", "\"a\""] {
+            assert_eq!(text_formula(cell), None, "{cell}");
+        }
+    }
+
+    #[test]
+    fn integer_keeps_its_digits_or_is_incomplete() {
+        for (literal, digits) in [
+            ("31612345678.0", "31612345678"),
+            ("+31612345678.00", "+31612345678"),
+            ("3.1612345678e10", "31612345678"),
+            ("-3.10E+1", "-31"),
+            ("1200e-2", "12"),
+            ("10.0e0", "10"),
+        ] {
+            assert_eq!(read_integer(literal), Integer::Exact(digits.to_owned()), "{literal}");
+        }
+        for literal in ["3.16e10", "3e3", "1.23457E+11", "1e400"] {
+            assert_eq!(read_integer(literal), Integer::Incomplete, "{literal}");
+        }
+        for literal in
+            ["", "12", "-12", "2.5", "1.", ".0", "1e", "1e+", "e5", "1.2.0", "0x1e2", "1e-400", "1e99999999999", "é.0"]
+        {
+            assert_eq!(read_integer(literal), Integer::Not, "{literal}");
+        }
+    }
+
+    #[test]
+    fn reference_in_excels_short_notation_is_incomplete() {
+        assert_eq!(reference("1.23457E+11"), Err(INCOMPLETE));
+        assert_eq!(reference("1.2345678901E+10").as_deref(), Ok("12345678901"));
+        for text in ["12E5", "1e5", "12345.0", "E+", "A1E+05"] {
+            assert_eq!(reference(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn addresses_are_divided_and_freed_of_names() {
+        assert_eq!(emails(" a@x.be; b@x.be,c@x.be ;"), "a@x.be | b@x.be | c@x.be");
+        assert_eq!(emails("a@x.be ::: b@x.be\nc@x.be | d@x.be"), "a@x.be | b@x.be | c@x.be | d@x.be");
+        assert_eq!(emails("a@x.be / b@x.be  c@x.be"), "a@x.be | b@x.be | c@x.be");
+        assert_eq!(emails("Ann Smit <a@x.be>, <b@x.be>; mailto:c@x.be"), "a@x.be | b@x.be | c@x.be");
+        assert_eq!(emails("a@x.be, n/a"), "a@x.be");
+        assert_eq!(emails("Ann a@x.be"), "Ann a@x.be");
+        assert_eq!(emails("a/b@x.be"), "a/b@x.be");
+        for cell in ["-", " N/A ", "#N/A", ",;", "—", "null"] {
+            assert_eq!(emails(cell), "", "{cell}");
+        }
+        assert_eq!(identifiers(&UidType::Email, &"a@x.be,".repeat(10_000)).map(|found| found.len()), Ok(MAX_VALUES));
+    }
+}

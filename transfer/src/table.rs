@@ -1,0 +1,279 @@
+//! CSV (RFC 4180), record by record.
+//!
+//! A quote that is never closed would make one cell of all that follows. Therefore this reader is stricter than
+//! common libraries: text behind a closing quote and an unclosed quote are errors of the row where the quote opens,
+//! and the lines behind that row are read as rows of their own. A quote inside an unquoted cell is text.
+
+use std::io::BufRead;
+
+use crate::lines::{Lines, without_end};
+use crate::rows::{MAX_COLUMNS, MAX_ROW, RowsError};
+
+/// One record.
+pub(crate) struct Record {
+    /// The line where it begins, from 1.
+    pub(crate) line: u64,
+    /// The bytes of its lines, without the last line's end.
+    pub(crate) raw: Vec<u8>,
+    pub(crate) cells: Result<Vec<Vec<u8>>, String>,
+}
+
+/// Reads the next record.
+pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Result<Option<Record>, RowsError> {
+    let Some(first) = lines.next()? else { return Ok(None) };
+    let line = lines.number;
+    let (mut scanner, mut bytes, mut read) = (Scanner::new(delimiter), first.len(), vec![first]);
+    let fault = loop {
+        match scanner.add_line(&read[read.len() - 1], read.len() - 1) {
+            Progress::Complete => break None,
+            Progress::Stray => break Some("text follows its closing quote; inside a quoted cell, write a quote twice"),
+            Progress::Open => {
+                // No more is read ahead than a row may be.
+                let next = if bytes <= MAX_ROW { lines.next()? } else { None };
+                let Some(next) = next else { break Some("it is never closed") };
+                bytes += next.len();
+                read.push(next);
+            }
+        }
+    };
+    let cells = match fault {
+        None => Ok(scanner.cells),
+        Some(fault) => {
+            lines.give_back(read.split_off(scanner.opened + 1));
+            Err(format!("a quote opens a cell in line {}: {fault}", line + scanner.opened as u64))
+        }
+    };
+    Ok(Some(Record { line, raw: without_end(&read.concat()).to_vec(), cells }))
+}
+
+enum Progress {
+    Complete,
+    /// The record goes on in the next line.
+    Open,
+    /// Text follows a closing quote.
+    Stray,
+}
+
+enum State {
+    /// Before the first character of a cell, or behind spaces.
+    Start,
+    Unquoted,
+    Quoted,
+    /// Behind a quote inside a quoted cell: the first of two, or the closing one.
+    Quote,
+    /// Behind the closing quote and a space.
+    Closed,
+}
+
+/// The state of reading one record.
+struct Scanner {
+    delimiter: u8,
+    state: State,
+    cells: Vec<Vec<u8>>,
+    cell: Vec<u8>,
+    /// The record's line, from 0, where the last quote opened a cell.
+    opened: usize,
+}
+
+impl Scanner {
+    fn new(delimiter: u8) -> Self {
+        Self { delimiter, state: State::Start, cells: Vec::new(), cell: Vec::new(), opened: 0 }
+    }
+
+    fn add_line(&mut self, line: &[u8], number: usize) -> Progress {
+        let text = without_end(line);
+        for &byte in text {
+            let is_space = matches!(byte, b' ' | b'\t') && byte != self.delimiter;
+            self.state = match self.state {
+                State::Quoted if byte == b'"' => State::Quote,
+                State::Quoted => self.push(byte, State::Quoted),
+                State::Quote if byte == b'"' => self.push(byte, State::Quoted),
+                _ if byte == self.delimiter => self.end_cell(),
+                State::Quote | State::Closed if is_space => State::Closed,
+                State::Quote | State::Closed => return Progress::Stray,
+                State::Start if byte == b'"' => {
+                    self.cell.clear();
+                    self.opened = number;
+                    State::Quoted
+                }
+                State::Start if is_space => self.push(byte, State::Start),
+                State::Start | State::Unquoted => self.push(byte, State::Unquoted),
+            };
+        }
+        if matches!(self.state, State::Quoted) {
+            self.cell.extend_from_slice(&line[text.len()..]);
+            return Progress::Open;
+        }
+        self.state = self.end_cell();
+        Progress::Complete
+    }
+
+    fn push(&mut self, byte: u8, state: State) -> State {
+        self.cell.push(byte);
+        state
+    }
+
+    /// Keeps one cell more than a file may have columns, so that a row of too many is recognised.
+    fn end_cell(&mut self) -> State {
+        let cell = std::mem::take(&mut self.cell);
+        if self.cells.len() <= MAX_COLUMNS {
+            self.cells.push(cell);
+        }
+        State::Start
+    }
+}
+
+/// The delimiter that Excel's first line `sep=;` names.
+pub(crate) fn named_delimiter(line: &[u8]) -> Option<u8> {
+    let text = without_end(line);
+    let text = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
+    match text.split_at_checked(4)? {
+        (name, [byte]) if name.eq_ignore_ascii_case(b"sep=") && byte.is_ascii() && *byte != b'"' => Some(*byte),
+        _ => None,
+    }
+}
+
+/// The one of comma, semicolon and tab that a line holds most often outside quotes.
+pub(crate) fn guess_delimiter(line: &[u8]) -> u8 {
+    let mut quoted = false;
+    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
+    for byte in line {
+        quoted ^= *byte == b'"';
+        counts.iter_mut().filter(|(delimiter, _)| !quoted && delimiter == byte).for_each(|(_, count)| *count += 1);
+    }
+    // The first of equals.
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter)
+}
+
+/// A cell that may hold rows of its file, because its quote was closed by a later row's stray quote.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Swallowed {
+    pub(crate) column: String,
+    /// Whether every line of the cell behind the first looks like a row; else some of them do.
+    pub(crate) entirely: bool,
+}
+
+impl Swallowed {
+    /// Counts the lines behind a cell's first that have as many delimiters as a row of `width` columns.
+    pub(crate) fn find(column: &str, cell: &[u8], delimiter: u8, width: usize) -> Option<Self> {
+        let lines =
+            cell.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1).filter(|line| !line.trim_ascii().is_empty());
+        let (mut rows, mut all, mut is_prose) = (0, 0, false);
+        for line in lines {
+            rows += usize::from(line.iter().filter(|byte| **byte == delimiter).count() + 1 == width);
+            all += 1;
+            is_prose |= line.windows(2).any(|pair| pair == [delimiter, b' ']);
+        }
+        // A single comma, with a space behind it, is nothing unusual in a line of text.
+        let entirely = rows == all && width > 1 && (!is_prose || rows * (width - 1) > 1);
+        (rows > 0).then(|| Self { column: column.to_owned(), entirely })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The records of a text: line, raw text, and cells divided by `|`, or the fault.
+    fn read(text: &str) -> Vec<(u64, String, String)> {
+        let mut lines = Lines::new(text.as_bytes()).expect("lines");
+        std::iter::from_fn(|| read_record(&mut lines, b',').expect("a record"))
+            .map(|Record { line, raw, cells }| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let cells = cells.map(|cells| cells.iter().map(|cell| text(cell)).collect::<Vec<_>>().join("|"));
+                (line, text(&raw), cells.unwrap_or_else(|fault| format!("! {fault}")))
+            })
+            .collect()
+    }
+
+    fn cells(text: &str) -> Vec<String> {
+        read(text).into_iter().map(|(.., cells)| cells).collect()
+    }
+
+    #[test]
+    fn quoted_cells_hold_delimiters_quotes_and_line_ends() {
+        assert_eq!(cells("\"a,b\",\"c\"\"d\"\"\",\"\"\r\n"), ["a,b|c\"d\"|"]);
+        assert_eq!(cells("\"a\r\n\r\nb\",c\nd"), ["a\r\n\r\nb|c", "d"]);
+        assert_eq!(cells("a\"b\",5\" screen,\n"), ["a\"b\"|5\" screen|"]);
+        assert_eq!(cells("a, \"b\" ,\t\"c\", d\r\r\n"), ["a|b|c| d"]);
+        assert_eq!(cells("\"a\rb\",c\rd,\"e\nf\"\r"), ["a\rb|c", "d|e\nf"]);
+        assert_eq!(cells("\"\""), [""]);
+    }
+
+    #[test]
+    fn unclosed_quote_refuses_its_own_row_only() {
+        let never = |line| format!("! a quote opens a cell in line {line}: it is never closed");
+        let stray = |line| {
+            format!(
+                "! a quote opens a cell in line {line}: text follows its closing quote; inside a quoted cell, write a \
+                 quote twice"
+            )
+        };
+        assert_eq!(cells("a,b\nc,\"d\ne,f\ng,h\n"), ["a|b".to_owned(), never(2), "e|f".to_owned(), "g|h".to_owned()]);
+        let two = cells("c,\"d\ne,f\ng,\"h\ni,j");
+        assert_eq!(two, [stray(1), "e|f".to_owned(), never(3), "i|j".to_owned()]);
+        assert_eq!(cells("a,\"b\"c\nd,\"e\" f\ng"), [stray(1), stray(2), "g".to_owned()]);
+        // The row begins before the line where the quote opens.
+        let rows = read("\"a\nb\",\"c\nd\ne");
+        assert_eq!(rows[0], (1, "\"a\nb\",\"c".to_owned(), never(2)));
+        assert_eq!((rows[1].0, rows[2].0, rows.len()), (3, 4, 3));
+    }
+
+    #[test]
+    fn unclosed_quotes_are_read_in_linear_time() {
+        // Each row opens a quote that nothing closes.
+        for row in ["x,\"y\n", "x,\"y,\"\"\n", "\"x\",\"\n"] {
+            let text = row.repeat(50_000);
+            let started = std::time::Instant::now();
+            assert!(read(&text).len() >= 25_000);
+            assert!(started.elapsed().as_secs() < 20, "{row:?}");
+        }
+        // More than a row may be is not read ahead.
+        let long = format!("a,\"b\n{}", "c,d\n".repeat(MAX_ROW / 2));
+        let mut lines = Lines::new(long.as_bytes()).expect("lines");
+        assert!(read_record(&mut lines, b',').expect("a record").is_some_and(|record| record.cells.is_err()));
+        assert_eq!(lines.number, 1);
+    }
+
+    #[test]
+    fn row_of_very_many_cells_takes_little_memory() {
+        let text = ",".repeat(MAX_ROW - 1);
+        let mut lines = Lines::new(text.as_bytes()).expect("lines");
+        let record = read_record(&mut lines, b',').expect("a record").expect("a record");
+        assert_eq!(record.cells.expect("cells").len(), MAX_COLUMNS + 1);
+    }
+
+    #[test]
+    fn delimiter_is_named_or_guessed() {
+        for (line, delimiter) in
+            [("a,b;c", b','), ("\"a,b,c\";d;e", b';'), ("a\tb\tc,d", b'\t'), ("a", b','), ("a;b\r\n", b';')]
+        {
+            assert_eq!(guess_delimiter(line.as_bytes()), delimiter, "{line}");
+        }
+        for (line, delimiter) in [
+            ("sep=;\r\n", Some(b';')),
+            ("SEP=\t", Some(b'\t')),
+            ("\"sep=|\"\n", Some(b'|')),
+            ("sep=", None),
+            ("sep=;;", None),
+            ("sep=é", None),
+            ("sepia;b", None),
+        ] {
+            assert_eq!(named_delimiter(line.as_bytes()), delimiter, "{line}");
+        }
+    }
+
+    #[test]
+    fn cell_that_swallowed_rows_is_recognised() {
+        let find = |cell: &str, width| Swallowed::find("c", cell.as_bytes(), b',', width).map(|found| found.entirely);
+        assert_eq!(find("Bob\nc@example.com,Cas\nd@example.com,Dora", 2), Some(true));
+        assert_eq!(find("Bob\r\nc@example.com,Cas\r\nshort", 2), Some(false));
+        assert_eq!(find("Hello,\nI am fine, thanks", 2), Some(false));
+        assert_eq!(find("Hello\nb@example.com,Bob", 2), Some(true));
+        assert_eq!(find("Bob\nc,d,e", 3), Some(true));
+        for (cell, width) in [("Bob, a, b", 3), ("Main street 1\n2000 Antwerp", 3), ("Fay\n\n", 1)] {
+            assert_eq!(find(cell, width), None, "{cell:?}");
+        }
+        assert_eq!(find("a@x.be\nb@x.be", 1), Some(false));
+    }
+}
