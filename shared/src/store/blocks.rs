@@ -226,7 +226,7 @@ impl Scope<'_> {
             groups.push(group);
         }
         let groups = joined(groups);
-        let parts: Vec<_> = groups.iter().flat_map(|group| parts_of(group)).collect();
+        let parts: Vec<_> = groups.iter().flat_map(parts_of).collect();
         each(parts.iter().map(|starts| self.recount_together(field, size, starts))).await?;
         Ok(groups.into_iter().flatten().collect())
     }
