@@ -9,12 +9,42 @@ pub enum Need {
     Local,
 }
 
+const LOCAL_PATHS: &str = "it uses paths that only local has";
+const RAW: &str = "it sends what the emulator's gateway answers in its own way";
+const PROXY: &str = "its proxy stands between local and the database";
+
 /// The tests with a need: a test's name, or a suite's with `::` at its end; and the reason.
-pub const SKIPS: &[(&str, Need, &str)] = &[(
-    "processes::killed_functions_lose_no_acknowledged_write",
-    Need::Processes,
-    "in-process there is no process to kill",
-)];
+pub const SKIPS: &[(&str, Need, &str)] = &[
+    (
+        "processes::killed_functions_lose_no_acknowledged_write",
+        Need::Processes,
+        "in-process there is no process to kill",
+    ),
+    ("processes::", Need::Local, "it is about local's own processes"),
+    ("issuer::", Need::Local, "its issuers speak HTTP, and the template takes HTTPS alone"),
+    ("faults::", Need::Local, PROXY),
+    ("hot::", Need::Local, PROXY),
+    ("model::", Need::Local, "the emulator starts a process for each concurrent call"),
+    ("index::a_slow_indexing_of_an_older_document_changes_nothing", Need::Local, PROXY),
+    ("index::an_indexing_that_ended_half_way_leaves_nothing_wrong_behind", Need::Local, PROXY),
+    ("pages::a_block_that_comes_or_goes_empties_no_page", Need::Local, PROXY),
+    ("tickets::a_slow_delivery_does_not_undo_a_newer_one", Need::Local, PROXY),
+    ("tickets::duplicate_members_of_an_event_are_bad", Need::Local, LOCAL_PATHS),
+    (
+        "tickets::a_ticket_with_very_many_topics_stays_writable",
+        Need::Local,
+        "events of one ticket compete for longer than the second for which a stack of the tests hides a message",
+    ),
+    ("auth::no_route_opens_to_a_bad_token_and_none_has_an_effect", Need::Local, RAW),
+    ("gateway::a_body_that_the_gateway_does_not_take_never_reaches_a_function", Need::Local, RAW),
+    ("gateway::a_quote_or_a_bracket_in_the_query_means_itself", Need::Local, RAW),
+    ("gateway::no_raw_request_line_or_host_is_a_server_fault", Need::Local, RAW),
+    ("gateway::of_two_authorizations_none_counts_whichever_comes_first", Need::Local, RAW),
+    ("gateway::paths_and_methods_match_exactly", Need::Local, RAW),
+    ("gateway::settled_means_that_what_was_sent_is_seen", Need::Local, LOCAL_PATHS),
+    ("gateway::ticket_events_are_taken_as_json_one_or_one_per_line", Need::Local, LOCAL_PATHS),
+    ("gateway::ticket_events_are_taken_one_or_many_valid_or_not", Need::Local, LOCAL_PATHS),
+];
 
 /// The reason for which a test does not run where `need` is not met.
 pub fn reason(test: &str, need: Need) -> Option<&'static str> {
