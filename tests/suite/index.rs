@@ -190,7 +190,7 @@ fn record_of(tenant: &str, sequence: usize, id: EndUserId) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_tenant_delays_no_other_and_every_batch_makes_progress() {
+async fn a_large_tenant_delays_no_other_tenant() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();

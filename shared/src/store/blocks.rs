@@ -93,6 +93,8 @@ pub(super) enum Counted {
     Not,
     /// It is being counted.
     Partly,
+    /// Its count was given up half-way.
+    Stalled,
     /// These are its large blocks.
     Wholly(Vec<Block>),
 }
@@ -122,11 +124,12 @@ impl Scope<'_> {
     /// How far an order is counted.
     pub(super) async fn counted(&self, field: SortField) -> Result<Counted, StoreError> {
         let all = Query::table(keys::blocks(&self.tenant, field, BlockSize::Large));
-        let (ready, large) = tokio::try_join!(self.counting(field), self.blocks(&all))?;
-        Ok(match ready {
+        let (state, large) = tokio::try_join!(self.count_state(field), self.blocks(&all))?;
+        Ok(match state {
             None => Counted::Not,
-            Some(false) => Counted::Partly,
-            Some(true) => Counted::Wholly(large),
+            Some(CountState::Running) => Counted::Partly,
+            Some(CountState::Stalled) => Counted::Stalled,
+            Some(CountState::Ready) => Counted::Wholly(large),
         })
     }
 
@@ -136,6 +139,14 @@ impl Scope<'_> {
             Some(CountedItem { rev, cursor, .. }) => self.put_counted(field, rev, cursor, false).await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Counts an order to its end.
+    pub(super) async fn finish_count(&self, field: SortField) -> Result<(), StoreError> {
+        while matches!(self.count_state(field).await?, Some(CountState::Running | CountState::Stalled)) {
+            self.count_on(field).await?;
+        }
+        Ok(())
     }
 
     /// Asks that an order is counted, where it is not.
@@ -340,11 +351,6 @@ impl Scope<'_> {
         let updated_at = after(Duration::ZERO);
         let item = CountedItem { pk, sk, kind: "Counted".to_owned(), v: 1, rev: rev + 1, ready, cursor, updated_at };
         self.put_version(to_item(item).map_err(unreadable)?, rev).await
-    }
-
-    /// Whether all of an order is counted; `None` where it is not to be.
-    async fn counting(&self, field: SortField) -> Result<Option<bool>, StoreError> {
-        Ok(self.counted_order(field).await?.map(|counted| counted.ready))
     }
 
     /// How far the count of an order is; `None` where it is not to be.

@@ -145,26 +145,23 @@ impl Scope<'_> {
             check.wrong_people.extend(wrong);
         }
         for field in SortField::ALL {
-            let Some(mut state) = self.count_state(field).await? else { continue };
-            while how.mend && state == CountState::Stalled {
+            let mut state = self.count_state(field).await?;
+            if how.mend && state == Some(CountState::Stalled) {
                 say(Progress { stage: "counting an order", done: check.blocks, of: None });
-                self.count_on(field).await?;
-                // What was moved on now is running until the next page of entries, which is ours too.
-                state = match self.count_state(field).await? {
-                    Some(CountState::Running) => CountState::Stalled,
-                    state => state.unwrap_or(CountState::Running),
-                };
+                self.finish_count(field).await?;
+                state = self.count_state(field).await?;
             }
             match state {
-                CountState::Ready => {}
-                CountState::Running => {
+                None => continue,
+                Some(CountState::Running) => {
                     check.unready.push(field);
                     continue;
                 }
-                CountState::Stalled => {
+                Some(CountState::Stalled) => {
                     check.stalled.push(field);
                     continue;
                 }
+                Some(CountState::Ready) => {}
             }
             // Large blocks are made of small ones, which are to be right first.
             for size in [BlockSize::Small, BlockSize::Large] {

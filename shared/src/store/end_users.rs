@@ -470,7 +470,8 @@ impl Scope<'_> {
     async fn deep_place(&self, order: ListOrder, offset: u64, counted: Counted) -> Result<Option<Place>, StoreError> {
         match counted {
             Counted::Wholly(large) => return self.place(order.by, order.descending, &large, offset).await,
-            Counted::Partly => self.resume_count(order.by).await?,
+            Counted::Stalled => self.resume_count(order.by).await?,
+            Counted::Partly => {}
             Counted::Not => self.count_order(order.by).await?,
         }
         match order.by {

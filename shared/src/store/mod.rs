@@ -190,13 +190,11 @@ impl<'a> Scope<'a> {
 
     /// Whether items with a `rev` could be put, all or none, each over its version; over none where that is 0. At most
     /// 100 items.
-    async fn put_versions(&self, mut items: Vec<(Item, u64)>) -> Result<bool, StoreError> {
-        if items.len() == 1 {
-            return match items.pop() {
-                Some((item, rev)) => self.put_version(item, rev).await,
-                None => Ok(true),
-            };
-        }
+    async fn put_versions(&self, items: Vec<(Item, u64)>) -> Result<bool, StoreError> {
+        let items = match <[_; 1]>::try_from(items) {
+            Ok([(item, rev)]) => return self.put_version(item, rev).await,
+            Err(items) => items,
+        };
         let mut writes = Vec::with_capacity(items.len());
         for (item, rev) in items {
             let (condition, values) = at_version(rev);
