@@ -139,7 +139,7 @@ pub(crate) fn person(number: u32) -> Outcome<EndUser> {
 pub(crate) fn read(body: &Value, number: u32) -> Outcome<EndUser> {
     let uids = [2 * number - 1, 2 * number].map(|id| UidId::new(id.into()));
     let id = EndUserId::new(number.into()).ok_or("no id")?;
-    let person = draft(body)?.with_ids(id, uids.into_iter().flatten());
+    let person = draft(body)?.save(id, 1, uids.into_iter().flatten());
     person.map_err(|faults| format!("person {number} is refused: {faults:?}").into())
 }
 

@@ -40,10 +40,11 @@ fn assert_sound(person: &EndUser, default: Option<Region>) {
     let body = Json::parse(&answered).expect("JSON");
     for region in [default, None] {
         let draft = Draft::read(&body, region).expect("what was answered can be created");
-        let again = draft.with_ids(person.id, person.uids.iter().map(|uid| uid.id)).expect("of the same size");
+        let again = draft.save(person.id, person.rev, person.uids.iter().map(|uid| uid.id)).expect("of the same size");
         assert_eq!((&again.profile, &again.uids), (&person.profile, &person.uids), "created anew");
         let update = Update::read(&body, region).expect("what was answered can be sent back");
-        assert_eq!(update.apply(person, &[]).as_ref(), Ok(person), "sent back");
+        let updated = update.apply(person).and_then(|draft| draft.save(person.id, person.rev, []));
+        assert_eq!(updated.as_ref(), Ok(person), "sent back");
     }
 }
 
@@ -54,24 +55,24 @@ fuzz_target!(|input: &[u8]| {
     let parse = |text: &str| Json::parse(text.as_bytes()).ok().filter(|json| json.repeated().is_empty());
 
     let draft = parse(create).and_then(|body| accepted(Draft::read(&body, default)));
-    let created = draft.and_then(|draft| accepted(draft.with_ids(person_id(), uid_ids(1))));
+    let created = draft.and_then(|draft| accepted(draft.save(person_id(), 1, uid_ids(1))));
     let Some(mut person) = created else { return };
     assert_sound(&person, default);
 
     if let Some(update) = parse(update).and_then(|body| accepted(Update::read(&body, default))) {
-        let ids: Vec<UidId> = uid_ids(101).take(update.uid_count()).collect();
-        if let Some(updated) = accepted(update.apply(&person, &ids)) {
+        let updated = update.apply(&person).and_then(|draft| draft.save(person.id, person.rev, uid_ids(101)));
+        if let Some(updated) = accepted(updated) {
             assert_sound(&updated, default);
             person = updated;
         }
     }
     let Some(assignment) = parse(assign).and_then(|body| accepted(Assignment::read(&body, default))) else { return };
-    let ids: Vec<UidId> = uid_ids(201).take(2).collect();
-    if let Some((after, assigned)) = accepted(assignment.apply(&person, ids[0])) {
+    let assign = |person: &EndUser, first| assignment.apply(person)?.save(person.id, person.rev, uid_ids(first));
+    if let Some(after) = accepted(assign(&person, 201)) {
         assert_sound(&after, default);
-        assert_eq!(assigned.already, assigned.uid.id != ids[0]);
+        let assigned = assignment.result(&person, &after).expect("the UID is there");
+        assert_eq!(assigned.already, assigned.uid.id.get() != 201);
         assert!(after.uids.contains(&assigned.uid));
-        let (again, repeated) = assignment.apply(&after, ids[1]).expect("the same again");
-        assert!(repeated.already && repeated.uid == assigned.uid && again == after);
+        assert_eq!(assign(&after, 301).as_ref(), Ok(&after), "the same again");
     }
 });

@@ -22,7 +22,7 @@ const TOKEN: &str = include_str!("token.jwt");
 fn holder(text: &str) -> EndUser {
     let body = json!({ "otherContactDetails": text, "uids": [{ "uidType": "any", "uid": text }] }).to_string();
     let draft = Draft::read(&Json::parse(body.as_bytes()).expect("JSON"), None).expect("a person");
-    draft.with_ids(person_id(), uid_ids(1)).expect("a small one")
+    draft.save(person_id(), 1, uid_ids(1)).expect("a small one")
 }
 
 /// Whoever holds a text is found by it, and by what is typed on the way to it.

@@ -52,7 +52,7 @@ async fn load(app: &App, count: u32) {
     for id in 1..=count {
         let body =
             json!({ "firstname": format!("First{}", id % 7), "customerRef": format!("R{}", id * 7919 % 10_007) });
-        let person = draft(body).with_ids(EndUserId::new(id.into()).unwrap(), []).unwrap();
+        let person = draft(body).save(EndUserId::new(id.into()).unwrap(), 1, []).unwrap();
         items.extend(person_items(&tenant(), &person).unwrap());
     }
     let writes = items.into_iter().map(|item| {

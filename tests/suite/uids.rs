@@ -1,5 +1,6 @@
 //! The identity rules of contract §4, and assigning.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -266,4 +267,65 @@ async fn another_spelling_of_a_type_alone_is_taken_too() {
     let id = tenant.create(json!({ "uids": [{ "uidType": "Ext", "uid": "ERP-1" }] })).await["endUserID"].clone();
     tenant.update(&id, json!({ "uids": [{ "uidType": "EXT", "uid": "ERP-1" }] })).await;
     assert_eq!(tenant.read(&id).await["uids"][0]["uidType"], "EXT");
+}
+
+/// Sets one of a tenant's counters of ids.
+async fn set_counter(app: &App, name: &str, value: u32) {
+    let key = |text: &str| AttributeValue::S(text.to_owned());
+    let update = app.system.client().update_item().table_name(app.system.table());
+    let update = update.key("pk", key("C#7#Sequence")).key("sk", key("-")).update_expression("SET #name = :value");
+    let update = update.expression_attribute_names("#name", name);
+    update.expression_attribute_values(":value", AttributeValue::N(value.to_string())).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_that_add_no_uid_take_no_ids() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let uids: Vec<_> = (0..40).map(|n| json!({ "uid": format!("jane{n}@x.be") })).collect();
+    let id = tenant.create(json!({ "uids": uids })).await["endUserID"].clone();
+    for _ in 0..5 {
+        tenant.update(&id, json!({ "uids": uids })).await;
+        let link = json!({ "endUserID": id, "uid": "JANE1@x.be" });
+        tenant.post("/api/EndUserUIDs/assign", link).await.expect(200);
+    }
+    let stranger = json!({ "endUserID": 99, "uid": "stranger@x.be" });
+    tenant.post("/api/EndUserUIDs/assign", stranger).await.expect(404);
+    tenant.put("/api/EndUsers/99", json!({ "uids": uids })).await.expect(404);
+    tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [{ "uid": "one-too-many@x.be" }] })).await.expect(400);
+    let other = tenant.create(json!({ "uids": [{ "uid": "john@x.be" }] })).await;
+    assert_eq!(other["uids"][0]["endUserUIDID"], 41);
+}
+
+#[tokio::test]
+async fn exhausted_uid_ids_are_a_conflict_only_where_one_is_needed() {
+    const GREATEST: u32 = i32::MAX as u32;
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(json!({ "uids": [{ "uid": "jane@x.be" }] })).await["endUserID"].clone();
+    set_counter(&app, "uids", GREATEST - 2).await;
+    let link = |uid: &str| json!({ "endUserID": id, "uid": uid });
+    let two = json!({ "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }, { "uid": "c@x.be" }] });
+    let refused = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
+    assert_eq!((&refused["code"], &refused["status"]), (&json!("ids_exhausted"), &json!(409)));
+    assert_eq!(refused["detail"], "this tenant has used all its ids; nothing was written");
+    assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
+
+    // A refused request uses none up.
+    for last in [GREATEST - 1, GREATEST] {
+        let linked = tenant.post("/api/EndUserUIDs/assign", link(&format!("{last}@x.be"))).await.expect(201);
+        assert_eq!(linked["endUserUIDID"], last);
+    }
+    let refused = tenant.post("/api/EndUserUIDs/assign", link("one-more@x.be")).await.expect(409);
+    assert_eq!(refused["code"], "ids_exhausted");
+    let refused = tenant.post("/api/EndUsers", json!({ "uids": [{ "uid": "john@x.be" }] })).await.expect(409);
+    assert_eq!(refused["code"], "ids_exhausted");
+    tenant.post("/api/EndUserUIDs/assign", link("jane@x.be")).await.expect(200);
+    tenant.update(&id, json!({ "firstname": "Jane", "uids": [{ "uid": "jane@x.be" }] })).await;
+    tenant.create(json!({ "firstname": "Without UIDs" })).await;
+
+    set_counter(&app, "endUsers", GREATEST).await;
+    let refused = tenant.post("/api/EndUsers", json!({ "firstname": "Joe" })).await.expect(409);
+    assert_eq!(refused["code"], "ids_exhausted");
+    tenant.update(&id, json!({ "firstname": "Janet" })).await;
 }

@@ -144,7 +144,7 @@ pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Sto
 
 /// What the API finds wrong with a body.
 fn draft(body: &Json, region: Option<Region>) -> Result<(), Faults> {
-    Draft::read(body, region)?.with_shortest_ids().map(drop)
+    Draft::read(body, region)?.save_with_shortest_ids().map(drop)
 }
 
 /// Whether nothing is wrong but numbers that no numbering plan at hand has, of a person without a country: then

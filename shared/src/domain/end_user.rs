@@ -1,6 +1,6 @@
 //! An end user: profile, UIDs, and how a request changes them. Pure: no clock, no store.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -87,11 +87,6 @@ impl UidEntry {
 
     fn value_path(&self) -> String {
         if self.path.is_empty() { "uid".to_owned() } else { format!("{}.uid", self.path) }
-    }
-
-    /// Whether this entry may add a UID that was not there, and so needs an id at hand.
-    fn may_add(&self) -> bool {
-        self.id.is_none() && !self.remove
     }
 
     /// The type of an entry that is known by type and value.
@@ -201,9 +196,44 @@ impl Expected {
     }
 }
 
-/// A body of `POST /api/EndUsers` that is free of faults: a person who waits for ids.
+/// One UID of an [`Draft`] end user.
 #[derive(Clone, Debug)]
-pub struct Draft(EndUser);
+struct DraftUid {
+    /// `None`: the request adds the UID, and its id is not taken yet.
+    id: Option<UidId>,
+    kind: UidType,
+    value: String,
+    is_primary: bool,
+    /// Whether the request names it by id.
+    named: bool,
+    /// Whether the request marks it primary.
+    marked: bool,
+}
+
+impl DraftUid {
+    fn is(&self, kind: &UidType, key: Option<&MatchKey>) -> bool {
+        self.kind.means(kind) && Some(&self.key()) == key
+    }
+
+    fn key(&self) -> MatchKey {
+        uid::held_key(&self.kind, &self.value)
+    }
+}
+
+impl From<&Uid> for DraftUid {
+    fn from(uid: &Uid) -> Self {
+        let Uid { id, kind, value, is_primary } = uid.clone();
+        Self { id: Some(id), kind, value, is_primary, named: false, marked: false }
+    }
+}
+
+/// An end user as a request leaves it, before the UIDs that the request adds have ids.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    profile: Profile,
+    /// The oldest first, new ones in the order sent; each (type, key) once, at most [`MAX_UIDS`].
+    uids: Vec<DraftUid>,
+}
 
 impl Draft {
     /// Reads an EndUserCreateDTO; repeats among its UIDs converge on one.
@@ -212,15 +242,11 @@ impl Draft {
         let Some(fields) = Fields::of_body(body, &mut faults) else { return Err(faults) };
         let patch = Patch::read(&fields, &mut faults);
         let entries = read_entries(&fields, &mut faults, UidEntry::read_new);
-        let empty = EndUser { id: EndUserId::MAX, rev: 0, profile: Profile::default(), uids: Vec::new() };
-        // Placeholder ids, until the person gets its own.
-        let mut ids = (0..MAX_UIDS as u64).filter_map(|n| UidId::new(u64::from(UidId::MAX.get()) - n));
-        match empty.change(&patch, &entries, default, &mut ids) {
-            Ok(person) => {
-                let draft = Self(person);
-                // Of a draft that is good otherwise, its ids will tell.
+        match change(Profile::default(), &[], &patch, &entries, default) {
+            Ok(draft) => {
+                // The size of a draft without faults is checked when it has its ids.
                 if !faults.is_empty()
-                    && let Err(more) = draft.with_shortest_ids()
+                    && let Err(more) = draft.save_with_shortest_ids()
                 {
                     faults.append(more);
                 }
@@ -233,25 +259,27 @@ impl Draft {
         }
     }
 
-    /// How many UID ids it waits for.
-    pub fn uid_count(&self) -> usize {
-        self.0.uids.len()
+    /// The number of UIDs that wait for an id.
+    pub fn missing_ids(&self) -> usize {
+        self.uids.iter().filter(|uid| uid.id.is_none()).count()
     }
 
-    /// The person under the shortest ids: who is too large with them is too large with any.
-    pub fn with_shortest_ids(&self) -> Result<EndUser, Faults> {
-        self.with_ids(EndUserId::MIN, (1..).map_while(UidId::new))
+    /// The end user under its ids; new UIDs take theirs in the order sent. Fails if it is larger than
+    /// [`MAX_ESCAPED_BYTES`], and names the largest member.
+    pub fn save(&self, id: EndUserId, rev: u64, ids: impl IntoIterator<Item = UidId>) -> Result<EndUser, Faults> {
+        let mut ids = ids.into_iter();
+        let numbered = self.uids.iter().filter_map(|uid| {
+            let DraftUid { kind, value, is_primary, .. } = uid.clone();
+            Some(Uid { id: uid.id.or_else(|| ids.next())?, kind, value, is_primary })
+        });
+        let mut uids: Vec<Uid> = numbered.collect();
+        uids.sort_by_key(|uid| uid.id);
+        EndUser { id, rev, profile: self.profile.clone(), uids }.sized()
     }
 
-    /// The person under its ids, unless it is too large; its UIDs take theirs in the order sent.
-    pub fn with_ids(&self, id: EndUserId, uid_ids: impl IntoIterator<Item = UidId>) -> Result<EndUser, Faults> {
-        let mut person = EndUser { id, rev: 1, ..self.0.clone() };
-        // The placeholders descend, so the order sent is the reverse of the order by id.
-        person.uids.reverse();
-        for (uid, id) in person.uids.iter_mut().zip(uid_ids) {
-            uid.id = id;
-        }
-        person.sized()
+    /// The end user under the shortest ids: one that is too large with them is too large with any.
+    pub fn save_with_shortest_ids(&self) -> Result<EndUser, Faults> {
+        self.save(EndUserId::MIN, 1, (1..).map_while(UidId::new))
     }
 }
 
@@ -276,14 +304,9 @@ impl Update {
         faults.or(Self { patch, entries, default })
     }
 
-    /// How many UIDs it can add at most.
-    pub fn uid_count(&self) -> usize {
-        self.entries.iter().filter(|e| e.may_add()).count().min(MAX_UIDS)
-    }
-
-    /// The person after the update; `ids` are for the UIDs that are added.
-    pub fn apply(&self, person: &EndUser, ids: &[UidId]) -> Result<EndUser, Faults> {
-        person.change(&self.patch, &self.entries, self.default, &mut ids.iter().copied())?.sized()
+    /// The end user after the update.
+    pub fn apply(&self, person: &EndUser) -> Result<Draft, Faults> {
+        change(person.profile.clone(), &person.uids, &self.patch, &self.entries, self.default)
     }
 }
 
@@ -325,21 +348,29 @@ impl Assignment {
         }
     }
 
-    /// Links the UID to `person`; `id` is for its record. The spelling of one that is already
-    /// linked stays, and `isPrimary: true` takes effect on it.
-    pub fn apply(&self, person: &EndUser, id: UidId) -> Result<(EndUser, Assigned), Faults> {
-        let kind = self.entry.kind();
-        let key = self.entry.key(&kind, region(person.profile.get(Field::Country), self.default));
-        let linked = person.uids.iter().find(|uid| uid.kind.means(&kind) && Some(uid.key()) == key);
+    /// Links the UID to `person`. The spelling of one that is already linked stays, and `isPrimary: true` takes effect
+    /// on it.
+    pub fn apply(&self, person: &EndUser) -> Result<Draft, Faults> {
+        let linked = self.record(person);
         let entry = match linked {
             Some(uid) => UidEntry { id: Some(uid.id), kind: None, value: None, ..self.entry.clone() },
             None => self.entry.clone(),
         };
         let entry = UidEntry { is_primary: entry.is_primary.filter(|primary| *primary || linked.is_none()), ..entry };
-        let (id, already) = (linked.map_or(id, |uid| uid.id), linked.is_some());
-        let person = person.change(&Patch::default(), &[entry], self.default, &mut std::iter::once(id))?.sized()?;
-        let uid = person.uids.iter().find(|uid| uid.id == id).cloned().expect("what was linked is there");
-        Ok((person, Assigned { end_user: self.end_user, uid, already }))
+        change(person.profile.clone(), &person.uids, &Patch::default(), &[entry], self.default)
+    }
+
+    /// The result of [`Self::apply`] on `before` that is stored as `after`; `None` if `after` lacks the UID.
+    pub fn result(&self, before: &EndUser, after: &EndUser) -> Option<Assigned> {
+        let uid = self.record(after)?.clone();
+        Some(Assigned { end_user: self.end_user, uid, already: self.record(before).is_some() })
+    }
+
+    /// The record of the UID that the request names.
+    fn record<'e>(&self, person: &'e EndUser) -> Option<&'e Uid> {
+        let kind = self.entry.kind();
+        let key = self.entry.key(&kind, region(person.profile.get(Field::Country), self.default))?;
+        person.uids.iter().find(|uid| uid.kind.means(&kind) && uid.key() == key)
     }
 }
 
@@ -348,55 +379,6 @@ impl EndUser {
     pub fn keys(&self) -> BTreeSet<MatchKey> {
         let reference = self.profile.get(Field::CustomerRef).map(uid::reference_key);
         self.uids.iter().map(Uid::key).chain(reference).collect()
-    }
-
-    /// The person after a request: removals first, then the entries in their order; records that
-    /// come to hold the same type and key become one (the one named by id, else the older); the
-    /// UID marked primary demotes the other.
-    fn change(
-        &self,
-        patch: &Patch,
-        entries: &[UidEntry],
-        default: Option<Region>,
-        ids: &mut dyn Iterator<Item = UidId>,
-    ) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
-        let mut profile = self.profile.clone();
-        profile.apply(patch);
-        let region = region(profile.get(Field::Country), default);
-
-        let mut uids = self.uids.clone();
-        for entry in entries.iter().filter(|e| e.remove) {
-            let kind = entry.kind();
-            let key = entry.key(&kind, region);
-            uids.retain(|uid| match entry.id {
-                Some(id) => uid.id != id,
-                None => !uid.kind.means(&kind) || Some(uid.key()) != key,
-            });
-        }
-
-        let mut named = HashSet::new();
-        let mut marked = None;
-        for entry in entries.iter().filter(|e| !e.remove) {
-            let Some(id) = apply_entry(&mut uids, &mut named, entry, region, ids, &mut faults) else { continue };
-            match entry.is_primary {
-                Some(true) => {
-                    uids.iter_mut().for_each(|uid| uid.is_primary = uid.id == id);
-                    marked = Some(id);
-                }
-                Some(false) => {
-                    uids.iter_mut().filter(|uid| uid.id == id).for_each(|uid| uid.is_primary = false);
-                    marked = marked.filter(|marked| *marked != id);
-                }
-                None => {}
-            }
-        }
-
-        let uids = converge(uids, &named, marked);
-        if uids.len() > MAX_UIDS {
-            faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
-        }
-        faults.or(Self { id: self.id, rev: self.rev, profile, uids })
     }
 
     /// The person, unless it is larger than [`MAX_ESCAPED_BYTES`]; the largest member is named.
@@ -419,60 +401,94 @@ fn escaped_bytes(value: &serde_json::Value) -> usize {
     written.len() + escaped
 }
 
-/// Carries out an entry that is no removal, but for its mark, and answers the record it is about.
+/// An end user after a request: removals first, then the entries in their order; records that come to hold the same
+/// type and key become one (the one named by id, else the older); the UID marked primary demotes the other.
+fn change(
+    mut profile: Profile,
+    uids: &[Uid],
+    patch: &Patch,
+    entries: &[UidEntry],
+    default: Option<Region>,
+) -> Result<Draft, Faults> {
+    let mut faults = Faults::default();
+    profile.apply(patch);
+    let region = region(profile.get(Field::Country), default);
+
+    let mut uids: Vec<_> = uids.iter().map(DraftUid::from).collect();
+    for entry in entries.iter().filter(|e| e.remove) {
+        let kind = entry.kind();
+        let key = entry.key(&kind, region);
+        uids.retain(|uid| match entry.id {
+            Some(id) => uid.id != Some(id),
+            None => !uid.is(&kind, key.as_ref()),
+        });
+    }
+
+    for entry in entries.iter().filter(|e| !e.remove) {
+        let Some(at) = apply_entry(&mut uids, entry, region, &mut faults) else { continue };
+        if entry.is_primary == Some(true) {
+            uids.iter_mut().for_each(|uid| (uid.is_primary, uid.marked) = (false, false));
+        }
+        if let Some(primary) = entry.is_primary {
+            (uids[at].is_primary, uids[at].marked) = (primary, primary);
+        }
+    }
+
+    let uids = converge(uids);
+    if uids.len() > MAX_UIDS {
+        faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
+    }
+    faults.or(Draft { profile, uids })
+}
+
+/// Applies an entry that is no removal, except its mark, and returns the position of its record.
 fn apply_entry(
-    uids: &mut Vec<Uid>,
-    named: &mut HashSet<UidId>,
+    uids: &mut Vec<DraftUid>,
     entry: &UidEntry,
     region: Option<Region>,
-    ids: &mut dyn Iterator<Item = UidId>,
     faults: &mut Faults,
-) -> Option<UidId> {
-    if let Some(id) = entry.id {
-        let Some(uid) = uids.iter_mut().find(|uid| uid.id == id) else {
+) -> Option<usize> {
+    if entry.id.is_some() {
+        let Some(at) = uids.iter().position(|uid| uid.id == entry.id) else {
             faults.add(format!("{}.endUserUIDID", entry.path), "is not a UID of this end user");
             return None;
         };
-        named.insert(id);
+        let uid = &mut uids[at];
+        uid.named = true;
         let kind = entry.kind.clone().unwrap_or_else(|| uid.kind.clone());
         if entry.value.is_some() || !kind.means(&uid.kind) {
             let value = entry.value.as_ref().unwrap_or(&uid.value);
             uid.value = faults.keep(entry.value_path(), uid::parse_value(&kind, value, region))?;
         }
         uid.kind = kind;
-        return Some(id);
+        return Some(at);
     }
     let kind = entry.kind();
     let value = faults.keep(entry.value_path(), uid::parse_value(&kind, entry.value.as_deref()?, region))?;
     let key = uid::held_key(&kind, &value);
-    let same = (0..uids.len())
-        .filter(|i| uids[*i].kind.means(&kind) && uids[*i].key() == key)
-        .min_by_key(|i| (!named.contains(&uids[*i].id), uids[*i].id));
+    let same = (0..uids.len()).filter(|at| uids[*at].is(&kind, Some(&key))).min_by_key(|at| !uids[*at].named);
     if let Some(at) = same {
         (uids[at].kind, uids[at].value) = (kind, value);
-        return Some(uids[at].id);
+        return same;
     }
-    let Some(id) = ids.next() else {
-        faults.add("uids", format!("an end user has at most {MAX_UIDS} UIDs"));
-        return None;
-    };
-    uids.push(Uid { id, kind, value, is_primary: false });
-    Some(id)
+    uids.push(DraftUid { id: None, kind, value, is_primary: false, named: false, marked: false });
+    Some(uids.len() - 1)
 }
 
-/// Of the records that hold the same type and key, keeps one: named by id before not, then the
-/// older; the one takes over the mark that the request gave another. Answers by ascending id.
-fn converge(mut uids: Vec<Uid>, named: &HashSet<UidId>, marked: Option<UidId>) -> Vec<Uid> {
-    uids.sort_by_key(|uid| (!named.contains(&uid.id), uid.id));
-    let mut kept: Vec<Uid> = Vec::with_capacity(uids.len());
-    for uid in uids {
-        match kept.iter_mut().find(|k| k.kind.means(&uid.kind) && k.key() == uid.key()) {
-            Some(same) => same.is_primary |= marked == Some(uid.id),
-            None => kept.push(uid),
+/// Keeps one of the records that hold the same type and key: one that is named by id before others, then the oldest. It
+/// takes over the mark that the request gave another of them.
+fn converge(uids: Vec<DraftUid>) -> Vec<DraftUid> {
+    let mut by_precedence: Vec<_> = uids.into_iter().enumerate().collect();
+    by_precedence.sort_by_key(|(at, uid)| (!uid.named, *at));
+    let mut kept: Vec<(usize, DraftUid)> = Vec::with_capacity(by_precedence.len());
+    for (at, uid) in by_precedence {
+        match kept.iter_mut().find(|(_, k)| k.is(&uid.kind, Some(&uid.key()))) {
+            Some((_, same)) => same.is_primary |= uid.marked,
+            None => kept.push((at, uid)),
         }
     }
-    kept.sort_by_key(|uid| uid.id);
-    kept
+    kept.sort_by_key(|(at, _)| *at);
+    kept.into_iter().map(|(_, uid)| uid).collect()
 }
 
 /// An end user as it is answered.

@@ -23,6 +23,8 @@ pub enum Error {
     Stale,
     /// The Idempotency-Key came with another request.
     KeyReused,
+    /// The tenant has used up its ids.
+    IdsExhausted,
     /// The body is of a kind that is not read.
     UnsupportedMedia(&'static str),
     /// The body is over 1 MiB.
@@ -50,6 +52,7 @@ impl From<ChangeError> for Error {
             ChangeError::Invalid(faults) => Self::Invalid(faults),
             ChangeError::Stale => Self::Stale,
             ChangeError::KeyReused => Self::KeyReused,
+            ChangeError::IdsExhausted => Self::IdsExhausted,
             ChangeError::Store(error) => Self::Store(error),
         }
     }
@@ -74,6 +77,10 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     errors: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// For 409: the kind of conflict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    code: Option<&'static str>,
 }
 
 impl Error {
@@ -93,6 +100,7 @@ impl Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::IdsExhausted => StatusCode::CONFLICT,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
@@ -107,6 +115,7 @@ impl Error {
             Self::NotFound => "there is no such end user".to_owned(),
             Self::Stale => "the end user is at another revision than the request is meant for".to_owned(),
             Self::KeyReused => "this Idempotency-Key came with another request before".to_owned(),
+            Self::IdsExhausted => "this tenant has used all its ids; nothing was written".to_owned(),
             Self::UnsupportedMedia(detail) => (*detail).to_owned(),
             Self::TooLarge => "the body must be at most 1 MiB".to_owned(),
             Self::Store(StoreError::Unavailable { outcome: Outcome::NothingWritten, .. }) => {
@@ -127,6 +136,10 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         Error::Invalid(faults) => Some(faults.as_map()),
         _ => None,
     };
+    let code = match error {
+        Error::IdsExhausted => Some("ids_exhausted"),
+        _ => None,
+    };
     let title = status.canonical_reason().unwrap_or_default();
     let detail = error.detail();
     let problem = Problem {
@@ -136,6 +149,7 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         detail: &detail,
         instance: request_id,
         errors,
+        code,
     };
     let response =
         Response::new(status, "application/problem+json", &problem).unwrap_or_else(|_| Response::no_content());

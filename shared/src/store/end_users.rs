@@ -18,7 +18,7 @@ use super::{
     Answered, Bound, Item, Kind, Query, Scope, StoreError, any_shard, each, items, jitter, primary, unreadable,
 };
 use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, Expected, SortField};
-use crate::domain::ids::{EndUserId, UidId};
+use crate::domain::ids::EndUserId;
 use crate::domain::input::Faults;
 use crate::domain::once::Once;
 use crate::domain::search::{self, Search};
@@ -80,6 +80,8 @@ pub enum ChangeError {
     Stale,
     /// The idempotency key came with another request.
     KeyReused,
+    /// The tenant has used up its ids, and the change needs new ones.
+    IdsExhausted,
     /// The change does not fit the stored person.
     Invalid(Faults),
     /// The database.
@@ -113,12 +115,12 @@ impl Scope<'_> {
     pub async fn create_end_user(&self, draft: &Draft, once: Option<&Once>) -> Result<Answered<EndUser>, ChangeError> {
         let mut tries = 0;
         loop {
-            let ids = async { Ok(self.new_end_user_ids(draft.uid_count()).await?) };
+            let ids = self.new_end_user_ids(draft.missing_ids());
             let (first, (id, uid_ids)) = tokio::try_join!(self.first_answer(once), ids)?;
             if let Some(answer) = first {
                 return Ok(Answered { answer, replayed: true });
             }
-            let answer = draft.with_ids(id, uid_ids).map_err(ChangeError::Invalid)?;
+            let answer = draft.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
             let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
             // An id that is taken may be our own: a try that was given up for lost arrived after all.
             let done = self.commit(None, Some(&answer), kept).await? == Commit::Done;
@@ -138,13 +140,11 @@ impl Scope<'_> {
         update: &domain::Update,
         expected: &Expected,
     ) -> Result<(), ChangeError> {
-        let apply = |person: &EndUser, ids: &[UidId]| {
-            if !expected.admits(person.rev) {
-                return Err(ChangeError::Stale);
-            }
-            Ok((update.apply(person, ids).map_err(ChangeError::Invalid)?, ()))
+        let apply = |person: &EndUser| match expected.admits(person.rev) {
+            true => update.apply(person).map_err(ChangeError::Invalid),
+            false => Err(ChangeError::Stale),
         };
-        self.revise(id, update.uid_count(), None, apply).await.map(|_| ())
+        self.revise(id, None, apply, |_, _| Some(())).await.map(|_| ())
     }
 
     /// Links a UID to a person, and with `once` at most once.
@@ -153,36 +153,41 @@ impl Scope<'_> {
         assignment: &Assignment,
         once: Option<&Once>,
     ) -> Result<Answered<Assigned>, ChangeError> {
-        let apply = |person: &EndUser, ids: &[UidId]| assignment.apply(person, ids[0]).map_err(ChangeError::Invalid);
-        self.revise(assignment.end_user, 1, once, apply).await
+        let apply = |person: &EndUser| assignment.apply(person).map_err(ChangeError::Invalid);
+        self.revise(assignment.end_user, once, apply, |before, after| assignment.result(before, after)).await
     }
 
-    /// Changes a person, with ids for `uids` new UIDs at hand, and starts over from the person as it
-    /// is then where the race for it was lost. Answers what `change` says of the change written.
+    /// Changes an end user, and retries on its new state after a conflict. UID ids are taken only for UIDs that the
+    /// change adds. Returns `result` of the states before and after.
     async fn revise<T: Serialize + DeserializeOwned>(
         &self,
         id: EndUserId,
-        uids: usize,
         once: Option<&Once>,
-        change: impl Fn(&EndUser, &[UidId]) -> Result<(EndUser, T), ChangeError>,
+        change: impl Fn(&EndUser) -> Result<Draft, ChangeError>,
+        result: impl Fn(&EndUser, &EndUser) -> Option<T>,
     ) -> Result<Answered<T>, ChangeError> {
-        let ids = async { Ok(self.new_uid_ids(uids).await?) };
-        let person = async || Ok(self.end_user(id).await?);
-        let (ids, mut first, mut before) = tokio::try_join!(ids, self.first_answer(once), person())?;
-        let mut tries = 0;
+        let (mut ids, mut tries) = (Vec::new(), 0);
         loop {
+            let person = async { Ok(self.end_user(id).await?) };
+            let (first, before) = tokio::try_join!(self.first_answer(once), person)?;
             if let Some(answer) = first {
                 return Ok(Answered { answer, replayed: true });
             }
-            let old = before.ok_or(ChangeError::NotFound)?;
-            let (new, answer) = change(&old, &ids)?;
+            let before = before.ok_or(ChangeError::NotFound)?;
+            let draft = change(&before)?;
+            let missing = draft.missing_ids().saturating_sub(ids.len());
+            if missing > 0 {
+                draft.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
+                ids.extend(self.new_uid_ids(missing).await?);
+            }
+            let after = draft.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
+            let answer = result(&before, &after).ok_or_else(|| unreadable("a change without its result"))?;
             let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
-            if self.replace(&old, new, kept).await? == Commit::Done {
+            if self.replace(&before, after, kept).await? == Commit::Done {
                 return Ok(Answered { answer, replayed: false });
             }
             tries += 1;
             self.back_off(tries, LOST).await?;
-            (first, before) = tokio::try_join!(self.first_answer(once), person())?;
         }
     }
 

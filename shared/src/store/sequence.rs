@@ -7,27 +7,26 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 
-use super::{Item, Kind, Scope, StoreError, keys, primary};
+use super::{ChangeError, Kind, Scope, keys, primary, unreadable};
 use crate::domain::ids::{EndUserId, UidId};
 
 impl Scope<'_> {
-    /// An id for a new person, and ids for `uids` of its UIDs.
-    pub(super) async fn new_end_user_ids(&self, uids: usize) -> Result<(EndUserId, Vec<UidId>), StoreError> {
+    /// An id for a new end user, and ids for `uids` of its UIDs.
+    pub(super) async fn new_end_user_ids(&self, uids: usize) -> Result<(EndUserId, Vec<UidId>), ChangeError> {
         let (id, last_uid) = self.advance(1, uids as u32).await?;
-        let id = EndUserId::new(id.into()).ok_or_else(exhausted)?;
-        Ok((id, uid_ids(last_uid, uids as u32)?))
+        let id = EndUserId::new(id.into()).ok_or(ChangeError::IdsExhausted)?;
+        Ok((id, uid_ids(last_uid, uids as u32)))
     }
 
-    /// Ids for `uids` UIDs that join a person.
-    pub(super) async fn new_uid_ids(&self, uids: usize) -> Result<Vec<UidId>, StoreError> {
-        if uids == 0 {
-            return Ok(Vec::new());
-        }
-        uid_ids(self.advance(0, uids as u32).await?.1, uids as u32)
+    /// Ids for `uids` new UIDs of an end user.
+    pub(super) async fn new_uid_ids(&self, uids: usize) -> Result<Vec<UidId>, ChangeError> {
+        let (_, last) = self.advance(0, uids as u32).await?;
+        Ok(uid_ids(last, uids as u32))
     }
 
-    /// Moves the tenant's counters on; answers the last ids given out.
-    async fn advance(&self, end_users: u32, uids: u32) -> Result<(u32, u32), StoreError> {
+    /// Advances the tenant's counters and returns the last ids taken. A counter that would pass 2³¹-1, the greatest id,
+    /// stays as it is: [`ChangeError::IdsExhausted`].
+    async fn advance(&self, end_users: u32, uids: u32) -> Result<(u32, u32), ChangeError> {
         let number = |n: u32| AttributeValue::N(n.to_string());
         let request = self
             .client()
@@ -35,32 +34,33 @@ impl Scope<'_> {
             .table_name(self.table())
             .set_key(Some(primary(&keys::sequence(&self.tenant))))
             .update_expression("SET #kind = :kind, v = :one ADD endUsers :endUsers, uids :uids")
+            .condition_expression("attribute_not_exists(pk) OR (endUsers <= :lastEndUsers AND uids <= :lastUids)")
             .expression_attribute_names("#kind", "kind")
             .expression_attribute_values(":kind", AttributeValue::S("Sequence".to_owned()))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":endUsers", number(end_users))
             .expression_attribute_values(":uids", number(uids))
+            .expression_attribute_values(":lastEndUsers", number(EndUserId::MAX.get() - end_users))
+            .expression_attribute_values(":lastUids", number(UidId::MAX.get() - uids))
             .return_values(ReturnValue::AllNew)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        // A reservation whose answer is lost is only a gap: nothing that a caller sees was written.
-        let answer = self.call(Kind::Read, || request.clone().send()).await?;
+        // A reservation whose response is lost leaves a gap and nothing else.
+        let answer = match self.call(Kind::Read, || request.clone().send()).await {
+            Ok(answer) => answer,
+            Err(failure) if failure.lost() => return Err(ChangeError::IdsExhausted),
+            Err(failure) => return Err(ChangeError::Store(failure.into())),
+        };
         self.meter.spend(Kind::Write, &answer.consumed_capacity);
         let item = answer.attributes.unwrap_or_default();
-        Ok((counter(&item, "endUsers")?, counter(&item, "uids")?))
+        let counter = |name: &str| {
+            let number = item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok());
+            number.ok_or_else(|| unreadable("a sequence without its counters"))
+        };
+        Ok((counter("endUsers")?, counter("uids")?))
     }
 }
 
 /// The ids up to `last`, `count` of them.
-fn uid_ids(last: u32, count: u32) -> Result<Vec<UidId>, StoreError> {
-    (last - count + 1..=last).map(|id| UidId::new(id.into()).ok_or_else(exhausted)).collect()
-}
-
-/// A counter of the sequence; it may reach 2³¹-1, the greatest id.
-fn counter(item: &Item, name: &str) -> Result<u32, StoreError> {
-    let number = item.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok());
-    number.filter(|n| *n <= i32::MAX as u32).ok_or_else(exhausted)
-}
-
-fn exhausted() -> StoreError {
-    StoreError::Unexpected("a tenant has used up its ids".to_owned())
+fn uid_ids(last: u32, count: u32) -> Vec<UidId> {
+    ((last - count)..last).filter_map(|id| UidId::new(u64::from(id) + 1)).collect()
 }

@@ -64,7 +64,7 @@ fn create() -> Operation {
                 "201",
                 documented("The person.", &["location", "etag", "idempotency-replayed"], "EndUserReadDTO", jane()),
             )],
-            &["BadRequest", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
+            &["BadRequest", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
         .build()
 }
@@ -95,7 +95,7 @@ fn update() -> Operation {
         .request_body(Some(body("EndUserUpdateDTO", change)))
         .responses(answers(
             [("204", answer("It is done.", &[]).build())],
-            &["BadRequest", "NotFound", "PreconditionFailed", "ContentTooLarge", "UnsupportedMediaType"],
+            &["BadRequest", "NotFound", "Conflict", "PreconditionFailed", "ContentTooLarge", "UnsupportedMediaType"],
         ))
         .build()
 }
@@ -146,7 +146,7 @@ fn assign() -> Operation {
                 ("200", documented("It was linked before.", &headers, "AssignedUIDDTO", assigned(true))),
                 ("201", documented("It is linked.", &headers, "AssignedUIDDTO", assigned(false))),
             ],
-            &["BadRequest", "NotFound", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
+            &["BadRequest", "NotFound", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
         .build()
 }
@@ -282,7 +282,7 @@ fn person(body: &Value) -> EndUser {
     let body = Json::parse(body.to_string().as_bytes()).expect("an example is JSON");
     let draft = Draft::read(&body, None).expect("an example has no faults");
     let ids = (1..).filter_map(UidId::new);
-    draft.with_ids(EndUserId::new(1).expect("an id"), ids).expect("an example is small")
+    draft.save(EndUserId::MIN, 1, ids).expect("an example is small")
 }
 
 fn ticket() -> Value {

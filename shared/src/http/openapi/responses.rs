@@ -40,7 +40,7 @@ const ALWAYS: [&str; 3] = ["x-request-id", "cache-control", "x-content-type-opti
 type Named = (&'static str, Error);
 
 /// A kind of refusal: the name of the response, its errors.
-fn refusals() -> [(&'static str, Vec<Named>); 10] {
+fn refusals() -> [(&'static str, Vec<Named>); 11] {
     let unavailable = |outcome| Error::Store(StoreError::Unavailable { outcome, reason: String::new() });
     [
         ("BadRequest", vec![("faults", Error::Invalid(faults()))]),
@@ -60,6 +60,7 @@ fn refusals() -> [(&'static str, Vec<Named>); 10] {
             "UnsupportedMediaType",
             vec![("contentType", Error::UnsupportedMedia("the Content-Type must be application/json"))],
         ),
+        ("Conflict", vec![("idsExhausted", Error::IdsExhausted)]),
         ("UnprocessableContent", vec![("keyReused", Error::KeyReused)]),
         ("InternalServerError", vec![("unexpected", Error::Store(StoreError::Unexpected(String::new())))]),
         (
