@@ -311,7 +311,7 @@ async fn backlog(directory: &Path, people: u32, functions: Option<PathBuf>, bar:
     let tenant = tenant(people);
     let database = local::open_engine(directory)?;
     for number in 1..=people {
-        let records = shared::store::records(&tenant, &people::person(number)?)?;
+        let records = shared::store::records(&tenant, &shared::store::Document::new(people::person(number)?))?;
         load::import(&database, TABLE, records.into_values().map(load::stored).collect::<Outcome<_>>()?, true)?;
         bar.inc(1);
     }

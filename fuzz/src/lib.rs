@@ -18,7 +18,7 @@ use shared::domain::phone::Region;
 use shared::domain::uid::MatchKey;
 use shared::http::Handler;
 use shared::store::keys::{self, Key};
-use shared::store::{Entry, entries, records};
+use shared::store::{Document, Entry, entries, records};
 
 /// The secret of the targets that need one.
 pub const SECRET: &str = "a secret of the targets, of more than 32 bytes";
@@ -67,7 +67,7 @@ pub fn assert_key_fits(key: &MatchKey) {
 /// Whether every item and index entry of a person can be written.
 pub fn assert_storable(person: &EndUser) {
     let tenant = tenant();
-    for (key, item) in records(&tenant, person).expect("items") {
+    for (key, item) in records(&tenant, &Document::new(person.clone())).expect("items") {
         assert_fits(&key);
         for (index_pk, index_sk) in [("uidPk", "uidSk"), ("refPk", "refSk")] {
             let text = |name: &str| item.get(name).map(|value| value.as_s().expect("a text").clone());

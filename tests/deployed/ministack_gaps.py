@@ -174,14 +174,15 @@ def delete_function_and_processes(physical_id, *arguments):
 HANDLERS["AWS::Lambda::Function"]["delete"] = delete_function_and_processes
 
 
-# ---- The condition key dynamodb:LeadingKeys of PutItem, which is never set.
+# ---- The condition key dynamodb:LeadingKeys of PutItem and DeleteItem, which is never set.
 
 service_context = iam_actions.dynamodb_service_context
 
 
 def service_context_with_leading_keys(body):
     context = service_context(body)
-    partition = json.loads(body or b"{}").get("Item", {}).get("pk", {})
+    request = json.loads(body or b"{}")
+    partition = request.get("Item", request.get("Key", {})).get("pk", {})
     if "S" in partition:
         context["dynamodb:LeadingKeys"] = [partition["S"]]
     return context

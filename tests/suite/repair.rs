@@ -18,7 +18,7 @@ use shared::domain::profile::Field;
 use shared::domain::search::Term;
 use shared::domain::text;
 use shared::store::keys::{self, BlockSize, Key};
-use shared::store::{Check, Entry, How, Item, Meter, Scope, StoreError, entries, records};
+use shared::store::{Check, Document, Entry, How, Item, Meter, Scope, StoreError, entries, records};
 
 use crate::app::App;
 use crate::budgets::unwatched;
@@ -244,7 +244,7 @@ async fn index(app: &App, tenant: &Tenant) -> Index {
 /// Writes the same people under another tenant, and indexes and counts them from scratch.
 async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, people: &[EndUser], counted: &[SortField]) {
     for person in people {
-        for (_, item) in records(tenant, person).unwrap() {
+        for (_, item) in records(tenant, &Document::new(person.clone())).unwrap() {
             app.system.client().put_item().table_name(app.unwatched_table()).set_item(Some(item)).send().await.unwrap();
         }
     }

@@ -1,5 +1,5 @@
-//! Driven by the table's stream: keeps the index in line with the people who changed, and counts the
-//! orders that are asked for deep pages.
+//! Driven by the table's stream: keeps the index in line with the end users that changed, counts the
+//! orders that are asked for deep pages, and erases what a deleted end user leaves.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse
 use shared::app::App;
 use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
-use shared::store::{Meter, keys};
+use shared::store::{Meter, StoredResponse, keys, stored_responses};
 
 /// What a record of the stream asks for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,6 +18,8 @@ pub enum Task {
     Index(EndUserId),
     /// To count on in an order.
     Count(SortField),
+    /// To erase the responses that a deleted end user leaves.
+    Erase(EndUserId, Vec<StoredResponse>),
 }
 
 /// How many end users are indexed together. A group that fails or is slow holds up the others no longer than its own time.
@@ -27,11 +29,11 @@ const GROUP_TIME: Duration = Duration::from_secs(10);
 /// No group begins with less time left than this, so that what was done is still reported.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
-/// Indexes every end user of the batch once, as it is now; the images of the records are not read. Tenants take turns, a
+/// Indexes every end user of the batch once, as it is now, and erases the stored responses of deleted ones. Tenants take turns, a
 /// group at a time, so that none waits for all of another's. The batch is resumed from the first record whose task was
 /// not done.
 pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEventResponse {
-    let mut left: BTreeSet<(Tenant, Task)> = event.records.iter().filter_map(task).collect();
+    let mut left: BTreeSet<(Tenant, Task)> = event.records.iter().flat_map(tasks).collect();
     let mut queues: BTreeMap<Tenant, VecDeque<Task>> = BTreeMap::new();
     for (tenant, task) in left.clone() {
         queues.entry(tenant).or_default().push_back(task);
@@ -53,7 +55,7 @@ pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEvent
     }
 
     let mut response = DynamoDbEventResponse::default();
-    let is_left = |record: &&EventRecord| task(record).is_some_and(|task| left.contains(&task));
+    let is_left = |record: &&EventRecord| tasks(record).iter().any(|task| left.contains(task));
     if let Some(first) = event.records.iter().find(is_left) {
         let mut failure = DynamoDbBatchItemFailure::default();
         failure.item_identifier = first.change.sequence_number.clone();
@@ -69,15 +71,18 @@ async fn act(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
     let mut end_users = BTreeSet::new();
     let mut done = Vec::new();
     for task in tasks {
-        match task {
-            Task::Index(id) => drop(end_users.insert(id)),
-            Task::Count(field) => {
-                let meter = Meter::default();
-                let result = app.scope(tenant, &meter, within()).count_on(field).await;
-                if shared::bootstrap::log_event("count", tenant, &meter, result.as_ref().err()) {
-                    done.push(task);
-                }
+        let meter = Meter::default();
+        let scope = app.scope(tenant, &meter, within());
+        let (operation, result) = match &task {
+            Task::Index(id) => {
+                end_users.insert(*id);
+                continue;
             }
+            Task::Count(field) => ("count", scope.count_on(*field).await),
+            Task::Erase(id, responses) => ("erase", scope.erase_responses(*id, responses).await),
+        };
+        if shared::bootstrap::log_event(operation, tenant, &meter, result.as_ref().err()) {
+            done.push(task);
         }
     }
     if end_users.is_empty() || index(app, tenant, &end_users, within()).await {
@@ -99,14 +104,22 @@ async fn index(app: &App, tenant: &Tenant, people: &BTreeSet<EndUserId>, deadlin
     shared::bootstrap::log_event("index", tenant, &meter, result.as_ref().err())
 }
 
-/// What the record asks for, and of whom: it is of a document or of a counted order.
-pub fn task(record: &EventRecord) -> Option<(Tenant, Task)> {
+/// The tasks of a record, which is about a document or a counted order, and their tenant.
+pub fn tasks(record: &EventRecord) -> Vec<(Tenant, Task)> {
     #[derive(serde::Deserialize)]
     struct Keys {
         pk: String,
         sk: String,
     }
-    let Keys { pk, sk } = serde_dynamo::from_item(record.change.keys.clone()).ok()?;
-    let person = keys::read_end_user(&pk, &sk).map(|(tenant, id)| (tenant, Task::Index(id)));
-    person.or_else(|| keys::read_counted_order(&pk, &sk).map(|(tenant, field)| (tenant, Task::Count(field))))
+    let Ok(Keys { pk, sk }) = serde_dynamo::from_item(record.change.keys.clone()) else { return Vec::new() };
+    if let Some((tenant, field)) = keys::read_counted_order(&pk, &sk) {
+        return vec![(tenant, Task::Count(field))];
+    }
+    let Some((tenant, id)) = keys::read_end_user(&pk, &sk) else { return Vec::new() };
+    let mut tasks = vec![(tenant.clone(), Task::Index(id))];
+    if record.change.new_image.is_empty() {
+        let left = stored_responses(record.change.old_image.clone());
+        tasks.extend((!left.is_empty()).then_some((tenant, Task::Erase(id, left))));
+    }
+    tasks
 }

@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::blocks::{Counted, Place};
 use super::call::Failure;
+use super::items::Document;
 use super::keys::{self, Key};
 use super::{
     Answered, Bound, Item, Kind, Query, Scope, StoreError, any_shard, each, items, jitter, primary, unreadable,
@@ -111,6 +110,11 @@ impl Scope<'_> {
         self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_end_user).transpose()
     }
 
+    /// The end user and what is stored with it.
+    async fn document(&self, id: EndUserId) -> Result<Option<Document>, StoreError> {
+        self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_document).transpose()
+    }
+
     /// Creates a person, all or nothing, and with `once` at most once.
     pub async fn create_end_user(&self, draft: &Draft, once: Option<&Once>) -> Result<Answered<EndUser>, ChangeError> {
         let mut tries = 0;
@@ -121,10 +125,11 @@ impl Scope<'_> {
                 return Ok(Answered { answer, replayed: true });
             }
             let answer = draft.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
-            let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
+            let mut document = Document::new(answer.clone());
+            let kept = once.map(|once| self.keep_answer(once, &answer, &mut document)).transpose()?;
             // An id that is taken may be our own: a try that was given up for lost arrived after all.
-            let done = self.commit(None, Some(&answer), kept).await? == Commit::Done;
-            if done || self.end_user(id).await?.as_ref() == Some(&answer) {
+            let done = self.commit(None, Some(&document), kept).await? == Commit::Done;
+            if done || self.document(id).await?.as_ref() == Some(&document) {
                 return Ok(Answered { answer, replayed: false });
             }
             tries += 1;
@@ -168,22 +173,30 @@ impl Scope<'_> {
     ) -> Result<Answered<T>, ChangeError> {
         let (mut ids, mut tries) = (Vec::new(), 0);
         loop {
-            let person = async { Ok(self.end_user(id).await?) };
-            let (first, before) = tokio::try_join!(self.first_answer(once), person)?;
+            let document = async { Ok(self.document(id).await?) };
+            let (first, stored) = tokio::try_join!(self.first_answer(once), document)?;
             if let Some(answer) = first {
                 return Ok(Answered { answer, replayed: true });
             }
-            let before = before.ok_or(ChangeError::NotFound)?;
-            let draft = change(&before)?;
+            let stored = stored.ok_or(ChangeError::NotFound)?;
+            let before = &stored.end_user;
+            let draft = change(before)?;
             let missing = draft.missing_ids().saturating_sub(ids.len());
             if missing > 0 {
                 draft.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
                 ids.extend(self.new_uid_ids(missing).await?);
             }
-            let after = draft.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
-            let answer = result(&before, &after).ok_or_else(|| unreadable("a change without its result"))?;
-            let kept = once.map(|once| self.keep_answer(once, &answer)).transpose()?;
-            if self.replace(&before, after, kept).await? == Commit::Done {
+            let mut after = draft.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
+            let answer = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
+            if after != *before {
+                after.rev += 1;
+            } else if once.is_none() {
+                return Ok(Answered { answer, replayed: false });
+            }
+            let mut new =
+                Document { end_user: after, version: stored.version + 1, responses: stored.responses.clone() };
+            let kept = once.map(|once| self.keep_answer(once, &answer, &mut new)).transpose()?;
+            if self.commit(Some(&stored), Some(&new), kept).await? == Commit::Done {
                 return Ok(Answered { answer, replayed: false });
             }
             tries += 1;
@@ -195,11 +208,14 @@ impl Scope<'_> {
     pub async fn delete_end_user(&self, id: EndUserId, expected: &Expected) -> Result<(), ChangeError> {
         let mut tries = 0;
         loop {
-            let before = self.end_user(id).await?.ok_or(ChangeError::NotFound)?;
-            if !expected.admits(before.rev) {
+            let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
+            if !expected.admits(before.end_user.rev) {
                 return Err(ChangeError::Stale);
             }
             if self.commit(Some(&before), None, None).await? == Commit::Done {
+                if let Err(error) = self.erase_responses(id, &before.responses).await {
+                    tracing::warn!(%error, "the stream's follower erases the stored responses");
+                }
                 return Ok(());
             }
             tries += 1;
@@ -207,38 +223,21 @@ impl Scope<'_> {
         }
     }
 
-    /// Writes `after` over `before`, and `kept` with it; where nothing differs, the person stays at
-    /// its revision.
-    async fn replace(
-        &self,
-        before: &EndUser,
-        after: EndUser,
-        kept: Option<TransactWriteItem>,
-    ) -> Result<Commit, StoreError> {
-        if *before != after {
-            return self.commit(Some(before), Some(&EndUser { rev: before.rev + 1, ..after }), kept).await;
-        }
-        match kept {
-            Some(_) => self.commit(Some(before), Some(before), kept).await,
-            None => Ok(Commit::Done),
-        }
-    }
-
     /// Writes the difference of two states of a person, and of the number of people, in one
     /// transaction that is guarded by the person's revision; `kept` is written with it.
     async fn commit(
         &self,
-        before: Option<&EndUser>,
-        after: Option<&EndUser>,
-        kept: Option<TransactWriteItem>,
+        before: Option<&Document>,
+        after: Option<&Document>,
+        kept: Option<Vec<TransactWriteItem>>,
     ) -> Result<Commit, StoreError> {
-        let old = before.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
-        let new = after.map(|person| items::records(&self.tenant, person)).transpose()?.unwrap_or_default();
+        let old = before.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
+        let new = after.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
         let change = i64::from(after.is_some()) - i64::from(before.is_some());
-        let document = before.or(after).map(|person| keys::end_user(&self.tenant, person.id));
+        let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
         let document = document.ok_or_else(|| StoreError::Unexpected("a change of nobody".to_owned()))?;
 
-        let mut writes = vec![self.guarded(&document, &old, &new, before.map(|person| person.rev))?];
+        let mut writes = vec![self.guarded(&document, &new, before.map(|document| document.version))?];
         for (_, item) in new.iter().filter(|(key, item)| **key != document && old.get(*key) != Some(*item)) {
             let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
             writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
@@ -247,7 +246,7 @@ impl Scope<'_> {
             let delete = Delete::builder().table_name(self.table()).set_key(Some(primary(key))).build();
             writes.push(TransactWriteItem::builder().delete(delete.map_err(unreadable)?).build());
         }
-        writes.extend(kept);
+        writes.extend(kept.into_iter().flatten());
         let mut shard = self.store.shard.load(Ordering::Relaxed);
         for tries in 1.. {
             let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
@@ -274,28 +273,18 @@ impl Scope<'_> {
         Ok(Commit::Lost)
     }
 
-    /// Writes or deletes a document, or leaves it as it is, on condition that it is at `rev`, or is not
-    /// there.
+    /// Writes or deletes a document, on condition that it is at `version`, or is not there.
     fn guarded(
         &self,
         document: &Key,
-        old: &BTreeMap<Key, Item>,
         new: &BTreeMap<Key, Item>,
-        rev: Option<u64>,
+        version: Option<u64>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let condition = if rev.is_some() { "rev = :rev" } else { "attribute_not_exists(pk)" };
-        let values = rev.map(|rev| Item::from([(":rev".to_owned(), AttributeValue::N(rev.to_string()))]));
+        let condition = if version.is_some() { "version = :version" } else { "attribute_not_exists(pk)" };
+        let number = |version: u64| (":version".to_owned(), AttributeValue::N(version.to_string()));
+        let values = version.map(|version| Item::from([number(version)]));
         let write = TransactWriteItem::builder();
         let write = match new.get(document) {
-            Some(item) if old.get(document) == Some(item) => write.condition_check(
-                ConditionCheck::builder()
-                    .table_name(self.table())
-                    .set_key(Some(primary(document)))
-                    .condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .build()
-                    .map_err(unreadable)?,
-            ),
             Some(item) => write.put(
                 Put::builder()
                     .table_name(self.table())

@@ -1,12 +1,13 @@
 //! The stored shapes. Every item carries `kind` and `v`, the version of its shape.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, Key};
-use super::{Item, StoreError, unreadable};
+use super::{Item, StoreError, after, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::profile::{Field, Profile};
@@ -14,7 +15,57 @@ use crate::domain::uid::{self, Uid};
 
 const VERSION: u32 = 1;
 
-/// A person's document: all there is to know, UIDs included.
+/// The most stored responses that a document remembers; a further one erases the oldest. With
+/// [`crate::domain::end_user::MAX_ESCAPED_BYTES`] a document stays below 100 KB.
+pub(super) const MAX_STORED_RESPONSES: usize = 500;
+
+/// An end user, and what the table keeps with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Document {
+    /// What callers see; `rev` counts its changes.
+    pub end_user: EndUser,
+    /// The number of writes; guards each of them.
+    pub(super) version: u64,
+    /// The responses about the end user that are stored for idempotency keys, the oldest first. A deletion of the end
+    /// user erases them.
+    pub(super) responses: Vec<StoredResponse>,
+}
+
+/// A response stored for an idempotency key, as the document remembers it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct StoredResponse {
+    /// [`keys::idempotency_digest`].
+    pub(super) digest: String,
+    /// Seconds since 1970.
+    pub(super) until: u64,
+}
+
+/// The responses that a deleted document remembered, by its last image in the table's stream.
+pub fn stored_responses(image: serde_dynamo::Item) -> Vec<StoredResponse> {
+    #[derive(Deserialize)]
+    struct Image {
+        #[serde(default)]
+        responses: Vec<StoredResponse>,
+    }
+    serde_dynamo::from_item(image).map_or(Vec::new(), |image: Image| image.responses)
+}
+
+impl Document {
+    /// A new end user that no response is stored for.
+    pub fn new(end_user: EndUser) -> Self {
+        Self { end_user, version: 1, responses: Vec::new() }
+    }
+
+    /// Remembers a response, forgets expired ones, and returns one that is to be erased because there are too many.
+    pub(super) fn remember(&mut self, response: StoredResponse) -> Option<StoredResponse> {
+        let now = after(Duration::ZERO);
+        self.responses.retain(|stored| stored.until > now && stored.digest != response.digest);
+        self.responses.push(response);
+        (self.responses.len() > MAX_STORED_RESPONSES).then(|| self.responses.remove(0))
+    }
+}
+
+/// The stored shape of a [`Document`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EndUserItem {
@@ -23,8 +74,11 @@ struct EndUserItem {
     kind: String,
     v: u32,
     rev: u64,
+    version: u64,
     profile: Profile,
     uids: Vec<Uid>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    responses: Vec<StoredResponse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ref_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,21 +99,24 @@ struct PointerItem {
 
 /// The items that a person is stored as: the document and a pointer per UID. A write is the
 /// difference of two such sets.
-pub fn records(tenant: &Tenant, person: &EndUser) -> Result<BTreeMap<Key, Item>, StoreError> {
+pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Item>, StoreError> {
+    let person = &document.end_user;
     let key = keys::end_user(tenant, person.id);
     let reference = person.profile.get(Field::CustomerRef).map(uid::reference_key);
-    let document = EndUserItem {
+    let item = EndUserItem {
         pk: key.pk.clone(),
         sk: key.sk.clone(),
         kind: "EndUser".to_owned(),
         v: VERSION,
         rev: person.rev,
+        version: document.version,
         profile: person.profile.clone(),
         uids: person.uids.clone(),
+        responses: document.responses.clone(),
         ref_pk: reference.as_ref().map(|held| keys::reference_index(tenant, held)),
         ref_sk: reference.as_ref().map(|_| keys::padded(person.id)),
     };
-    let mut records = BTreeMap::from([(key, to_item(document).map_err(unreadable)?)]);
+    let mut records = BTreeMap::from([(key, to_item(item).map_err(unreadable)?)]);
     for uid in &person.uids {
         let key = keys::uid(tenant, person.id, uid.id);
         let pointer = PointerItem {
@@ -75,11 +132,14 @@ pub fn records(tenant: &Tenant, person: &EndUser) -> Result<BTreeMap<Key, Item>,
     Ok(records)
 }
 
-/// The person of a document.
+pub(super) fn read_document(item: Item) -> Result<Document, StoreError> {
+    let EndUserItem { sk, rev, version, profile, uids, responses, .. } = from_item(item).map_err(unreadable)?;
+    let id = keys::id_of(&sk).ok_or_else(|| unreadable("a document without an id"))?;
+    Ok(Document { end_user: EndUser { id, rev, profile, uids }, version, responses })
+}
+
 pub(super) fn read_end_user(item: Item) -> Result<EndUser, StoreError> {
-    let item: EndUserItem = from_item(item).map_err(unreadable)?;
-    let id = keys::id_of(&item.sk).ok_or_else(|| unreadable("a document without an id"))?;
-    Ok(EndUser { id, rev: item.rev, profile: item.profile, uids: item.uids })
+    read_document(item).map(|document| document.end_user)
 }
 
 /// The person that an index entry or a pointer leads to.

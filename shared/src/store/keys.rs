@@ -295,9 +295,15 @@ pub fn indexed(tenant: &Tenant, id: EndUserId) -> Key {
     key(indexed_people(tenant), padded(id))
 }
 
-/// A request that is carried out once, by its idempotency key.
-pub fn once(tenant: &Tenant, idempotency_key: &str) -> Key {
-    key(format!("C#{tenant}#Once#{idempotency_key}"), "-")
+/// The digest under which the response to an idempotency key is stored: 128 bits of its SHA-256 in hexadecimal, because
+/// a document remembers many of them.
+pub fn idempotency_digest(idempotency_key: &str) -> String {
+    Sha256::digest(idempotency_key)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The stored response to an idempotency key, by its digest.
+pub fn idempotency(tenant: &Tenant, digest: &str) -> Key {
+    key(format!("C#{tenant}#Idempotency#{digest}"), "-")
 }
 
 /// The partition of a ticket and its messages.

@@ -27,7 +27,7 @@ use crate::domain::ids::Tenant;
 pub use check::{Check, How, Progress, WrongBlock, WrongPerson};
 pub use end_users::{ChangeError, ListOrder, Listed, Page};
 pub use index::{Entry, entries};
-pub use items::records;
+pub use items::{Document, StoredResponse, records, stored_responses};
 use keys::Key;
 pub use meter::{Cost, Kind, Meter};
 pub use once::Answered;

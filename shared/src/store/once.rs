@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_item};
 
-use super::{ChangeError, Scope, StoreError, after, keys, text, unreadable};
+use super::items::{Document, StoredResponse};
+use super::keys::Key;
+use super::{ChangeError, Kind, Scope, StoreError, after, each, keys, primary, text, unreadable};
+use crate::domain::ids::EndUserId;
 use crate::domain::once::Once;
 
 /// How long a request's first answer is given again.
@@ -25,12 +28,14 @@ pub struct Answered<T> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OnceItem<'a, T> {
+struct IdempotencyItem<'a, T> {
     pk: String,
     sk: String,
     kind: &'static str,
     v: u32,
     fingerprint: String,
+    #[serde(rename = "endUserID")]
+    end_user: EndUserId,
     answer: &'a T,
     /// TTL removes it some time after that; until then it counts as gone.
     expires_at: u64,
@@ -44,7 +49,8 @@ impl Scope<'_> {
         once: Option<&Once>,
     ) -> Result<Option<T>, ChangeError> {
         let Some(once) = once else { return Ok(None) };
-        let Some(mut item) = self.get(keys::once(&self.tenant, &once.key)).await? else { return Ok(None) };
+        let key = keys::idempotency(&self.tenant, &keys::idempotency_digest(&once.key));
+        let Some(mut item) = self.get(key).await? else { return Ok(None) };
         let expires = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<u64>().ok());
         if expires.is_none_or(|at| at <= after(Duration::ZERO)) {
             return Ok(None);
@@ -57,17 +63,25 @@ impl Scope<'_> {
         Ok(Some(from_attribute_value(answer).map_err(unreadable)?))
     }
 
-    /// The write that keeps `answer`; it fails where another request with the key was carried out.
-    pub(super) fn keep_answer<T: Serialize>(&self, once: &Once, answer: &T) -> Result<TransactWriteItem, StoreError> {
-        let key = keys::once(&self.tenant, &once.key);
-        let item = OnceItem {
-            pk: key.pk,
-            sk: key.sk,
-            kind: "Once",
+    /// The writes that store `answer`, which `document` then remembers; they fail if a response to another request with
+    /// the key is stored.
+    pub(super) fn keep_answer<T: Serialize>(
+        &self,
+        once: &Once,
+        answer: &T,
+        document: &mut Document,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let (digest, until) = (keys::idempotency_digest(&once.key), after(KEPT));
+        let Key { pk, sk } = keys::idempotency(&self.tenant, &digest);
+        let item = IdempotencyItem {
+            pk,
+            sk,
+            kind: "Idempotency",
             v: 1,
             fingerprint: once.fingerprint.clone(),
+            end_user: document.end_user.id,
             answer,
-            expires_at: after(KEPT),
+            expires_at: until,
         };
         let put = Put::builder()
             .table_name(self.table())
@@ -75,6 +89,35 @@ impl Scope<'_> {
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
             .expression_attribute_values(":now", AttributeValue::N(after(Duration::ZERO).to_string()))
             .build();
-        Ok(TransactWriteItem::builder().put(put.map_err(unreadable)?).build())
+        let mut writes = vec![TransactWriteItem::builder().put(put.map_err(unreadable)?).build()];
+        if let Some(oldest) = document.remember(StoredResponse { digest, until }) {
+            let key = primary(&keys::idempotency(&self.tenant, &oldest.digest));
+            let delete = Delete::builder().table_name(self.table()).set_key(Some(key)).build().map_err(unreadable)?;
+            writes.push(TransactWriteItem::builder().delete(delete).build());
+        }
+        Ok(writes)
+    }
+
+    /// Deletes the responses that the deleted document of `end_user` remembered. Idempotent. The follower of the table's
+    /// stream does it behind each deletion, so that none stays if the deleting request ends early.
+    pub async fn erase_responses(&self, end_user: EndUserId, responses: &[StoredResponse]) -> Result<(), StoreError> {
+        let deletions = responses.iter().map(async |response| {
+            let request = self
+                .client()
+                .delete_item()
+                .table_name(self.table())
+                .set_key(Some(primary(&keys::idempotency(&self.tenant, &response.digest))))
+                // The key may be in use again, for a new end user.
+                .condition_expression("endUserID = :endUserID")
+                .expression_attribute_values(":endUserID", AttributeValue::N(end_user.to_string()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            match self.call(Kind::Write, || request.clone().send()).await {
+                Ok(answer) => self.meter.spend(Kind::Write, &answer.consumed_capacity),
+                Err(failure) if failure.lost() => {}
+                Err(failure) => return Err(failure.into()),
+            }
+            Ok(())
+        });
+        each(deletions).await.map(drop)
     }
 }

@@ -3,6 +3,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use super::items::Document;
 use super::keys::{self, Key};
 use super::{Item, StoreError, index, items, primary};
 use crate::domain::end_user::EndUser;
@@ -10,7 +11,7 @@ use crate::domain::ids::Tenant;
 
 /// The items of a person at its first revision: document, pointers, entries, `Indexed`.
 pub fn person_items(tenant: &Tenant, person: &EndUser) -> Result<Vec<Item>, StoreError> {
-    let mut all: Vec<_> = items::records(tenant, person)?.into_values().collect();
+    let mut all: Vec<_> = items::records(tenant, &Document::new(person.clone()))?.into_values().collect();
     all.extend(index::index_items(tenant, person)?);
     Ok(all)
 }
