@@ -1,5 +1,8 @@
 //! `GET /api/EndUsers/{id}/tickets` and the events that bring tickets: contract §7 and §8.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use crate::app::{App, Caller};
@@ -765,6 +768,42 @@ async fn a_message_may_come_before_its_ticket() {
     assert_eq!(ticket["topics"], json!(["early"]));
     assert_eq!(ticket["lastEndUserMessageID"], 1);
     assert_eq!(ticket["aiFeedbackComments"], json!(["early"]));
+}
+
+/// For each stored message of ticket 1 of tenant 1, by id, the seconds until it expires.
+async fn message_expiry(app: &App) -> Vec<(String, Option<u64>)> {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let query = app.system.client().query().table_name(app.system.table());
+    let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :sk)");
+    let query = query.expression_attribute_values(":pk", text("C#1#Ticket#1"));
+    let messages = query.expression_attribute_values(":sk", text("M#")).send().await.unwrap();
+    let expiry = |item: &HashMap<String, AttributeValue>| {
+        let at: u64 = item.get("expiresAt")?.as_n().unwrap().parse().unwrap();
+        Some(at - crate::app::now())
+    };
+    messages.items().iter().map(|item| (item["sk"].as_s().unwrap().clone(), expiry(item))).collect()
+}
+
+#[tokio::test]
+async fn messages_of_a_deleted_ticket_expire() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let id = jane(&caller).await;
+    let topics = |topic: &str| json!({ "topics": [topic] });
+    app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, topics("a")), message(2, 1, 4, topics("b"))]).await;
+    assert!(message_expiry(&app).await.iter().all(|(_, expiry)| expiry.is_none()));
+
+    // One more message comes after the delete.
+    app.events(&[deleted(1, 2)]).await;
+    app.events(&[message(3, 1, 5, topics("c"))]).await;
+    let expiry = message_expiry(&app).await;
+    let soon = |expiry: &Option<u64>| expiry.is_some_and(|left| (34 * 86_400..=35 * 86_400).contains(&left));
+    assert!(expiry.len() == 3 && expiry.iter().all(|(_, expiry)| soon(expiry)), "{expiry:?}");
+
+    // A newer upsert creates the ticket anew, with its messages.
+    app.events(&[event("ticket.upserted", 3, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
+    assert!(message_expiry(&app).await.iter().all(|(_, expiry)| expiry.is_none()));
+    assert_eq!(only(&caller, id).await["topics"], json!(["a", "b", "c"]));
 }
 
 #[tokio::test]

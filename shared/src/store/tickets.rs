@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value};
 
 use super::keys::{self, Key};
-use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, primary, unreadable};
+use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, each, primary, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
 use crate::domain::time::Moment;
@@ -98,16 +98,24 @@ impl Scope<'_> {
         }
     }
 
-    /// Computes a ticket from its messages. The version is read before the messages, and is moved also where the result
+    /// Computes a ticket from its messages; those of a deleted ticket expire with its tombstone. The version is read before the messages, and is moved also where the result
     /// is the stored one: a delivery that read older messages then finds another version and computes anew.
     async fn compute_ticket(&self, ticket: u64) -> Result<(), StoreError> {
         for tries in 1.. {
-            let Some(item) = self.get(keys::ticket(&self.tenant, ticket)).await? else { return Ok(()) };
-            if !item.contains_key("facts") {
-                return Ok(());
-            }
-            let computed = Computed::of(&self.messages(ticket).await?);
+            let key = keys::ticket(&self.tenant, ticket);
+            let Some(item) = self.get(key.clone()).await? else { return Ok(()) };
             let version = item.get("version").cloned().ok_or_else(|| unreadable("a ticket without a version"))?;
+            let messages = self.message_items(ticket).await?;
+            let deleted = !item.contains_key("facts");
+            self.set_expiry(&messages, deleted).await?;
+            if deleted {
+                // An upsert that revived the ticket meanwhile may have read the messages before they got their expiry.
+                if self.get(key).await?.as_ref().and_then(|item| item.get("version")) == Some(&version) {
+                    return Ok(());
+                }
+                continue;
+            }
+            let computed = Computed::of(&facts(&messages)?);
             let request = self
                 .client()
                 .update_item()
@@ -127,14 +135,41 @@ impl Scope<'_> {
         Ok(())
     }
 
+    /// Gives the messages of a deleted ticket an expiry, and takes it off those of a ticket that was created anew.
+    async fn set_expiry(&self, messages: &[Item], deleted: bool) -> Result<(), StoreError> {
+        let wrong = messages
+            .iter()
+            .filter(|message| message.contains_key("facts") && message.contains_key("expiresAt") != deleted);
+        let updates = wrong.map(async |message| {
+            let mut request = self
+                .client()
+                .update_item()
+                .table_name(self.table())
+                .key("pk", message["pk"].clone())
+                .key("sk", message["sk"].clone())
+                .condition_expression("attribute_exists(facts)")
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            request = match deleted {
+                true => request
+                    .update_expression("SET expiresAt = :expiresAt")
+                    .expression_attribute_values(":expiresAt", AttributeValue::N(after(REMEMBERED).to_string())),
+                false => request.update_expression("REMOVE expiresAt"),
+            };
+            self.update(request).await
+        });
+        each(updates).await.map(drop)
+    }
+
     async fn messages(&self, ticket: u64) -> Result<Vec<Message>, StoreError> {
+        facts(&self.message_items(ticket).await?)
+    }
+
+    async fn message_items(&self, ticket: u64) -> Result<Vec<Item>, StoreError> {
         let query = Query {
             bound: Bound::Prefix(keys::MESSAGE.to_owned()),
             ..Query::table(keys::ticket_partition(&self.tenant, ticket)).strong()
         };
-        let (items, _) = self.query(&query, MAX_ROWS, None).await?;
-        let facts: Result<Vec<_>, _> = items.iter().map(|item| read(item, "facts")).collect();
-        Ok(facts?.into_iter().flatten().collect())
+        Ok(self.query(&query, MAX_ROWS, None).await?.0)
     }
 
     /// The tickets whose uid matches one of the person's UIDs or the customerRef, each once, by id.
@@ -165,6 +200,11 @@ impl Scope<'_> {
         });
         futures::future::try_join_all(comments).await
     }
+}
+
+/// The messages of their items, without the deleted ones.
+fn facts(items: &[Item]) -> Result<Vec<Message>, StoreError> {
+    items.iter().filter_map(|item| read(item, "facts").transpose()).collect()
 }
 
 fn read<T: DeserializeOwned>(item: &Item, name: &str) -> Result<Option<T>, StoreError> {
