@@ -27,6 +27,20 @@ async fn assert_found(caller: &Caller<'_>, values: &[&str], expected: &[u64]) {
 }
 
 #[tokio::test]
+async fn invisible_characters_around_an_address_do_not_count() {
+    let app = App::start().await;
+    let tenant = app.tenant(1);
+    let person = tenant.create(json!({ "uids": [{ "uid": "jane@x.be\u{200b}" }] })).await;
+    assert_eq!(person["uids"][0]["uid"], "jane@x.be");
+    let id = person["endUserID"].as_u64().unwrap();
+    for uid in ["jane@x.be", "\u{feff}jane@x.be", "jane@x.be\u{200b}"] {
+        assert_eq!(tenant.by_uid(uid).await, [id], "{uid:?}");
+    }
+    let link = json!({ "endUserID": id, "uid": "\u{feff}JANE@x.be" });
+    tenant.post("/api/EndUserUIDs/assign", link).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_look_up_answers_an_array_of_whole_people() {
     let app = App::start().await;
     let caller = app.tenant(1);

@@ -233,6 +233,36 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
 }
 
 #[tokio::test]
+async fn an_international_domain_is_searched_in_both_forms() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let ascii = person(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
+    let unicode = person(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
+    app.settle().await;
+    for search in ["b\u{fc}cher", "Bucher", "xn bcher-kva", "j b\u{fc}ch"] {
+        assert_eq!(found(&caller, search).await, [ascii, unicode], "{search}");
+    }
+    for search in ["jane@b\u{fc}ch", "jane@bucher.example", "jane@xn--bcher-kva.example", "jane@xn--bch"] {
+        assert_eq!(found(&caller, search).await, [ascii], "{search}");
+    }
+    for search in ["joe@B\u{dc}CHER.example", "joe@xn--bcher"] {
+        assert_eq!(found(&caller, search).await, [unicode], "{search}");
+    }
+}
+
+#[tokio::test]
+async fn a_raw_plus_in_an_address_is_still_found() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let tag = person(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
+    app.settle().await;
+    for raw in ["jane.doe+a+b@example.org", "jane.doe+a%2Bb@ex", "jane.doe+a+b@"] {
+        let page = caller.get(&format!("/api/EndUsers?search={raw}")).await.expect(200);
+        assert_eq!(page["items"][0]["endUserID"], tag, "{raw}");
+    }
+}
+
+#[tokio::test]
 async fn a_search_of_punctuation_alone_matches_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);

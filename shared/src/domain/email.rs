@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use icu_properties::props::GeneralCategoryGroup;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+use super::text::is_of;
 
 /// The longest address in its ASCII form, in bytes (RFC 5321 §4.5.3.1.3 without the brackets).
 const MAX_LENGTH: usize = 254;
@@ -24,10 +27,25 @@ pub fn check(text: &str) -> Result<(), EmailFault> {
     to_ascii(text).map(|_| ())
 }
 
+/// The text without white space and invisible format characters (category Cf) around it, which people paste along with
+/// an address.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_of(c, GeneralCategoryGroup::Format))
+}
+
 /// A valid e-mail address with its domain in ASCII, of which case is kept; `None` for anything
 /// else.
 pub fn ascii_form(text: &str) -> Option<String> {
     to_ascii(text).ok().map(Cow::into_owned)
+}
+
+/// An address with an internationalized domain, with the domain in Unicode (UTS #46 ToUnicode) and in ASCII; `None` for
+/// any other text.
+pub fn international_forms(text: &str) -> Option<[String; 2]> {
+    let ascii = ascii_form(text)?;
+    let (local, domain) = ascii.split_once('@')?;
+    let (unicode, result) = Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast);
+    (result.is_ok() && unicode != domain).then(|| [format!("{local}@{unicode}"), ascii.clone()])
 }
 
 fn to_ascii(text: &str) -> Result<Cow<'_, str>, EmailFault> {
@@ -134,6 +152,24 @@ mod tests {
         assert_eq!(check(&format!("a@{label}")), Ok(()));
         assert_eq!(check(&format!("a@bbb{label}")), Err(EmailFault::Malformed));
         assert_eq!(check(&format!("{}@{label}", "a".repeat(200))), Err(EmailFault::TooLong));
+    }
+
+    #[test]
+    fn invisible_characters_around_an_address_are_trimmed() {
+        for around in ["\u{200b}", "\u{feff}", "\u{2060}", "\u{200e}", " \u{200b}\t\u{ad} "] {
+            assert_eq!(trim(&format!("{around}Ja\u{200b}ne@x.be{around}")), "Ja\u{200b}ne@x.be", "{around:?}");
+        }
+    }
+
+    #[test]
+    fn an_international_domain_has_two_forms() {
+        let forms = ["jane@b\u{fc}cher.example".to_owned(), "jane@xn--bcher-kva.example".to_owned()];
+        for text in &forms {
+            assert_eq!(international_forms(text), Some(forms.clone()), "{text}");
+        }
+        for text in ["jane@example.com", "jane@xn--a.example", "jane", "B\u{fc}cher"] {
+            assert_eq!(international_forms(text), None, "{text}");
+        }
     }
 
     /// Rows of `email.csv` on which the contract goes further than the HTML pattern.

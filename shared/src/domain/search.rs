@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::email;
 use super::end_user::EndUser;
 use super::phone::Phone;
 use super::profile::Field;
@@ -57,7 +58,11 @@ impl Search {
     /// Reads a cleaned search text; punctuation alone gives a search that matches nobody.
     pub fn parse(search: &str) -> Result<Self, String> {
         if let Some(whole) = Term::whole(search) {
-            return Ok(Self { alternatives: vec![BTreeSet::from([whole])] });
+            // A `+` of an address may have been sent raw, and a query string reads it as a space.
+            let readings = BTreeSet::from([Some(whole), Term::whole(&search.replace(' ', "+"))]);
+            return Ok(Self {
+                alternatives: readings.into_iter().flatten().map(|term| BTreeSet::from([term])).collect(),
+            });
         }
         let words: Vec<_> = text::words(search).collect();
         if words.len() > MAX_SEARCH_WORDS {
@@ -142,14 +147,16 @@ pub fn person_terms(person: &EndUser) -> BTreeSet<Term> {
         searched.extend(text::words(value));
     }
     for uid in &person.uids {
-        searched.extend(value_words(&uid.value, matches!(uid.kind, UidType::Phone | UidType::WhatsApp)));
+        for spelling in spellings(&uid.value) {
+            searched.extend(value_words(&spelling, matches!(uid.kind, UidType::Phone | UidType::WhatsApp)));
+        }
     }
     let details = person.profile.get(Field::OtherContactDetails).unwrap_or_default();
     let mut distinct = BTreeSet::new();
     let new = |word: &String| distinct.len() < MAX_DETAIL_WORDS && distinct.insert(word.clone());
     searched.extend(text::words(details).filter(new));
 
-    let wholes = person.uids.iter().filter_map(|uid| Term::whole(&uid.value));
+    let wholes = person.uids.iter().flat_map(|uid| spellings(&uid.value)).filter_map(|spelling| Term::whole(&spelling));
     searched.words.into_iter().map(Term::Word).chain(wholes).collect()
 }
 
@@ -157,8 +164,16 @@ pub fn person_terms(person: &EndUser) -> BTreeSet<Term> {
 pub fn ticket_terms<'a>(ticket: &'a Ticket, topics: impl IntoIterator<Item = &'a String>) -> BTreeSet<Term> {
     let texts = ticket.subject.iter().chain(topics);
     let words = texts.flat_map(|value| text::words(value).map(Term::Word));
-    let uid = value_words(&ticket.uid, true).map(Term::Word);
-    words.chain(uid).chain(Term::whole(&ticket.uid)).collect()
+    let of_uid = spellings(&ticket.uid).into_iter().flat_map(|spelling| {
+        let whole = Term::whole(&spelling);
+        value_words(&spelling, true).map(Term::Word).chain(whole).collect::<Vec<_>>()
+    });
+    words.chain(of_uid).collect()
+}
+
+/// The spellings under which a UID value is searched: as it is, and the other form of an internationalized domain.
+fn spellings(value: &str) -> BTreeSet<String> {
+    email::international_forms(value).into_iter().flatten().chain([value.to_owned()]).collect()
 }
 
 /// The words of a UID value, and the forms of a phone `number`.

@@ -101,7 +101,7 @@ impl From<Phone> for MatchKey {
 /// The key that every value has: compatibility caseless (D146), an e-mail's domain in its ASCII
 /// form first.
 pub fn text_key(value: &str) -> String {
-    caseless(email::ascii_form(value).as_deref().unwrap_or(value))
+    caseless(email::ascii_form(email::trim(value)).as_deref().unwrap_or(value))
 }
 
 /// The one key under which a stored UID is held.
@@ -152,7 +152,10 @@ fn phone_key(value: &str) -> Option<MatchKey> {
 /// The stored spelling of a cleaned value, or what is wrong with it.
 pub fn parse_value(kind: &UidType, text: &str, region: Option<Region>) -> Result<String, String> {
     match kind {
-        UidType::Email => email::check(text).map(|()| text.to_owned()).map_err(|fault| fault.to_string()),
+        UidType::Email => {
+            let text = email::trim(text);
+            email::check(text).map(|()| text.to_owned()).map_err(|fault| fault.to_string())
+        }
         UidType::Phone => Phone::read(text, region).map(|phone| phone.to_string()).map_err(|fault| fault.to_string()),
         UidType::WhatsApp | UidType::Other(_) => Ok(text.to_owned()),
     }
