@@ -22,6 +22,7 @@ mod model;
 mod once;
 mod openapi;
 mod pages;
+mod pins;
 mod processes;
 mod repair;
 mod search;
