@@ -1,5 +1,5 @@
-//! What a million of each request costs on AWS, from the figures in docs/scale.md and docs/lambda.md and a price
-//! list.
+//! What a million of each request costs on AWS, from the figures in docs/benchmarks/scale.md and
+//! docs/benchmarks/lambda.md and a price list.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{Failure, Outcome};
 /// Where prices are, and what is done with the bill.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Writes docs/bill.md.
+    /// Writes docs/benchmarks/cost.md.
     #[arg(long)]
     write: bool,
 }
@@ -38,7 +38,8 @@ struct Prices {
     round_trip_ms: f64,
 }
 
-/// (name in docs/scale.md, name of what takes as much CPU in docs/lambda.md, function, indexings behind it)
+/// (name in docs/benchmarks/scale.md, name in docs/benchmarks/lambda.md of what takes as much CPU, function,
+/// indexings behind it)
 const REQUESTS: [(&str, &str, &str, &str); 13] = [
     ("GET one", "GET one", "get-end-user", ""),
     ("byUid, e-mail", "byUid, e-mail", "find-end-users-by-uid", ""),
@@ -60,7 +61,7 @@ const RENAMED: &str = "update of one name, alone";
 
 /// Prints the bill, or writes it.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    tables::publish("bill", &tables()?, options.write)
+    tables::publish("cost", &tables()?, options.write)
 }
 
 /// A table for each of two sizes of a tenant.
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_bill_on_record_is_that_of_the_figures_on_record() {
-        let bill = std::fs::read_to_string(docs().join("bill.md")).expect("docs/bill.md");
+        let bill = std::fs::read_to_string(docs().join("cost.md")).expect("docs/benchmarks/cost.md");
         for table in tables().expect("a bill") {
             assert!(bill.contains(&table), "run: cargo run -p bench -- bill --write\n{table}");
         }

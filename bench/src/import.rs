@@ -56,7 +56,7 @@ pub(crate) struct Options {
     /// process, and its CPU time measured.
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
-    /// Writes docs/import.md.
+    /// Writes docs/benchmarks/import.md.
     #[arg(long)]
     write: bool,
 }

@@ -9,10 +9,11 @@ use crate::{Outcome, say};
 
 /// Where the documents are.
 pub(crate) fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks")
 }
 
-/// Prints tables, or writes them between the marks `name` of docs/`name`.md, with the command that made them.
+/// Prints tables, or writes them between the marks `name` of docs/benchmarks/`name`.md, with the command that made
+/// them.
 pub(crate) fn publish(name: &str, tables: &[String], write: bool) -> Outcome<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);

@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// Starts over.
     #[arg(long)]
     fresh: bool,
-    /// Writes docs/transfer.md.
+    /// Writes docs/benchmarks/transfer.md.
     #[arg(long)]
     write: bool,
 }

@@ -37,7 +37,7 @@ async fn thousand(app: &App) -> Caller<'_> {
 fn within(answer: Answer, (rtt, rru, wru): (f64, f64, f64)) -> Value {
     assert!(answer.status < 300, "{}", answer.text());
     let cost = answer.cost();
-    // The README's table: cargo test --workspace --test suite budgets -- --nocapture
+    // The table in docs/data-model.md: cargo test --workspace --test suite budgets -- --nocapture
     println!("{:<60} rtt={} rru={} wru={}", answer.what, cost.0, cost.1, cost.2);
     let fits = cost.0 <= rtt && cost.1 <= rru && cost.2 <= wru;
     assert!(fits, "rtt, rru, wru are {cost:?}, the budget is {:?}", (rtt, rru, wru));

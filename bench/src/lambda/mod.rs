@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Where the people are whom the requests are about; emptied first.
     #[arg(long, default_value = "target/bench/lambda")]
     data: PathBuf,
-    /// Writes docs/lambda.md and docs/lambda.svg.
+    /// Writes docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg.
     #[arg(long)]
     write: bool,
 }

@@ -1,4 +1,4 @@
-//! Tables for docs/lambda.md, and its figure.
+//! Tables for docs/benchmarks/lambda.md, and its figure.
 
 use super::measure::Measured;
 use crate::figure::{Line, figure};
@@ -20,7 +20,7 @@ pub(crate) fn publish(all: &[Measured], random_ms: f64, write: bool) -> Outcome<
     tables::publish("lambda", &tables, write)?;
     if write {
         std::fs::write(tables::docs().join("lambda.svg"), drawn(all))?;
-        say("docs/lambda.md and docs/lambda.svg are written");
+        say("docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg are written");
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// How many creates a second are under way while freshness is measured under load; 0: only idle.
     #[arg(long, default_value_t = 50)]
     load: u32,
-    /// Writes docs/scale.md and docs/scale.svg.
+    /// Writes docs/benchmarks/scale.md and docs/benchmarks/scale.svg.
     #[arg(long)]
     write: bool,
 }

@@ -1,4 +1,4 @@
-//! The report: tables for docs/scale.md, and its figure.
+//! The report: tables for docs/benchmarks/scale.md, and its figure.
 
 use super::counting::Counted;
 use super::freshness::Freshness;
@@ -52,7 +52,7 @@ pub(crate) struct TenantReport {
 }
 
 impl Report {
-    /// Prints the tables, or writes them into docs/scale.md, and draws docs/scale.svg.
+    /// Prints the tables, or writes them into docs/benchmarks/scale.md, and draws docs/benchmarks/scale.svg.
     pub(crate) fn publish(&self, write: bool) -> Outcome<()> {
         let parts = [
             self.costs(),
