@@ -1,4 +1,4 @@
-"""The pages of `local`, used as a person uses them. Started by tests/browser/run."""
+"""The pages of `local`, used through their controls. Started by tests/browser/run."""
 
 import os
 import re

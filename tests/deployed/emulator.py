@@ -1,4 +1,4 @@
-"""Checks of a stack on the emulator that no stage of others should suffer: emulator.py failures|rotation STACK.
+"""Checks that only a stack on the emulator may run, because they break it: emulator.py failures|rotation STACK.
 
 `failures`: dead letters, a killed function, and calls that the roles must not allow. `rotation`: after a deployment with
 a new version of the secret (JWT_SECRET; the old one is JWT_SECRET_BEFORE) and CORS for https://app.example.
@@ -44,9 +44,9 @@ class Stack:
 
 
 def check_dead_letters(stack):
-    """A bad event is a dead letter after five deliveries, and its neighbours in the batch are taken in."""
+    """A bad event becomes a dead letter after five deliveries; the other events of its batch are ingested."""
     sqs, queue = stack.stage.sqs, stack.outputs["TicketEventsUrl"]
-    # In place of three minutes between two deliveries.
+    # Instead of three minutes between two deliveries.
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     send = stack.stage.tenant("dead-letters")
     end_user_id = send("POST", "/api/EndUsers", {"uids": [{"uid": "batch@example.com"}]}).expect(201)["endUserID"]
@@ -67,11 +67,11 @@ def check_dead_letters(stack):
     eventually(taken_in)
     letter = sqs.receive_message(QueueUrl=stack.outputs["TicketDeadLettersUrl"])["Messages"][0]
     assert letter["Body"] == '{"type":"nonsense"}', letter
-    print("failures: a bad event is a dead letter, its nine neighbours are taken in")
+    print("failures: a bad event became a dead letter, the nine others were ingested")
 
 
 def check_crash(stack):
-    """A function that dies with a request in hand is a 500 of the gateway; the next request is answered."""
+    """The gateway responds with 500 if a function is killed during a request; the next request succeeds."""
     send = stack.stage.tenant("crash")
     send("GET", "/api/EndUsers").expect(200)
     processes = list(stack.processes("ListEndUsers"))
@@ -84,11 +84,11 @@ def check_crash(stack):
     killer.join()
     assert response.expect(500) == {"message": "Internal Server Error"}, response.text
     send("GET", "/api/EndUsers").expect(200)
-    print("failures: a killed function is the gateway's 500, the next request is answered")
+    print("failures: a killed function was the gateway's 500, the next request succeeded")
 
 
 def check_denials(stack):
-    """What the roles must not allow, and one call that they allow."""
+    """Calls that the roles must deny, and one that they must allow."""
     role = f"arn:aws:iam::000000000000:role/{stack.resources['ListEndUsersRole']}"
     session = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="negative-control")["Credentials"]
     dynamodb = boto3.client(
@@ -120,7 +120,7 @@ def check_denials(stack):
 
 
 def check_rotation(stack):
-    """Every function takes the new secret and refuses the old one; CORS is what the parameter says."""
+    """Every function accepts the new secret and refuses the old one; CORS follows the parameter."""
     old = token(os.environ["JWT_SECRET_BEFORE"], customerID="rotation")
     new = token(os.environ["JWT_SECRET"], customerID="rotation")
     routes = boto3.client("apigatewayv2").get_routes(ApiId=stack.resources["Api"])["Items"]
@@ -136,7 +136,7 @@ def check_rotation(stack):
     assert (response.status, response.headers.get("access-control-allow-origin")) == (204, "https://app.example"), response.headers
     response = stack.stage.request("OPTIONS", "/api/EndUsers", headers={**preflight, "Origin": "https://other.example"})
     assert "access-control-allow-origin" not in response.headers, response.headers
-    print(f"rotation: {len(routes)} routes take the new secret and refuse the old one; CORS admits its origin alone")
+    print(f"rotation: {len(routes)} routes accept the new secret and refuse the old one; CORS allows only its origin")
 
 
 def main():

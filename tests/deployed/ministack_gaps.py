@@ -21,7 +21,7 @@ VERSION = "1.5.33"
 HANDLERS = provisioners._RESOURCE_HANDLERS
 
 
-# ---- AWS::ApiGatewayV2::Api with a Body, which SAM makes of every HttpApi. MiniStack ignores the Body.
+# ---- AWS::ApiGatewayV2::Api with a Body, which SAM generates for every HttpApi. MiniStack ignores the Body.
 
 def import_body(api_id, body):
     """Creates the routes, the integrations and the CORS settings of an OpenAPI document."""
@@ -65,7 +65,7 @@ def update_api_with_body(physical_id, old, new, stack, logical_id=None):
 HANDLERS["AWS::ApiGatewayV2::Api"].update(create=create_api_with_body, update=update_api_with_body)
 
 
-# ---- AWS::CloudWatch::InsightRule, an unknown type. The rule is checked and has no effect.
+# ---- AWS::CloudWatch::InsightRule, a type that MiniStack does not know. The rule is checked and has no effect.
 
 def create_rule(properties):
     body = json.loads(properties["RuleBody"])
@@ -83,7 +83,7 @@ HANDLERS["AWS::CloudWatch::InsightRule"] = {
 }
 
 
-# ---- AWS::CloudWatch::Alarm with Metrics, which is refused. The expressions are checked and never evaluated.
+# ---- AWS::CloudWatch::Alarm with Metrics, which MiniStack refuses. Expressions are checked and never evaluated.
 
 create_alarm = provisioners._cw_metric_alarm_record
 
@@ -106,7 +106,7 @@ def create_alarm_of_expressions(name, properties):
 provisioners._cw_metric_alarm_record = create_alarm_of_expressions
 
 
-# ---- Fn::Join in Conditions, which is compared unevaluated.
+# ---- Fn::Join in Conditions. MiniStack compares it without evaluating it.
 
 evaluate_conditions = engine._evaluate_conditions
 
@@ -160,7 +160,7 @@ apigateway._cors_preflight_response = lambda cors, origin: (
 apigateway._invoke_lambda_proxy = invoke_proxy_without_added_type
 
 
-# ---- The processes of a deleted function, which stay.
+# ---- The processes of a deleted function. MiniStack never ends them.
 
 delete_function = HANDLERS["AWS::Lambda::Function"]["delete"]
 
@@ -174,7 +174,7 @@ def delete_function_and_processes(physical_id, *arguments):
 HANDLERS["AWS::Lambda::Function"]["delete"] = delete_function_and_processes
 
 
-# ---- The condition key dynamodb:LeadingKeys of PutItem and DeleteItem, which is never set.
+# ---- The condition key dynamodb:LeadingKeys of PutItem and DeleteItem. MiniStack never sets it.
 
 service_context = iam_actions.dynamodb_service_context
 
@@ -191,7 +191,7 @@ def service_context_with_leading_keys(body):
 iam_actions.dynamodb_service_context = service_context_with_leading_keys
 
 
-# ---- The decisions of IAM, which are logged nowhere.
+# ---- The decisions of IAM. MiniStack does not log them.
 
 enforce = iam_evaluator.enforce
 

@@ -1,12 +1,11 @@
 """A smoke test of a deployed stage, and the recorded conversation of tests/conversation.ndjson.
 
     smoke.py STACK                      reads the addresses from the outputs of a stack
-    smoke.py --api URL --queue URL      takes them as they are
+    smoke.py --api URL --queue URL      uses these addresses
 
-JWT_SECRET holds the stage's HS256 secret. Credentials and region come from the usual variables of AWS; of permissions
-it needs cloudformation:DescribeStacks, unless addresses are given, and sqs:SendMessage on the queue. Everything is
-written in tenants of its own, named smoke-<time>-...; the end users of the smoke test are deleted again, those of the
-conversation and the tickets stay.
+JWT_SECRET holds the stage's HS256 secret. Credentials and region come from AWS's usual variables. They need the
+permissions sqs:SendMessage on the queue and, for a stack, cloudformation:DescribeStacks. The test writes only to tenants
+of its own, named smoke-<time>-.... It deletes its end users; those of the conversation and the tickets stay.
 """
 
 import argparse

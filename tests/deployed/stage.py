@@ -12,7 +12,7 @@ import urllib.parse
 
 import boto3
 
-# What is asynchronous shows within a second on AWS; a cold start or a busy machine takes longer.
+# An asynchronous write shows within a second on AWS; a cold start or a busy machine takes longer.
 PATIENCE_SECONDS = 60
 
 
