@@ -9,6 +9,7 @@ mod events;
 mod functions;
 mod gateway;
 pub mod index;
+mod lanes;
 mod pages;
 mod pumps;
 mod queue;

@@ -14,10 +14,11 @@ use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::events::{self, sequence_number};
 use crate::functions::Functions;
+use crate::lanes::{Batch, Lanes};
 use crate::queue::{Delivery, Queue};
 use crate::template::{self, QueueSource, StreamSource, Template};
 
@@ -25,6 +26,9 @@ use crate::template::{self, QueueSource, StreamSource, Template};
 const IDLE: Duration = Duration::from_millis(100);
 /// How often the stream is asked for new shards.
 const NEW_SHARDS: Duration = Duration::from_secs(5);
+
+/// How many records of a shard are read before the first of them is finished: as many as a call reads at most.
+const READ_AHEAD: usize = 1_000;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,6 +47,15 @@ struct Inner {
     written: Notify,
     /// How many passes over the whole stream found nothing.
     empty_passes: watch::Sender<u64>,
+}
+
+/// A shard of the stream.
+struct Shard {
+    /// Where to read on; `None` where the shard has ended.
+    iterator: Option<String>,
+    /// The sequence number of the last record read, in this run or before.
+    last_read: Option<String>,
+    lanes: Lanes,
 }
 
 impl Pumps {
@@ -137,9 +150,9 @@ impl Inner {
         Ok(())
     }
 
-    async fn pump_stream(&self, stopped: watch::Receiver<bool>) {
-        // By shard, where to read on; a shard that ended has nowhere.
-        let mut shards: HashMap<String, Option<String>> = HashMap::new();
+    async fn pump_stream(self: Arc<Self>, stopped: watch::Receiver<bool>) {
+        let mut shards: HashMap<String, Shard> = HashMap::new();
+        let mut in_flight: JoinSet<Option<(String, Batch)>> = JoinSet::new();
         let mut asked: Option<Instant> = None;
         while !*stopped.borrow() {
             if asked.is_none_or(|asked| asked.elapsed() > NEW_SHARDS) {
@@ -151,29 +164,58 @@ impl Inner {
                 }
                 asked = Some(Instant::now());
             }
+            // A batch in flight may yet write records behind those that this pass reads.
+            let idle = in_flight.is_empty();
             let mut records = 0;
-            for (shard, iterator) in &mut shards {
-                match self.read_shard(shard, iterator, &stopped).await {
-                    Ok(count) => records += count,
+            for (name, shard) in &mut shards {
+                records += match self.read_shard(shard).await {
+                    Ok(count) => count,
                     Err(error) => {
                         tracing::error!(%error, "the stream cannot be read");
-                        records += 1;
-                        // An iterator may be too old: take a new one behind the checkpoint.
-                        if let Ok(renewed) = self.iterator(shard).await {
-                            *iterator = renewed;
+                        // The iterator may be too old.
+                        if let Ok(renewed) = self.iterator(name, shard.last_read.clone()).await {
+                            shard.iterator = renewed;
                         }
                         tokio::time::sleep(IDLE).await;
+                        1
                     }
+                };
+                while let Some(batch) = shard.lanes.next_batch(self.stream_source.batch_size) {
+                    in_flight.spawn(self.clone().deliver_batch(name.clone(), batch, stopped.clone()));
                 }
             }
             if records == 0 {
-                self.empty_passes.send_modify(|passes| *passes += 1);
-                let _ = tokio::time::timeout(IDLE, self.written.notified()).await;
+                if idle {
+                    self.empty_passes.send_modify(|passes| *passes += 1);
+                }
+                tokio::select! {
+                    () = self.written.notified() => {}
+                    Some(ended) = in_flight.join_next() => finish(&mut shards, ended),
+                    () = tokio::time::sleep(IDLE) => {}
+                }
+            }
+            while let Some(ended) = in_flight.try_join_next() {
+                finish(&mut shards, ended);
+            }
+            self.set_checkpoints(&mut shards);
+        }
+        while let Some(ended) = in_flight.join_next().await {
+            finish(&mut shards, ended);
+        }
+        self.set_checkpoints(&mut shards);
+    }
+
+    /// Notes the last record of each shard before the first one that is not finished.
+    fn set_checkpoints(&self, shards: &mut HashMap<String, Shard>) {
+        for (name, shard) in shards {
+            let Some(last) = shard.lanes.checkpoint() else { continue };
+            if let Err(error) = self.queue.set_checkpoint(&self.place(name), &last) {
+                tracing::error!(%error, "a checkpoint cannot be written");
             }
         }
     }
 
-    async fn find_shards(&self, shards: &mut HashMap<String, Option<String>>) -> Result<(), Failure> {
+    async fn find_shards(&self, shards: &mut HashMap<String, Shard>) -> Result<(), Failure> {
         let mut start = None;
         loop {
             let request = self.stream.describe_stream().stream_arn(&self.stream_arn);
@@ -181,8 +223,9 @@ impl Inner {
             let Some(description) = answer.stream_description else { return Ok(()) };
             for shard in description.shards.unwrap_or_default().into_iter().filter_map(|shard| shard.shard_id) {
                 if let Entry::Vacant(place) = shards.entry(shard) {
-                    let iterator = self.iterator(place.key()).await?;
-                    place.insert(iterator);
+                    let last_read = self.queue.checkpoint(&self.place(place.key()))?;
+                    let iterator = self.iterator(place.key(), last_read.clone()).await?;
+                    place.insert(Shard { iterator, last_read, lanes: Lanes::new(self.stream_source.parallelization) });
                 }
             }
             start = description.last_evaluated_shard_id;
@@ -197,43 +240,46 @@ impl Inner {
         format!("{}/{shard}", self.stream_arn)
     }
 
-    async fn iterator(&self, shard: &str) -> Result<Option<String>, Failure> {
-        let checkpoint = self.queue.checkpoint(&self.place(shard))?;
-        let kind = match checkpoint {
+    /// An iterator that begins behind the record `after`, or else with the oldest one.
+    async fn iterator(&self, shard: &str, after: Option<String>) -> Result<Option<String>, Failure> {
+        let kind = match after {
             Some(_) => ShardIteratorType::AfterSequenceNumber,
             None => ShardIteratorType::TrimHorizon,
         };
         let request = self.stream.get_shard_iterator().stream_arn(&self.stream_arn).shard_id(shard);
-        let answer = request.shard_iterator_type(kind).set_sequence_number(checkpoint).send().await?;
+        let answer = request.shard_iterator_type(kind).set_sequence_number(after).send().await?;
         Ok(answer.shard_iterator)
     }
 
-    /// Reads on in a shard and indexes what it finds; answers how many records there were.
-    async fn read_shard(
-        &self,
-        shard: &str,
-        iterator: &mut Option<String>,
-        stopped: &watch::Receiver<bool>,
-    ) -> Result<usize, Failure> {
-        let Some(from) = iterator.clone() else { return Ok(0) };
-        let answer = self.stream.get_records().shard_iterator(from).limit(1_000).send().await?;
+    /// Reads on in a shard, unless its lanes are full, and returns the number of records.
+    async fn read_shard(&self, shard: &mut Shard) -> Result<usize, Failure> {
+        let Some(from) = shard.iterator.clone().filter(|_| shard.lanes.len() < READ_AHEAD) else { return Ok(0) };
+        let answer = self.stream.get_records().shard_iterator(from).limit(READ_AHEAD as i32).send().await?;
         let records = answer.records.unwrap_or_default();
-        let events: Vec<Value> = records.iter().map(events::of_record).collect();
-        let wanted: Vec<_> = events.iter().filter(|e| template::matches(&self.stream_source.filters, e)).collect();
-        for batch in wanted.chunks(self.stream_source.batch_size.max(1)) {
-            self.deliver_records(batch, stopped).await?;
+        for event in records.iter().map(events::of_record) {
+            let wanted = template::matches(&self.stream_source.filters, &event);
+            shard.last_read = sequence_number(&event).map(str::to_owned).or(shard.last_read.take());
+            shard.lanes.push(event, wanted);
         }
-        if let Some(last) = events.last().and_then(sequence_number) {
-            self.queue.set_checkpoint(&self.place(shard), last)?;
-        }
-        *iterator = answer.next_shard_iterator;
+        shard.iterator = answer.next_shard_iterator;
         Ok(records.len())
+    }
+
+    /// Returns a batch with its shard when all its records are finished; `None` where the system ended before.
+    async fn deliver_batch(
+        self: Arc<Self>,
+        shard: String,
+        batch: Batch,
+        stopped: watch::Receiver<bool>,
+    ) -> Option<(String, Batch)> {
+        let delivered = self.deliver_records(&batch.events(), &stopped).await;
+        delivered.then_some((shard, batch))
     }
 
     /// Invokes the function until a batch is done, as Lambda does: after a report with the rest from the reported record
     /// on, and where a function of a larger batch fails as a whole, with each half of it. A record that grew too old is
-    /// set aside. An end between two attempts is an error, so that the next start begins with this batch again.
-    async fn deliver_records(&self, batch: &[&Value], stopped: &watch::Receiver<bool>) -> Result<(), Failure> {
+    /// set aside. Returns false where the system ended between two attempts: the next start begins with this batch again.
+    async fn deliver_records(&self, batch: &[&Value], stopped: &watch::Receiver<bool>) -> bool {
         let (mut left, mut tries) = (vec![batch], 0);
         while let Some(batch) = left.pop() {
             let response: Option<DynamoDbEventResponse> =
@@ -262,16 +308,26 @@ impl Inner {
             }
             left.retain(|batch| !batch.is_empty());
             if *stopped.borrow() {
-                return Err("ended before a record could be indexed".into());
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(10 << tries.min(6))).await;
         }
-        Ok(())
+        true
     }
 
     /// What a function answers; `None`, as the whole batch failing, where it has no answer.
     async fn invoke<T: DeserializeOwned>(&self, function: &str, event: &Value) -> Option<T> {
         let answer = self.functions.invoke(function, event).await.ok()?;
         serde_json::from_slice(&answer).ok()
+    }
+}
+
+/// Ends a batch, so that its lane takes the next one.
+fn finish(shards: &mut HashMap<String, Shard>, ended: Result<Option<(String, Batch)>, JoinError>) {
+    match ended {
+        Ok(Some((shard, batch))) => drop(shards.get_mut(&shard).map(|shard| shard.lanes.finish(&batch))),
+        // The system ends.
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "a lane of the stream failed"),
     }
 }

@@ -71,6 +71,8 @@ pub struct StreamSource {
     pub filters: Vec<Value>,
     /// For how long a failing record is tried again.
     pub max_age: Duration,
+    /// The most batches in flight of a shard.
+    pub parallelization: usize,
 }
 
 /// An event source mapping of a queue.
@@ -115,6 +117,7 @@ impl Template {
                 filters: filters(stream.properties)?,
                 batch_size: stream.number("/BatchSize")? as usize,
                 max_age: Duration::from_secs(stream.number("/MaximumRecordAgeInSeconds")?),
+                parallelization: stream.number("/ParallelizationFactor")? as usize,
                 function: stream.function,
             },
             queue: QueueSource {

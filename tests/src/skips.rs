@@ -28,6 +28,7 @@ pub const SKIPS: &[(&str, Need, &str)] = &[
     ("index::a_slow_indexing_of_an_older_document_changes_nothing", Need::Local, PROXY),
     ("index::an_indexing_that_ended_half_way_leaves_nothing_wrong_behind", Need::Local, PROXY),
     ("pages::a_block_that_comes_or_goes_empties_no_page", Need::Local, PROXY),
+    ("stream::", Need::Local, PROXY),
     ("tickets::a_slow_delivery_does_not_undo_a_newer_one", Need::Local, PROXY),
     ("tickets::duplicate_members_of_an_event_are_bad", Need::Local, LOCAL_PATHS),
     (

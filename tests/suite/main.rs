@@ -26,6 +26,7 @@ mod pins;
 mod processes;
 mod repair;
 mod search;
+mod stream;
 mod template;
 mod tickets;
 mod uids;
