@@ -81,7 +81,7 @@ impl Lanes {
     pub(crate) fn checkpoint(&mut self) -> Option<String> {
         let finished = self.records.iter().take_while(|(_, finished)| *finished).count();
         self.first += finished;
-        self.records.drain(..finished).filter_map(|(sequence, _)| sequence).last()
+        self.records.drain(..finished).filter_map(|(sequence, _)| sequence).next_back()
     }
 }
 

@@ -361,21 +361,21 @@ impl Send {
 
     pub async fn to(self, app: &App) -> Answer {
         match &app.system {
-            System::Local(local) => self.to_local(local).await,
+            System::Local(local) => self.send_to_local(local).await,
             System::Stack(stack) => {
                 let (uri, host) = stack.target(&self.path);
-                self.to_uri(uri, Some(host.to_owned())).await
+                self.send_to_uri(uri, Some(host.to_owned())).await
             }
         }
     }
 
     /// Sends the request to a system that is no [`App`].
-    pub async fn to_local(self, local: &Local) -> Answer {
+    pub async fn send_to_local(self, local: &Local) -> Answer {
         let uri = format!("http://{}{}", local.address(), self.path);
-        self.to_uri(uri, None).await
+        self.send_to_uri(uri, None).await
     }
 
-    async fn to_uri(self, uri: String, host: Option<String>) -> Answer {
+    async fn send_to_uri(self, uri: String, host: Option<String>) -> Answer {
         let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
         if let Some(host) = host.filter(|_| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))) {
             request = request.header("host", host);

@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::dynamodb;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::app::App as Functions;
-use shared::domain::end_user::{Draft, EndUser, Expected, SortField, Update};
+use shared::domain::end_user::{Draft, EndUser, EndUserReadDto, Expected, SortField, Update};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::domain::search::Search;
 use shared::store::keys::{self, Key};
 use shared::store::{Entry, ListOrder, Meter, Page, Scope, entries};
-use tests::proxy::Fault;
+use tests::proxy::{Fault, Plan};
 
 use crate::app::App;
 use crate::budgets::unwatched;
@@ -158,6 +159,95 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
     slow.unwrap();
     let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
     assert_eq!(stored(app).await, expected(&person));
+}
+
+/// A text of `length` characters: words that NFKD makes six times longer, and that no other `number` has.
+pub fn growing_text(number: u32, length: usize) -> String {
+    let words = (0..).map(|n| format!("{number}x{n}{} ", "㌖".repeat(30)));
+    let text: String =
+        words.take(1 + length / 30).flat_map(|word| word.chars().collect::<Vec<_>>()).take(length).collect();
+    text.trim_end().to_owned()
+}
+
+/// Values of all texts and 40 UIDs, of which no word is among those of another `number`.
+fn largest_values(number: u32, fill: usize) -> Value {
+    const TEXTS: [(&str, usize); 9] = [
+        ("firstname", 200),
+        ("lastname", 200),
+        ("company", 200),
+        ("street", 200),
+        ("city", 200),
+        ("customerRef", 254),
+        ("houseNumber", 50),
+        ("postalCode", 50),
+        ("otherContactDetails", 2_000),
+    ];
+    let number = |n: usize| number * 100 + n as u32;
+    let uid = |n: usize| json!({ "uidType": "Crm", "uid": format!("{}@{}", number(n), growing_text(number(n), 290)) });
+    let mut values = json!({ "uids": (0..40).map(uid).collect::<Vec<_>>(), "aiDocumentation": "x".repeat(fill) });
+    for (n, (field, length)) in TEXTS.into_iter().enumerate() {
+        values[field] = growing_text(number(50 + n), length).into();
+    }
+    values
+}
+
+/// The size of an item as DynamoDB counts it, for items of texts, numbers, flags, lists and maps.
+pub fn item_size(item: &shared::store::Item) -> usize {
+    fn value_size(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(number) => number.len() / 2 + 2,
+            AttributeValue::L(values) => 3 + values.iter().map(|value| value_size(value) + 1).sum::<usize>(),
+            AttributeValue::M(members) => 3 + members.len() + item_size(members),
+            AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn largest_change_outgrows_no_item() {
+    let troubled = Troubled::start(22).await;
+    let app = &troubled.app;
+    let functions = unwatched(app).await;
+    let meter = Meter::default();
+    let scope = || functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(60));
+    let largest_item = async || {
+        let scan = app.system.client().scan().table_name(app.unwatched_table()).into_paginator().items().send();
+        let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
+        items.iter().map(item_size).max().unwrap()
+    };
+    let size = |person: &EndUser| {
+        let written = serde_json::to_string(&EndUserReadDto::from(person)).unwrap();
+        written.bytes().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>()
+    };
+    let draft = |number, fill| Draft::read(&json_of(largest_values(number, fill)), None).unwrap();
+    let without = scope().create_end_user(&draft(1, 1), None).await.unwrap().answer;
+    // The ids of the second end user and its UIDs may have a digit more.
+    let fill = 48_000 - size(&without) - 100;
+    let person = scope().create_end_user(&draft(2, fill), None).await.unwrap().answer;
+    assert!((47_800..=48_000).contains(&size(&person)), "{}", size(&person));
+    scope().index_end_users([without.id, person.id]).await.unwrap();
+
+    let mut change = largest_values(3, fill);
+    let removals = person.uids.iter().map(|uid| json!({ "endUserUIDID": uid.id.get(), "markAsDeleted": true }));
+    change["uids"].as_array_mut().unwrap().extend(removals);
+    let update = Update::read(&json_of(change), None).unwrap();
+    scope().update_end_user(person.id, &update, &Expected::default()).await.unwrap();
+    // Killed behind the claim, which holds the entries of before and of after.
+    troubled.proxy.script("BatchWriteItem", &[Fault::SilentBefore; 16]);
+    let killed = Duration::from_millis(500);
+    tokio::time::timeout(killed, scope().index_end_users([person.id])).await.unwrap_err();
+    let largest = largest_item().await;
+    assert!((60_000..400 * 1024).contains(&largest), "{largest}");
+    troubled.proxy.inject(Plan::default());
+    scope().index_end_users([person.id]).await.unwrap();
+    assert!(largest_item().await < 400 * 1024);
+
+    let all = [person.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
+    let wanted = futures::future::join_all(all).await.iter().flat_map(expected).collect::<BTreeSet<_>>();
+    assert_eq!(stored(app).await, wanted);
 }
 
 fn record(sequence: &str, id: u32) -> Value {

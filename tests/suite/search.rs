@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::{Answer, App, Caller, ids};
+use crate::repair;
 
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -539,7 +540,7 @@ fn long_words(numbers: std::ops::Range<u32>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_end_user_is_indexed_after_its_largest_change() {
     let app = App::start().await;
-    let caller = app.tenant(1);
+    let caller = app.tenant(7);
     let uids = |first: u32| -> Vec<Value> {
         let uid = |n: u32| json!({ "uidType": "Crm", "uid": format!("{n}@{}", long_words(8 * n..8 * n + 8)) });
         (first..first + 40).map(uid).collect()
@@ -561,6 +562,8 @@ async fn the_largest_end_user_is_indexed_after_its_largest_change() {
     // Whole values come on top of the bound on words.
     assert_eq!(found(&caller, "79@").await, [id]);
     assert_eq!(caller.by_uid(all_values(&caller, id).await.last().unwrap()).await, [id]);
+    let (check, report) = repair::command(&app, false).await;
+    assert!(check.is_clean(), "{report}");
 }
 
 async fn all_values(caller: &Caller<'_>, id: u64) -> Vec<String> {

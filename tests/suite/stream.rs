@@ -63,7 +63,7 @@ async fn kill_between_lanes_loses_no_record() {
     let killed = tokio::runtime::Runtime::new().unwrap();
     let local = killed.spawn(Local::start(options())).await.unwrap().expect("local starts");
     let bearer = format!("Bearer {}", token(json!({ "customerID": 7 })));
-    let send = async |send: Send| send.header("authorization", &bearer).to_local(&local).await;
+    let send = async |send: Send| send.header("authorization", &bearer).send_to_local(&local).await;
     let create = async |body: Value| send(Send::new("POST", END_USERS).json(&body)).await.expect(201);
     let hold = proxy.hold("BatchGetItem");
     create(json!({ "firstname": "Jane" })).await;
