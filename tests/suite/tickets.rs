@@ -1056,7 +1056,8 @@ async fn a_ticket_with_very_many_topics_stays_writable() {
     assert_eq!(dead_letters(&app).await, 0);
     let ticket = only(&caller, id).await;
     assert_eq!(ticket["lastEndUserMessageID"], 61);
-    let expected: Vec<_> = (1..=60).flat_map(topics).take(16 * 1024 / 388).collect();
+    // Four characters and 96 signs of four bytes; two quotes, escaped, and a comma.
+    let expected: Vec<_> = (1..=60).flat_map(topics).take(16 * 1024 / (388 + 5)).collect();
     assert_eq!(ticket["topics"], json!(expected));
 }
 
@@ -1088,4 +1089,60 @@ async fn a_slow_delivery_does_not_undo_a_newer_one() {
     let person = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
     let tickets = scope().tickets_of(&person).await.unwrap();
     assert_eq!(tickets[0].computed.topics, ["A"]);
+}
+
+/// What escapes worst: a control character takes seven bytes of a response, a quote four.
+fn control_characters(length: usize) -> String {
+    "\u{1}".repeat(length)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn largest_page_fits_a_response() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let id = jane(&caller).await;
+    let custom = json!({ "": "\"".repeat(8 * 1024 - 4) });
+    let topic = |n: u64| format!("{n}{}", control_characters(97));
+    let comment = |n: u64| format!("{n}{}", "\"".repeat(if n == 9 { 300 } else { 4_000 }));
+    let mut events = Vec::new();
+    for ticket in 1..=100 {
+        let text = |length: usize| format!("T{}", control_characters(length - 1));
+        let facts = json!({ "subject": text(500), "status": text(320), "channelType": text(320),
+            "customFieldsData": custom });
+        events.push(upserted(ticket, JANE, facts));
+        for n in 8..=9 {
+            let topics: Vec<_> = (n * 20..n * 20 + 20).map(topic).collect();
+            let more = json!({ "topics": topics, "isEscalated": true, "feedbackComment": comment(n) });
+            events.push(message(10 * ticket + n, ticket, n as u32, more));
+        }
+    }
+    app.events(&events).await;
+    assert_eq!(dead_letters(&app).await, 0);
+    let answer = caller.get(&format!("/api/EndUsers/{id}/tickets?pageSize=100")).await;
+    let escaped = answer.body.iter().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>();
+    assert!(escaped > 5_000_000 && escaped < 6 * 1024 * 1024 - 1_000, "{escaped}");
+    let page = answer.expect(200);
+    assert_eq!((&page["totalCount"], page["items"].as_array().unwrap().len()), (&json!(100), 100));
+    for ticket in page["items"].as_array().unwrap() {
+        assert_eq!(ticket["customFieldsData"], custom);
+        // The older comment does not fit.
+        assert_eq!(ticket["aiFeedbackComments"], json!([comment(9)]));
+        // With quotes and comma a topic takes 687 bytes.
+        assert_eq!(ticket["topics"], json!((160..183).map(topic).collect::<Vec<_>>()));
+    }
+}
+
+#[tokio::test]
+async fn comments_of_an_ordinary_ticket_are_complete() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let id = jane(&caller).await;
+    let comment = |n: u64| format!("{n:02} {}", "word ".repeat(818));
+    let mut events = vec![upserted(1, JANE, json!({}))];
+    let more = |n: u64| json!({ "isEscalated": true, "feedbackComment": comment(n) });
+    events.extend((1..=20).map(|n| message(n, 1, n as u32, more(n))));
+    app.events(&events).await;
+    // 15 comments of 4,093 characters are 61,500 bytes.
+    let newest: Vec<_> = (6..=20).rev().map(comment).collect();
+    assert_eq!(only(&caller, id).await["aiFeedbackComments"], json!(newest));
 }

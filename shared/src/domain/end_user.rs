@@ -395,8 +395,9 @@ impl EndUser {
 }
 
 /// Bytes of a value written as JSON and then once more inside a JSON string.
-fn escaped_bytes(value: &serde_json::Value) -> usize {
-    let written = value.to_string();
+pub(super) fn escaped_bytes(value: &impl Serialize) -> usize {
+    // What is answered is written by the same means, and cannot fail there either.
+    let written = serde_json::to_string(value).unwrap_or_default();
     let escaped = written.bytes().filter(|b| matches!(b, b'"' | b'\\')).count();
     written.len() + escaped
 }

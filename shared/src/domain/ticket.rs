@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::end_user::EndUser;
+use super::end_user::{EndUser, escaped_bytes};
 use super::ids::{MAX_SAFE_INTEGER, Tenant};
 use super::input::{Faults, Fields, Json};
 use super::search::{self, Search};
@@ -18,10 +18,21 @@ const MAX_SUBJECT_LENGTH: usize = 500;
 const MAX_NAME_LENGTH: usize = 320;
 const MAX_TOPIC_LENGTH: usize = 100;
 const MAX_TOPICS: usize = 20;
-/// Of the distinct topics of a ticket, which are stored with it and in an index.
+/// Of the distinct topics of a ticket, which are stored with it and in an index: as JSON escaped once more.
 const MAX_TICKET_TOPICS_BYTES: usize = 16 * 1024;
 const MAX_COMMENT_BYTES: usize = 4 * 1024;
 const MAX_CUSTOM_FIELDS_BYTES: usize = 16 * 1024;
+/// The most bytes of a ticket in a response, as JSON escaped once more: the oldest comments that go beyond are left out.
+///
+/// Lambda takes a response of 6 MB (6,291,456 bytes), in which the body is a JSON string. A page has at most 100 tickets;
+/// 62,800 bytes each leave 11,456 bytes for headers and totals. Without comments a ticket has at most 60,000 bytes:
+///
+/// - customFieldsData 32,768: 16 KiB of JSON, of which escaping doubles each byte at worst;
+/// - subject 3,500: 500 characters, of which one takes seven bytes at worst (a control character: `\\u0001`);
+/// - uid, status and channelType 2,240 each: 320 characters;
+/// - topics 16,384;
+/// - the names, numbers, times and punctuation 600.
+pub const MAX_TICKET_BYTES: usize = 62_800;
 
 /// The facts of a ticket, as the service that owns it tells them. Ids are positive integers.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -70,7 +81,7 @@ pub struct Message {
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Computed {
-    /// Distinct, in first-seen order over the messages by date and id; the first 16 KiB of UTF-8 of them.
+    /// Distinct, in first-seen order over the messages by date and id; the first 16 KiB of them, as JSON escaped once more.
     pub topics: Vec<String>,
     /// The message's id when the ticket has exactly one end-user message.
     #[serde(rename = "lastEndUserMessageID")]
@@ -86,7 +97,8 @@ impl Computed {
         let (mut seen, mut bytes) = (BTreeSet::new(), 0);
         for topic in in_order(messages).into_iter().flat_map(|m| &m.topics) {
             if seen.insert(topic) {
-                bytes += topic.len();
+                // With the comma behind it.
+                bytes += escaped_bytes(topic) + 1;
                 if bytes > MAX_TICKET_TOPICS_BYTES {
                     break;
                 }
@@ -502,15 +514,31 @@ pub struct TicketReadDto {
     pub last_message_date: Moment,
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub custom_fields_data: Option<Json>,
+    /// Distinct, in first-seen order. The first 16 KiB of them, as JSON escaped once more.
     pub topics: Vec<String>,
+    /// Of escalated messages, newest first; as many as fit a ticket of 62,800 bytes as JSON escaped once more.
     pub ai_feedback_comments: Vec<String>,
     #[serde(rename = "lastEndUserMessageID")]
     pub last_end_user_message_id: Option<u64>,
 }
 
 impl TicketReadDto {
-    /// The answer for a ticket with its comments.
+    /// The response for a ticket with its comments, newest first: as many as [`MAX_TICKET_BYTES`] admits.
     pub fn new(view: TicketView, comments: Vec<String>) -> Self {
+        let mut dto = Self::without_comments(view);
+        let mut bytes = escaped_bytes(&dto);
+        for comment in comments {
+            // With the comma behind it.
+            bytes += escaped_bytes(&comment) + 1;
+            if bytes > MAX_TICKET_BYTES {
+                break;
+            }
+            dto.ai_feedback_comments.push(comment);
+        }
+        dto
+    }
+
+    fn without_comments(view: TicketView) -> Self {
         let TicketView { ticket, computed } = view;
         Self {
             ticket_id: ticket.ticket_id,
@@ -527,7 +555,7 @@ impl TicketReadDto {
             last_message_date: ticket.last_message_date,
             custom_fields_data: ticket.custom_fields_data.and_then(|text| Json::parse(text.as_bytes()).ok()),
             topics: computed.topics,
-            ai_feedback_comments: comments,
+            ai_feedback_comments: Vec::new(),
             last_end_user_message_id: computed.last_end_user_message_id,
         }
     }
