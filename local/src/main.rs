@@ -38,7 +38,8 @@ enum Command {
 enum Index {
     /// Compares a tenant's index with its documents. Exits with 1 where something is wrong.
     Check(Table),
-    /// Compares, and puts right what is wrong. May be ended and run again at any time.
+    /// Compares, and puts right what is wrong. May be ended and run again at any time. Exits with 1 where an end user
+    /// cannot be repaired.
     Repair(Table),
 }
 
@@ -107,11 +108,10 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Some(Command::Token(options)) => print_token(&variables, options),
         Some(Command::Openapi) => print_openapi(),
-        Some(Command::Index(Index::Check(table))) => match check(&variables, table, false).await {
+        Some(Command::Index(command)) => match check(&variables, command).await {
             Ok(false) => return ExitCode::FAILURE,
             checked => checked.map(drop),
         },
-        Some(Command::Index(Index::Repair(table))) => check(&variables, table, true).await.map(drop),
         Some(Command::Serve(options)) => serve(variables, options).await,
         None => serve(variables, cli.serve).await,
     };
@@ -127,12 +127,16 @@ fn complain(error: &StartError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Whether the index is clean.
-async fn check(variables: &HashMap<String, String>, table: Table, mend: bool) -> Result<bool, StartError> {
+/// Whether the index is clean now.
+async fn check(variables: &HashMap<String, String>, command: Index) -> Result<bool, StartError> {
+    let (table, mend) = match command {
+        Index::Check(table) => (table, false),
+        Index::Repair(table) => (table, true),
+    };
     let place = index::Place::of(table.aws, table.data, variables);
     let check = index::check(place, variables, &table.customer, mend).await?;
     say(&index::report(&check, mend));
-    Ok(check.is_clean())
+    Ok(if mend { check.is_repaired() } else { check.is_clean() })
 }
 
 fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {

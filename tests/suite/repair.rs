@@ -383,6 +383,58 @@ async fn repair_finishes_a_count_that_was_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn repair_names_broken_end_users_and_goes_on() {
+    let app = App::start().await;
+    let caller = app.tenant(7);
+    for i in 1..=4 {
+        caller.create(json!({ "firstname": format!("Jane{i}"), "city": "Gent" })).await;
+    }
+    app.settle().await;
+    let (client, table, tenant) = (app.system.client(), app.system.table(), Tenant::parse("7").unwrap());
+    let id = |n: u64| EndUserId::new(n).unwrap();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let key_of = |Key { pk, sk }: Key| Item::from([("pk".to_owned(), text(&pk)), ("sk".to_owned(), text(&sk))]);
+    let get = async |key: Key| {
+        let get = client.get_item().table_name(table).set_key(Some(key_of(key))).consistent_read(true);
+        get.send().await.unwrap().item.unwrap()
+    };
+    let delete = async |key: Key| {
+        client.delete_item().table_name(table).set_key(Some(key_of(key))).send().await.unwrap();
+    };
+    let put = async |item: Item| {
+        client.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
+    };
+    // An unreadable document, of a kind that the stream's filter does not pass.
+    let mut document = get(keys::end_user(&tenant, id(1))).await;
+    delete(keys::end_user(&tenant, id(1))).await;
+    app.settle().await;
+    document.extend([("kind".to_owned(), text("Broken")), ("profile".to_owned(), text("secret"))]);
+    put(document).await;
+    // An unreadable index state.
+    let mut state = get(keys::indexed(&tenant, id(2))).await;
+    state.insert("rev".to_owned(), text("secret"));
+    put(state).await;
+    // An index state with an entry whose key is longer than DynamoDB takes.
+    let mut state = get(keys::indexed(&tenant, id(3))).await;
+    let Some(AttributeValue::L(entries)) = state.get_mut("entries") else { panic!("{state:?}") };
+    entries.push(text(&format!("#{}", "x".repeat(2_000))));
+    put(state).await;
+    delete(keys::word_entry(&tenant, &Term::Word("gent".to_owned()), id(4))).await;
+
+    for mended in ["mended: 1 people", "mended: 0 people"] {
+        let (check, report) = command(&app, true).await;
+        let named = format!(
+            "end user 1: its document cannot be read
+end user 2: its index state cannot be read
+end user 3: DynamoDB refuses: ValidationException
+{mended}, 0 blocks; cannot be repaired: 3 end users"
+        );
+        assert!(!check.is_repaired() && report.ends_with(&named), "{report}");
+        assert_eq!(caller.list("search=gent&sortBy=endUserID").await, [2, 3, 4]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_an_index_that_is_written_to_finds_nothing_wrong() {
     let app = App::start().await;
     let caller = app.tenant(7);

@@ -66,6 +66,15 @@ impl WrongPerson {
     }
 }
 
+/// An end user whose index cannot be checked or repaired.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokenEndUser {
+    /// The id of the end user.
+    pub id: EndUserId,
+    /// What failed; holds no personal data.
+    pub reason: String,
+}
+
 /// A block whose number is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WrongBlock {
@@ -99,12 +108,20 @@ pub struct Check {
     pub wrong_people: Vec<WrongPerson>,
     /// Blocks that are.
     pub wrong_blocks: Vec<WrongBlock>,
+    /// End users that could not be checked or repaired.
+    pub broken: Vec<BrokenEndUser>,
 }
 
 impl Check {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.wrong_people.is_empty() && self.wrong_blocks.is_empty() && self.stalled.is_empty()
+        let is_right = self.wrong_people.is_empty() && self.wrong_blocks.is_empty();
+        is_right && self.is_repaired()
+    }
+
+    /// Whether a repair leaves nothing wrong.
+    pub fn is_repaired(&self) -> bool {
+        self.stalled.is_empty() && self.broken.is_empty()
     }
 }
 
@@ -129,7 +146,8 @@ type Fingerprints = Mutex<HashMap<EndUserId, Fingerprint>>;
 
 impl Scope<'_> {
     /// Compares the tenant's index with its documents, and may put right what is wrong, a bounded
-    /// number of people at a time, and the blocks of an order at once.
+    /// number of people at a time, and the blocks of an order at once. An end user that cannot be read or repaired is
+    /// named in the result, and all others are checked.
     ///
     /// Reads every document and entry of the tenant once, the entries of each counted order once more,
     /// and holds some 50 bytes per person; for every 100,000 who look wrong all entries are read again,
@@ -138,9 +156,11 @@ impl Scope<'_> {
         let mut check = Check::default();
         let suspects = self.suspects(&mut check, say).await?;
         for some in suspects.chunks(SUSPECTS) {
-            let wrong = self.look_closely(some.iter().copied().collect(), how, say).await?;
+            let mut wrong = self.look_closely(some.iter().copied().collect(), how, say).await?;
             if how.mend {
-                self.mend_people(&wrong, say).await?;
+                let broken = self.mend_people(&wrong, say).await?;
+                wrong.retain(|person| broken.iter().all(|broken| broken.id != person.id));
+                check.broken.extend(broken);
             }
             check.wrong_people.extend(wrong);
         }
@@ -176,7 +196,8 @@ impl Scope<'_> {
         Ok(check)
     }
 
-    /// The people of whom document, index and `Indexed` do not say the same.
+    /// The people of whom document, index and `Indexed` do not say the same. Those of whom one cannot be read go to
+    /// `check.broken`.
     async fn suspects(&self, check: &mut Check, say: &(dyn Fn(Progress) + Sync)) -> Result<Vec<EndUserId>, StoreError> {
         let all = Fingerprints::default();
         let of = |id, act: &dyn Fn(&mut Fingerprint)| {
@@ -185,14 +206,19 @@ impl Scope<'_> {
         let mut expected = 0;
         check.counted = self.count().await?;
         let documents = Query::table(keys::end_users(&self.tenant)).strong();
+        let mut broken = BTreeMap::new();
         self.walk_all(&documents, None, |item| {
-            let person = items::read_end_user(item)?;
+            check.people += 1;
+            let id = items::read_id(&item, "sk")?;
+            let Ok(person) = items::read_end_user(item) else {
+                broken.insert(id, "its document cannot be read");
+                return Ok(());
+            };
             let entries = entries(&person);
             expected += entries.len() as u64;
             let sum = entries.iter().map(|entry| hash(&keys::entry(&self.tenant, entry, person.id)));
             let sum = sum.fold(0, u64::wrapping_add);
             of(person.id, &|fingerprint| fingerprint.document = sum);
-            check.people += 1;
             say(Progress { stage: "reading people", done: check.people, of: Some(check.counted) });
             Ok(())
         })
@@ -218,7 +244,10 @@ impl Scope<'_> {
         let indexed = Query::table(keys::indexed_people(&self.tenant));
         self.walk_all(&indexed, None, |item| {
             let id = items::read_id(&item, "sk")?;
-            let item: IndexedItem = from_item(item).map_err(unreadable)?;
+            let Ok(item) = from_item::<IndexedItem>(item) else {
+                broken.entry(id).or_insert("its index state cannot be read");
+                return Ok(());
+            };
             let entries = item.is_exact().then(|| item.entries());
             let hashes = entries.map(|entries| entries.into_iter().map(|e| hash(&keys::entry(&self.tenant, &e, id))));
             let sum = hashes.map(|hashes| hashes.fold(0, u64::wrapping_add));
@@ -229,7 +258,9 @@ impl Scope<'_> {
         let all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         let unlike = |f: &Fingerprint| f.index != f.document || f.indexed.unwrap_or(!f.document) != f.document;
         let mut suspects: Vec<_> = all.into_iter().filter(|(_, f)| unlike(f)).map(|(id, _)| id).collect();
+        suspects.retain(|id| !broken.contains_key(id));
         suspects.sort();
+        check.broken.extend(broken.into_iter().map(|(id, reason)| BrokenEndUser { id, reason: reason.to_owned() }));
         Ok(suspects)
     }
 
@@ -323,14 +354,30 @@ impl Scope<'_> {
         found.iter().map(|item| Ok(by_key[&key(item)?].clone())).collect()
     }
 
-    async fn mend_people(&self, wrong: &[WrongPerson], say: &(dyn Fn(Progress) + Sync)) -> Result<(), StoreError> {
-        let mut done = 0;
-        for some in wrong.chunks(25) {
-            self.index(some.iter().map(|person| (person.id, Some(person.surplus.clone()))).collect()).await?;
-            done += some.len() as u64;
+    /// Repairs these end users, and returns those of them for which DynamoDB or the stored items leave no way.
+    async fn mend_people(
+        &self,
+        wrong: &[WrongPerson],
+        say: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<BrokenEndUser>, StoreError> {
+        let (mut broken, mut done) = (Vec::new(), 0);
+        let mut groups: Vec<&[WrongPerson]> = wrong.chunks(25).rev().collect();
+        while let Some(group) = groups.pop() {
+            let people = group.iter().map(|person| (person.id, Some(person.surplus.clone())));
+            match (self.index(people.collect()).await, group) {
+                (Ok(()), _) => {}
+                (Err(StoreError::Unexpected(reason)), [person]) => broken.push(BrokenEndUser { id: person.id, reason }),
+                // One that cannot be repaired stops no other.
+                (Err(StoreError::Unexpected(_)), _) => {
+                    groups.extend(group.chunks(1));
+                    continue;
+                }
+                (Err(unavailable), _) => return Err(unavailable),
+            }
+            done += group.len() as u64;
             say(Progress { stage: "mending people", done, of: Some(wrong.len() as u64) });
         }
-        Ok(())
+        Ok(broken)
     }
 
     /// The blocks of an order that do not hold what they are said to.

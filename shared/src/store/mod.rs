@@ -24,7 +24,7 @@ use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::domain::ids::Tenant;
-pub use check::{Check, How, Progress, WrongBlock, WrongPerson};
+pub use check::{BrokenEndUser, Check, How, Progress, WrongBlock, WrongPerson};
 pub use end_users::{ChangeError, ListOrder, Listed, Page};
 pub use index::{Entry, entries};
 pub use items::{Document, StoredResponse, records, stored_responses};
