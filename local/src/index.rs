@@ -125,16 +125,22 @@ pub fn report(check: &Check, mended: bool) -> String {
     lines.extend(check.wrong_blocks.iter().take(NAMED).map(|wrong| {
         format!("{}: a block is said to hold {} entries and holds {}", wrong.field.name(), wrong.held, wrong.counted)
     }));
+    let pointers = check.wrong_pointers.iter().take(NAMED);
+    lines.extend(pointers.map(|id| format!("end user {id}: its stored look-up keys are wrong")));
     lines.extend(check.broken.iter().take(NAMED).map(|broken| format!("end user {}: {}", broken.id, broken.reason)));
     let wrong = (check.wrong_people.len(), check.wrong_blocks.len());
     let what = if mended { "mended" } else { "wrong" };
+    let pointers = match check.wrong_pointers.len() {
+        0 => String::new(),
+        count => format!(", look-up keys of {count} end users"),
+    };
     let broken = match check.broken.len() {
         0 => String::new(),
         count => format!("; cannot be repaired: {count} end users"),
     };
     lines.push(match wrong {
         (0, 0) if check.is_clean() => "nothing is wrong".to_owned(),
-        (people, blocks) => format!("{what}: {people} people, {blocks} blocks{broken}"),
+        (people, blocks) => format!("{what}: {people} people, {blocks} blocks{pointers}{broken}"),
     });
     lines.join("\n")
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use shared::app::App as Functions;
 use shared::domain::end_user::{Draft, EndUser, Expected, SortField, Update};
-use shared::domain::ids::{EndUserId, Tenant};
+use shared::domain::ids::{EndUserId, Tenant, UidId};
 use shared::domain::profile::Field;
 use shared::domain::search::Term;
 use shared::domain::text;
@@ -432,6 +432,52 @@ end user 3: DynamoDB refuses: ValidationException
         assert!(!check.is_repaired() && report.ends_with(&named), "{report}");
         assert_eq!(caller.list("search=gent&sortBy=endUserID").await, [2, 3, 4]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repair_rewrites_wrong_lookup_keys() {
+    let app = App::start().await;
+    let caller = app.tenant(7);
+    for i in 1..=4 {
+        let uids =
+            json!([{ "uid": format!("jane{i}@x.be") }, { "uidType": "Phone", "uid": format!("+3247000000{i}") }]);
+        caller.create(json!({ "customerRef": format!("ref-{i}"), "uids": uids })).await;
+    }
+    app.settle().await;
+    let (client, table, tenant) = (app.system.client(), app.system.table(), Tenant::parse("7").unwrap());
+    let id = |n: u64| EndUserId::new(n).unwrap();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let key_of = |Key { pk, sk }: Key| Item::from([("pk".to_owned(), text(&pk)), ("sk".to_owned(), text(&sk))]);
+    let uid = |owner, n| key_of(keys::uid(&tenant, id(owner), UidId::new(n).unwrap()));
+    // A pointer with another key, a pointer less, a pointer too many, and a document with another key.
+    let mut damage = uid(1, 1);
+    damage.extend([("uidPk".into(), text("C#7#Uid#t=other")), ("uidSk".into(), text("0000000001"))]);
+    client.put_item().table_name(table).set_item(Some(damage)).send().await.unwrap();
+    client.delete_item().table_name(table).set_key(Some(uid(2, 4))).send().await.unwrap();
+    let mut damage = uid(3, 99);
+    damage.extend([("uidPk".into(), text("C#7#Uid#t=jane3@x.be")), ("uidSk".into(), text("0000000003"))]);
+    client.put_item().table_name(table).set_item(Some(damage)).send().await.unwrap();
+    let update = client.update_item().table_name(table).set_key(Some(key_of(keys::end_user(&tenant, id(4)))));
+    let update = update.update_expression("SET refPk = :ref").expression_attribute_values(":ref", text("C#7#Ref#t=x"));
+    update.send().await.unwrap();
+    app.settle().await;
+    for lost in ["jane1@x.be", "+32470000002", "ref-4"] {
+        assert_eq!(caller.by_uid(lost).await, [0; 0], "{lost}");
+    }
+
+    let named: Vec<_> = (1..=4).map(|n| format!("end user {n}: its stored look-up keys are wrong")).collect();
+    let named = named.join("\n");
+    let (check, report) = command(&app, false).await;
+    assert!(!check.is_clean(), "{report}");
+    assert!(report.ends_with(&format!("{named}\nwrong: 0 people, 0 blocks, look-up keys of 4 end users")), "{report}");
+    let etag = caller.get("/api/EndUsers/1").await.header("etag").map(str::to_owned);
+    let (_, report) = command(&app, true).await;
+    assert!(report.ends_with(&format!("{named}\nmended: 0 people, 0 blocks, look-up keys of 4 end users")), "{report}");
+    assert!(command(&app, false).await.1.ends_with("nothing is wrong"));
+    for (found, owner) in [("jane1@x.be", 1), ("+32470000002", 2), ("jane3@x.be", 3), ("ref-4", 4)] {
+        assert_eq!(caller.by_uid(found).await, [owner], "{found}");
+    }
+    assert_eq!(caller.get("/api/EndUsers/1").await.header("etag").map(str::to_owned), etag, "nothing visible changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ const WALKS: usize = 8;
 /// Of how many suspects all entries are held in memory: some 300 MB of them.
 const SUSPECTS: usize = 100_000;
 /// How often at most what looks wrong is looked at.
-const LOOKS: u32 = 5;
+pub(super) const LOOKS: u32 = 5;
 
 /// How a check is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,6 +108,8 @@ pub struct Check {
     pub wrong_people: Vec<WrongPerson>,
     /// Blocks that are.
     pub wrong_blocks: Vec<WrongBlock>,
+    /// End users whose stored look-up keys are wrong.
+    pub wrong_pointers: Vec<EndUserId>,
     /// End users that could not be checked or repaired.
     pub broken: Vec<BrokenEndUser>,
 }
@@ -115,7 +117,7 @@ pub struct Check {
 impl Check {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        let is_right = self.wrong_people.is_empty() && self.wrong_blocks.is_empty();
+        let is_right = self.wrong_people.is_empty() && self.wrong_blocks.is_empty() && self.wrong_pointers.is_empty();
         is_right && self.is_repaired()
     }
 
@@ -163,6 +165,15 @@ impl Scope<'_> {
                 check.broken.extend(broken);
             }
             check.wrong_people.extend(wrong);
+        }
+        for id in self.wrong_pointers(how, say).await? {
+            match if how.mend { self.repair_pointers(id).await } else { Ok(()) } {
+                Ok(()) => check.wrong_pointers.push(id),
+                Err(error @ StoreError::Unexpected(_)) => {
+                    check.broken.push(BrokenEndUser { id, reason: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
         }
         for field in SortField::ALL {
             let mut state = self.count_state(field).await?;

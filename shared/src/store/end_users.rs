@@ -98,7 +98,7 @@ const LOST: &str = "lost races";
 
 /// What became of a transaction.
 #[derive(PartialEq, Eq)]
-enum Commit {
+pub(super) enum Commit {
     Done,
     /// The person is not, or no longer, as the change took it to be.
     Lost,
@@ -223,8 +223,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Writes the difference of two states of a person, and of the number of people, in one
-    /// transaction that is guarded by the person's revision; `kept` is written with it.
+    /// Writes the difference of two states of an end user, and of the number of end users, in one transaction that is
+    /// guarded by the document's version; `kept` is written with it.
     async fn commit(
         &self,
         before: Option<&Document>,
@@ -233,11 +233,23 @@ impl Scope<'_> {
     ) -> Result<Commit, StoreError> {
         let old = before.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
         let new = after.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
-        let change = i64::from(after.is_some()) - i64::from(before.is_some());
         let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
         let document = document.ok_or_else(|| StoreError::Unexpected("a change of nobody".to_owned()))?;
+        let version = before.map(|document| document.version);
+        self.commit_records(document, old, new, version, kept.unwrap_or_default()).await
+    }
 
-        let mut writes = vec![self.guarded(&document, &new, before.map(|document| document.version))?];
+    /// Writes the difference of two sets of records, as [`Self::commit`] does.
+    pub(super) async fn commit_records(
+        &self,
+        document: Key,
+        old: BTreeMap<Key, Item>,
+        new: BTreeMap<Key, Item>,
+        version: Option<u64>,
+        kept: Vec<TransactWriteItem>,
+    ) -> Result<Commit, StoreError> {
+        let change = i64::from(!new.is_empty()) - i64::from(!old.is_empty());
+        let mut writes = vec![self.guarded(&document, &new, version)?];
         for (_, item) in new.iter().filter(|(key, item)| **key != document && old.get(*key) != Some(*item)) {
             let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
             writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
@@ -246,7 +258,7 @@ impl Scope<'_> {
             let delete = Delete::builder().table_name(self.table()).set_key(Some(primary(key))).build();
             writes.push(TransactWriteItem::builder().delete(delete.map_err(unreadable)?).build());
         }
-        writes.extend(kept.into_iter().flatten());
+        writes.extend(kept);
         let mut shard = self.store.shard.load(Ordering::Relaxed);
         for tries in 1.. {
             let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;

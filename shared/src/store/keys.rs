@@ -78,9 +78,14 @@ pub fn id_of(sk: &str) -> Option<EndUserId> {
     read_padded(sk.get(sk.len().checked_sub(ID_LENGTH)?..)?)
 }
 
-/// The pointer of one UID of a person.
+/// The partition of the pointers of an end user.
+pub fn uids(tenant: &Tenant, owner: EndUserId) -> String {
+    format!("C#{tenant}#Uid#{owner}")
+}
+
+/// The pointer of one UID of an end user.
 pub fn uid(tenant: &Tenant, owner: EndUserId, uid: UidId) -> Key {
-    key(format!("C#{tenant}#Uid#{owner}"), uid)
+    key(uids(tenant, owner), uid)
 }
 
 /// The partition of index `byUid` that holds the pointers with this key, by person.

@@ -10,6 +10,7 @@ mod items;
 pub mod keys;
 mod meter;
 mod once;
+mod pointers;
 mod seed;
 mod sequence;
 mod tickets;
