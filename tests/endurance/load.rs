@@ -1,6 +1,6 @@
 //! Clients, each of whom knows what it was told, and the audit of all that they were told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,8 @@ use crate::system::SECRET;
 pub(crate) const TENANTS: u64 = 3;
 /// The most UIDs that a client links to one person.
 const MAX_UIDS: usize = 30;
+/// One end user and one ticket in so many is oversized.
+const OVERSIZED: u8 = 12;
 
 /// What a run came to.
 #[derive(Default)]
@@ -46,7 +48,8 @@ struct Person {
     /// Those of updates that nobody answered: a function that outlives its gateway may write them behind later ones.
     late: BTreeSet<String>,
     uids: Vec<String>,
-    tickets: BTreeSet<u64>,
+    /// The id of each ticket, and how many topics it was sent.
+    tickets: BTreeMap<u64, u64>,
     deleted: bool,
 }
 
@@ -197,14 +200,37 @@ impl Tenants {
             }
         }
         let (_, history) = self.read(tenant, &format!("/api/EndUsers/{}/tickets?pageSize=100", person.id)).await;
-        let tickets =
-            history["items"].as_array().into_iter().flatten().filter_map(|ticket| ticket["ticketID"].as_u64());
-        let tickets: BTreeSet<_> = tickets.collect();
+        let topics = |ticket: &Value| ticket["topics"].as_array().map_or(0, Vec::len) as u64;
+        let tickets = history["items"].as_array().into_iter().flatten();
+        let tickets: BTreeMap<_, _> =
+            tickets.filter_map(|ticket| Some((ticket["ticketID"].as_u64()?, topics(ticket)))).collect();
         total.tickets += person.tickets.len() as u64;
-        if tickets != person.tickets {
-            total.findings.push(format!("tickets of {}: {tickets:?} instead of {:?}", person.id, person.tickets));
+        let expected: BTreeMap<_, _> = person.tickets.iter().map(|(id, sent)| (*id, kept_topics(*sent))).collect();
+        if tickets != expected {
+            total.findings.push(format!("tickets of {}: {tickets:?} instead of {expected:?}", person.id));
         }
     }
+}
+
+/// How many of the topics sent a ticket keeps: 16 KiB of them, as JSON escaped once more.
+fn kept_topics(sent: u64) -> u64 {
+    sent.min(16 * 1024 / (TOPIC_BYTES + 5))
+}
+
+/// The size of each topic of a large ticket.
+const TOPIC_BYTES: u64 = 4 + 96 * 4;
+
+/// A message of a large ticket with 20 topics of its own.
+fn message(tenant: u64, ticket: u64, number: u64) -> Value {
+    let topic = |n: u64| format!("{:04}{}", number * 20 + n, "😀".repeat(96));
+    json!({ "type": "message.upserted", "customerID": tenant, "occurredAt": "2026-11-25T10:00:00Z", "message": {
+        "ticketMessageID": ticket * 10 + number, "ticketID": ticket, "date": "2026-11-25T10:00:00Z",
+        "topics": (0..20).map(topic).collect::<Vec<_>>() } })
+}
+
+/// Words that NFKD makes six times longer: more bytes of them than are searched, and others for each `number`.
+fn growing_text(number: u64) -> String {
+    (0..50).map(|n| format!("{number}x{n}{}", "㌖".repeat(30))).collect::<Vec<_>>().join(" ")
 }
 
 impl Person {
@@ -275,19 +301,26 @@ impl Client<'_> {
 
     async fn create(&mut self) {
         let (name, uid) = (self.name("name"), format!("{}@example.com", self.name("mail")));
-        let body = json!({ "firstname": name, "lastname": "Endurance", "uids": [{ "uid": uid }] });
+        let mut body = json!({ "firstname": name, "lastname": "Endurance", "uids": [{ "uid": uid }] });
+        if self.rng.u8(0..OVERSIZED) == 0 {
+            body["otherContactDetails"] = growing_text(self.made).into();
+        }
         let (answer, _) = self.surely("POST", "/api/EndUsers", Some(&name), Some(&body)).await;
         let Some(id) = answer.1["endUserID"].as_u64().filter(|_| answer.0 == 201) else {
             return self.wrong("a create", &answer);
         };
-        let (names, late, tickets) = (BTreeSet::from([name]), BTreeSet::new(), BTreeSet::new());
+        let (names, late, tickets) = (BTreeSet::from([name]), BTreeSet::new(), BTreeMap::new());
         self.people.push(Person { id, names, late, uids: vec![uid], tickets, deleted: false });
     }
 
     async fn update(&mut self, at: usize) {
         let name = self.name("name");
         let path = format!("/api/EndUsers/{}", self.people[at].id);
-        let answer = self.once("PUT", &path, None, Some(&json!({ "firstname": name }))).await;
+        let mut body = json!({ "firstname": name });
+        if self.rng.u8(0..OVERSIZED) == 0 {
+            body["otherContactDetails"] = growing_text(self.made).into();
+        }
+        let answer = self.once("PUT", &path, None, Some(&body)).await;
         match answer {
             Some((204, _)) => {
                 self.figures.acknowledged += 1;
@@ -329,11 +362,17 @@ impl Client<'_> {
         let event = json!({ "type": "ticket.upserted", "customerID": self.tenant() + 1,
             "occurredAt": "2026-11-25T10:00:00Z", "ticket": { "ticketID": ticket, "uid": uid,
             "dateCreated": "2026-11-25T10:00:00Z", "lastMessageDate": "2026-11-25T10:00:00Z" } });
-        let (answer, _) = self.surely("POST", "/local/ticket-events", None, Some(&event)).await;
-        if answer.0 != 202 {
-            return self.wrong("a ticket", &answer);
+        let messages = if self.rng.u8(0..OVERSIZED) == 0 { 4 } else { 0 };
+        let topics = messages * 20;
+        let messages = (0..messages).map(|number| message(self.tenant() + 1, ticket, number));
+        // Messages may come before their ticket.
+        for event in messages.chain([event]).collect::<Vec<_>>() {
+            let (answer, _) = self.surely("POST", "/local/ticket-events", None, Some(&event)).await;
+            if answer.0 != 202 {
+                return self.wrong("a ticket event", &answer);
+            }
         }
-        self.people[at].tickets.insert(ticket);
+        self.people[at].tickets.insert(ticket, topics);
     }
 
     async fn check(&mut self, at: usize) {

@@ -51,6 +51,8 @@ pub enum Fault {
     SilentAfter,
     /// It takes up to 100 ms longer, so that calls overtake each other.
     Slow,
+    /// It takes effect at once, and its response comes up to 100 ms later: what was read is old by then.
+    SlowResponse,
     /// A part of a batch is left unprocessed.
     Unprocessed,
     /// Records of the stream come again, in a later answer.
@@ -61,7 +63,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Throttled,
         Self::TooMany,
         Self::Conflict,
@@ -75,6 +77,7 @@ impl Fault {
         Self::SilentBefore,
         Self::SilentAfter,
         Self::Slow,
+        Self::SlowResponse,
         Self::Unprocessed,
         Self::Repeated,
         Self::Delayed,
@@ -130,6 +133,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Some calls are slow, or answered late, so that other calls come between a read and the write that follows it.
+    pub fn slow() -> Self {
+        Self { faults: vec![(Fault::Slow, 0.02), (Fault::SlowResponse, 0.04)], reads: 1.0, only: None }
+    }
+
     /// One fault, for whatever it can befall.
     pub fn always(fault: Fault) -> Self {
         Self { faults: vec![(fault, 1.0)], reads: 1.0, only: None }
@@ -553,6 +561,11 @@ async fn meet(shared: &Shared, request: &Request) -> io::Result<Next> {
         Fault::Slow => {
             tokio::time::sleep(Duration::from_millis(rng.u64(1..=100))).await;
             Next::Answer(shared.pass_on(request).await?)
+        }
+        Fault::SlowResponse => {
+            let answer = shared.pass_on(request).await?;
+            tokio::time::sleep(Duration::from_millis(rng.u64(1..=100))).await;
+            Next::Answer(answer)
         }
         Fault::Unprocessed => Next::Answer(leave_out(shared, request, &mut rng).await?),
         Fault::Delayed => {

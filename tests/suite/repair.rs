@@ -19,10 +19,12 @@ use shared::domain::search::Term;
 use shared::domain::text;
 use shared::store::keys::{self, BlockSize, Key};
 use shared::store::{Check, Document, Entry, How, Item, Meter, Scope, StoreError, entries, records};
+use tests::proxy::Plan;
 
 use crate::app::App;
 use crate::budgets::unwatched;
-use crate::index::json_of;
+use crate::faults::Troubled;
+use crate::index::{growing_text, json_of};
 use crate::model::{hold_all, runtime, sequences};
 
 const PEOPLE: usize = 5;
@@ -189,7 +191,12 @@ impl World<'_> {
             (Some(id), 3) => name_that_starts(BlockSize::Large, id),
             _ => format!("Name{}", change % 3),
         };
-        let body = json!({ "firstname": name, "city": if change.is_multiple_of(2) { "Gent" } else { "" } });
+        let mut body = json!({ "firstname": name, "city": if change.is_multiple_of(2) { "Gent" } else { "" } });
+        // More words than are searched, which another change of the same kind replaces.
+        body["otherContactDetails"] = match change {
+            5 | 6 => growing_text(change.into(), 2_000).into(),
+            _ => "".into(),
+        };
         let now = match self.people[person] {
             Some(id) => scope.end_user(id).await?,
             None => None,
@@ -550,6 +557,19 @@ fn always_ends_well(steps: &impl Strategy<Value = Vec<Step>>, mend: bool) {
     // A repair walks all partitions of the index, and takes most of the time.
     let count = sequences(if mend { 20 } else { 80 });
     hold_all(count, 9, steps, |steps| runtime.block_on(live(&app, &functions, &steps, mend)));
+}
+
+#[test]
+fn slow_calls_end_in_the_index_of_the_documents() {
+    let runtime = runtime();
+    let troubled = runtime.block_on(Troubled::start(9));
+    let functions = runtime.block_on(unwatched(&troubled.app));
+    hold_all(sequences(12), 10, &everyday(), |steps| {
+        troubled.proxy.inject(Plan::slow());
+        let lived = runtime.block_on(live(&troubled.app, &functions, &steps, false));
+        troubled.proxy.inject(Plan::default());
+        lived
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::words::{FIELDS, LOOKUPS, SPELLINGS, TYPES};
+use super::words::{COMPANY, DETAILS, FIELDS, LOOKUPS, ORDINARY, TYPES, WIDE};
 use super::world::Patch;
 
 /// The tenants of a sequence.
@@ -50,7 +50,7 @@ pub enum Act {
     Tell(Vec<(Event, u8)>),
 }
 
-/// A UID of [`SPELLINGS`].
+/// A UID of [`super::words::SPELLINGS`].
 #[derive(Clone, Debug)]
 pub struct Link {
     pub spelling: usize,
@@ -98,7 +98,34 @@ pub fn steps(longest: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let who = || 0usize..6;
+    prop_oneof![
+        39 => ordinary_act(),
+        1 => oversized_act(),
+    ]
+}
+
+/// An end user with more than 500 words, or more than 16 KiB of them, or both.
+fn oversized_act() -> impl Strategy<Value = Act> {
+    (option::of(who()), patch(), 0..3_u8).prop_map(|(who, mut patch, what)| {
+        let is_wide = what != 1;
+        patch[COMPANY] = Some(is_wide.then_some(0));
+        patch[DETAILS] = Some((what != 0).then_some(0));
+        let links = WIDE.filter(|_| is_wide).map(|spelling| Link { spelling, primary: None });
+        match who {
+            None => Act::Create { patch, customer_type: None, uids: links.collect(), key: None },
+            Some(who) => {
+                let uids = links.map(Change::Put).collect();
+                Act::Update { who, patch, customer_type: None, uids, tag: Tag::None }
+            }
+        }
+    })
+}
+
+fn who() -> impl Strategy<Value = usize> {
+    0usize..6
+}
+
+fn ordinary_act() -> impl Strategy<Value = Act> {
     let tag = || prop_oneof![6 => Just(Tag::None), 1 => Just(Tag::Any), 2 => Just(Tag::Current), 1 => Just(Tag::Stale)];
     let key = || option::weighted(0.3, 0..KEYS);
     let customer_type = || option::of(0..TYPES.len());
@@ -116,21 +143,22 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn patch() -> impl Strategy<Value = Patch> {
     let value = |at: usize| option::weighted(0.4, option::weighted(0.8, 0..FIELDS[at].values.len()));
-    (value(0), value(1), value(2), value(3)).prop_map(|(a, b, c, d)| [a, b, c, d])
+    let cleared = || option::weighted(0.1, Just(None));
+    (value(0), value(1), value(2), value(3), cleared(), cleared()).prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f])
 }
 
 fn link() -> impl Strategy<Value = Link> {
-    (0..SPELLINGS.len(), option::of(any::<bool>())).prop_map(|(spelling, primary)| Link { spelling, primary })
+    (0..ORDINARY.len(), option::of(any::<bool>())).prop_map(|(spelling, primary)| Link { spelling, primary })
 }
 
 fn change() -> impl Strategy<Value = Change> {
     let record = || 0usize..4;
     prop_oneof![
         4 => link().prop_map(Change::Put),
-        3 => (record(), option::of(0..SPELLINGS.len()), option::of(any::<bool>()))
+        3 => (record(), option::of(0..ORDINARY.len()), option::of(any::<bool>()))
             .prop_map(|(record, spelling, primary)| Change::Rewrite { record, spelling, primary }),
         1 => record().prop_map(|record| Change::Remove { record }),
-        1 => (0..SPELLINGS.len()).prop_map(|spelling| Change::RemoveValue { spelling }),
+        1 => (0..ORDINARY.len()).prop_map(|spelling| Change::RemoveValue { spelling }),
     ]
 }
 

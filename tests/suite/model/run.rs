@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::plan::{Act, Change, Link, Step, TENANTS, Tag};
 use super::tickets::{Told, told};
-use super::words::{FIELDS, LOOKUPS, SEARCHES, SPELLINGS, Spelling, TYPES};
+use super::words::{FIELDS, LOOKUPS, ORDINARY_FIELDS, SEARCHES, SPELLINGS, Spelling, TYPES, WIDE_SEARCHES};
 use super::world::{Answer, Call, Entry, Patch, Person, World};
 use crate::app::{self, App, Send, ids};
 
@@ -308,7 +308,8 @@ impl<'a> Run<'a> {
             self.paged(at, &format!("&sortBy={field}"), &order).await?;
             self.paged(at, &format!("&sortBy={field}&sortOrder=desc"), &descending).await?;
         }
-        for (search, alternatives) in SEARCHES {
+        let wide = WIDE_SEARCHES.into_iter().filter(|_| people.values().any(Person::is_oversized));
+        for (search, alternatives) in SEARCHES.into_iter().chain(wide) {
             let matches = |person: &Person| {
                 let words = person.words();
                 alternatives
@@ -362,7 +363,7 @@ fn orders_of(people: &BTreeMap<u64, Person>) -> Vec<(&'static str, Vec<u64>)> {
     };
     let types = ["Customer", "Lead", "Partner"];
     let rank = |person: &Person| types.iter().position(|kind| *kind == person.customer_type).unwrap_or(0) as u32;
-    (0..FIELDS.len()).map(by_field).chain([("customerType", sorted(&rank))]).collect()
+    (0..ORDINARY_FIELDS).map(by_field).chain([("customerType", sorted(&rank))]).collect()
 }
 
 /// All orders of `n` calls.

@@ -43,8 +43,14 @@ impl Told {
     fn shown(&self, ticket: &Event) -> Value {
         let messages = self.messages(ticket.ticket);
         let mut topics: Vec<String> = Vec::new();
-        for topic in messages.iter().map(topic) {
+        let mut bytes = 0;
+        for topic in messages.iter().flat_map(message_topics) {
             if !topics.contains(&topic) {
+                // As JSON escaped once more: a control character takes seven bytes, quotes and comma five.
+                bytes += 5 + topic.chars().map(|c| if c.is_control() { 7 } else { 1 }).sum::<usize>();
+                if bytes > 16 * 1024 {
+                    break;
+                }
                 topics.push(topic);
             }
         }
@@ -64,8 +70,13 @@ fn date(event: &Event) -> String {
     format!("2026-11-{:02}T10:00:00Z", 10 + (event.at * 3) % 5)
 }
 
-fn topic(message: &Event) -> String {
-    format!("Topic {}", message.at % 3)
+/// One topic, or as many bytes of topics as a message may have: two such messages have more than a ticket keeps.
+fn message_topics(message: &Event) -> Vec<String> {
+    if message.at < 5 {
+        return vec![format!("Topic {}", message.at % 3)];
+    }
+    let large = |n: u64| format!("{}{}", message.message.unwrap_or_default() * 100 + n, "\u{1}".repeat(97));
+    (0..20).map(large).collect()
 }
 
 fn comment(message: &Event) -> String {
@@ -97,7 +108,7 @@ pub fn told(event: &Event, tenant: &str) -> Value {
         (Some(message), false) => {
             told["type"] = "message.upserted".into();
             told["message"] = json!({ "ticketMessageID": message, "ticketID": event.ticket, "date": date(event),
-                "sender": if is_of_end_user(event) { "EndUser" } else { "AI" }, "topics": [topic(event)],
+                "sender": if is_of_end_user(event) { "EndUser" } else { "AI" }, "topics": message_topics(event),
                 "isEscalated": is_escalated(event), "feedbackComment": comment(event) });
         }
         (Some(message), true) => {

@@ -1,6 +1,8 @@
 //! The values of which sequences are made: few, so that they meet. What the contract makes of each is
 //! written down here by hand, not computed.
 
+use std::sync::LazyLock;
+
 /// A UID as it may be sent, and what becomes of it.
 pub struct Spelling {
     pub kind: &'static str,
@@ -22,9 +24,11 @@ const fn spelling(
 }
 
 const JANE: &[&str] = &["jane", "example", "com", "jane@example.com"];
-const MOBILE: &[&str] = &["32470000001", "0470000001"];
+const DUTCH: &[&str] = &["31612345678", "0612345678", "612345678"];
+const MOBILE: &[&str] = &["32470000001", "0470000001", "470000001"];
 
-pub const SPELLINGS: [Spelling; 11] = [
+/// The UIDs that any request may name.
+pub const ORDINARY: [Spelling; 11] = [
     spelling(("Email", "jane@example.com"), ("Email", "jane@example.com"), "t:jane@example.com", JANE),
     spelling(("EMAIL", "JANE@Example.COM"), ("Email", "JANE@Example.COM"), "t:jane@example.com", JANE),
     spelling(
@@ -35,13 +39,38 @@ pub const SPELLINGS: [Spelling; 11] = [
     ),
     spelling(("Phone", "+32470000001"), ("Phone", "+32470000001"), "p:+32470000001", MOBILE),
     spelling(("phone", "0032 470 00 00 01"), ("Phone", "+32470000001"), "p:+32470000001", MOBILE),
-    spelling(("Phone", "+31612345678"), ("Phone", "+31612345678"), "p:+31612345678", &["31612345678", "0612345678"]),
+    spelling(("Phone", "+31612345678"), ("Phone", "+31612345678"), "p:+31612345678", DUTCH),
     spelling(("WhatsApp", "32470000001"), ("WhatsApp", "32470000001"), "p:+32470000001", MOBILE),
     spelling(("whatsapp", "jane.w"), ("WhatsApp", "jane.w"), "t:jane.w", &["jane", "w"]),
     spelling(("Ext", "ERP-1"), ("Ext", "ERP-1"), "t:erp-1", &["erp", "1"]),
     spelling(("EXT", "ERP-1"), ("EXT", "ERP-1"), "t:erp-1", &["erp", "1"]),
     spelling(("ext", "erp-1"), ("ext", "erp-1"), "t:erp-1", &["erp", "1"]),
 ];
+
+/// The UIDs of 160 words each that only oversized end users have.
+pub const WIDE: std::ops::Range<usize> = ORDINARY.len()..ORDINARY.len() + 3;
+
+/// Every UID: [`ORDINARY`], then [`WIDE`].
+pub static SPELLINGS: LazyLock<Vec<Spelling>> = LazyLock::new(|| {
+    let wide = WIDE.map(|at| {
+        let (value, words) = ideographs(0x5000 + 160 * (at - WIDE.start) as u32, 160);
+        spelling(("Ext", value), ("Ext", value), format!("t:{value}").leak(), words)
+    });
+    ORDINARY.into_iter().chain(wide).collect()
+});
+
+/// `count` words of one ideograph each, from a code point on.
+fn ideographs(first: u32, count: u32) -> (&'static str, &'static [&'static str]) {
+    let words = (first..first + count).filter_map(char::from_u32).map(|c| &*c.to_string().leak());
+    let words: Vec<&str> = words.collect();
+    (words.join(" ").leak(), words.leak())
+}
+
+/// 60 words of 471 bytes: each `㌖` is decomposed to six letters of three bytes.
+fn growing() -> (&'static str, &'static [&'static str]) {
+    let words = |sign: &str| (0..60).map(|n| &*format!("g{n:02}{}", sign.repeat(26)).leak()).collect::<Vec<&str>>();
+    (words("㌖").join(" ").leak(), words("キロメートル").leak())
+}
 
 /// What may be looked up, or be the uid of a ticket, and the keys that it matches.
 pub const LOOKUPS: [(&str, &[&str]); 8] = [
@@ -63,13 +92,30 @@ pub struct TextField {
     pub values: &'static [Text],
 }
 
+/// The number of [`FIELDS`], and of those of them that any request may set.
+pub const FIELD_COUNT: usize = 6;
+pub const ORDINARY_FIELDS: usize = 4;
+
 /// The fields that sequences write; all others stay empty.
-pub const FIELDS: [TextField; 4] = [
-    TextField { name: "firstname", values: &[("Ann", 1, &["ann"]), ("bob", 2, &["bob"]), ("Émile", 3, &["emile"])] },
-    TextField { name: "lastname", values: &[("Doe", 2, &["doe"]), ("doe", 1, &["doe"]), ("Zoë", 3, &["zoe"])] },
-    TextField { name: "city", values: &[("Gent", 2, &["gent"]), ("Antwerpen", 1, &["antwerpen"])] },
-    TextField { name: "customerRef", values: &[("ERP-1", 2, &["erp", "1"]), ("32470000001", 1, &["32470000001"])] },
-];
+pub static FIELDS: LazyLock<[TextField; FIELD_COUNT]> = LazyLock::new(|| {
+    let only = |name, (value, words)| TextField { name, values: vec![(value, 1, words)].leak() };
+    [
+        TextField {
+            name: "firstname",
+            values: &[("Ann", 1, &["ann"]), ("bob", 2, &["bob"]), ("Émile", 3, &["emile"])],
+        },
+        TextField { name: "lastname", values: &[("Doe", 2, &["doe"]), ("doe", 1, &["doe"]), ("Zoë", 3, &["zoe"])] },
+        TextField { name: "city", values: &[("Gent", 2, &["gent"]), ("Antwerpen", 1, &["antwerpen"])] },
+        TextField { name: "customerRef", values: &[("ERP-1", 2, &["erp", "1"]), ("32470000001", 1, &["32470000001"])] },
+        only("company", ideographs(0x4E00, 100)),
+        only("otherContactDetails", growing()),
+    ]
+});
+
+/// The fields in the order in which their words are searched: before the UIDs, and after them.
+pub const SEARCHED_FIELDS: ([usize; 5], usize) = ([0, 1, COMPANY, REFERENCE, 2], DETAILS);
+pub const COMPANY: usize = 4;
+pub const DETAILS: usize = 5;
 
 /// The place of customerRef in [`FIELDS`], and the keys of its values.
 pub const REFERENCE: usize = 3;
@@ -91,4 +137,13 @@ pub const SEARCHES: [(&str, &[&[&str]]); 10] = [
     ("+32 470", &[&["32", "470"], &["32470"]]),
     ("erp-1", &[&["erp", "1"]]),
     ("nobody", &[&["nobody"]]),
+];
+
+/// Searches for words of oversized end users: early ones, and those that may be beyond the bounds.
+pub const WIDE_SEARCHES: [(&str, &[&[&str]]); 5] = [
+    ("\u{4e00}", &[&["\u{4e00}"]]),
+    ("\u{5000}", &[&["\u{5000}"]]),
+    ("\u{51df}", &[&["\u{51df}"]]),
+    ("g33", &[&["g33"]]),
+    ("g59", &[&["g59"]]),
 ];

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::words::{FIELDS, LOOKUPS, REFERENCE, REFERENCE_KEYS, SPELLINGS, Spelling};
+use super::words::{
+    COMPANY, DETAILS, FIELD_COUNT, FIELDS, LOOKUPS, REFERENCE, REFERENCE_KEYS, SEARCHED_FIELDS, SPELLINGS, Spelling,
+};
 
 /// A person's fields: of each of [`FIELDS`] which value.
-pub type Profile = [Option<usize>; FIELDS.len()];
+pub type Profile = [Option<usize>; FIELD_COUNT];
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Uid {
@@ -61,7 +63,7 @@ pub struct Entry {
 }
 
 /// What a request changes of a profile: absent, cleared, or set to a value.
-pub type Patch = [Option<Option<usize>>; FIELDS.len()];
+pub type Patch = [Option<Option<usize>>; FIELD_COUNT];
 
 /// A request, with all that it refers to.
 #[derive(Clone, Debug)]
@@ -170,7 +172,7 @@ impl World {
     fn created(&self, call: &Call, shown: &Value) -> Option<World> {
         let Call::Create { patch, customer_type, entries, key } = call else { return None };
         let id = shown["endUserID"].as_u64()?;
-        let nobody = Person { profile: [None; FIELDS.len()], customer_type: "Lead", uids: Vec::new(), etag: None };
+        let nobody = Person { profile: [None; FIELD_COUNT], customer_type: "Lead", uids: Vec::new(), etag: None };
         let mut person = nobody.changed(patch, *customer_type, entries)?;
         let fresh = !self.people.contains_key(&id) && !self.deleted.contains(&id);
         if !fresh || !person.shown(id, shown) {
@@ -288,10 +290,33 @@ impl Person {
         self.uids.iter().map(|uid| uid.key).chain(reference)
     }
 
-    /// Its words.
-    pub fn words(&self) -> Vec<&'static str> {
-        let fields = FIELDS.iter().zip(self.profile).filter_map(|(field, value)| Some(field.values[value?].2));
-        fields.chain(self.uids.iter().map(|uid| uid.words)).flatten().copied().collect()
+    /// Its words as far as they are searched: 500 of them, and 16 KiB; whole values come on top.
+    pub fn words(&self) -> BTreeSet<&'static str> {
+        let field = |at: usize| self.profile[at].map_or(&[][..], |value| FIELDS[at].values[value].2);
+        let mut uids: Vec<_> = self.uids.iter().collect();
+        uids.sort_by_key(|uid| uid.id);
+        let (before, after) = SEARCHED_FIELDS;
+        let texts = before.map(field).into_iter().chain(uids.iter().map(|uid| uid.words)).chain([field(after)]);
+        let (mut words, mut whole) = (BTreeSet::new(), BTreeSet::new());
+        let (mut bytes, mut is_full) = (0, false);
+        for word in texts.flatten().copied() {
+            if word.contains('@') {
+                whole.insert(word);
+            } else if !is_full && !words.contains(word) {
+                is_full = words.len() == 500 || bytes + word.len() > 16 * 1024;
+                if !is_full {
+                    bytes += word.len();
+                    words.insert(word);
+                }
+            }
+        }
+        words.extend(whole);
+        words
+    }
+
+    /// Whether it may have more words than are searched.
+    pub fn is_oversized(&self) -> bool {
+        self.profile[COMPANY].or(self.profile[DETAILS]).is_some()
     }
 
     fn has(&self, tag: &Option<String>) -> bool {
