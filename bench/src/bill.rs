@@ -55,7 +55,7 @@ const REQUESTS: [(&str, &str, &str, &str); 13] = [
     ("assign", "assign", "assign-end-user-uid", RENAMED),
     ("delete", "delete", "delete-end-user", NEW),
 ];
-/// Indexing a new person, and as much for one who went; and one of whom a name changed, or who has a UID more.
+/// Indexing a new end user, and as much for one who went; and one of whom a name changed, or who has a UID more.
 const NEW: &str = "index one new person";
 const RENAMED: &str = "update of one name, alone";
 
@@ -79,15 +79,15 @@ fn tables() -> Outcome<Vec<String>> {
         "US dollars for a million requests, prices of {} in {}, a round trip of {} ms.\n",
         prices.as_of, prices.region, prices.round_trip_ms
     )];
-    for people in ["1,000", "1,000,000"] {
+    for end_users in ["1,000", "1,000,000"] {
         let mut rows = Vec::new();
         for (request, like, function, indexed) in REQUESTS {
-            let cost = figures.cost(request, people)?;
+            let cost = figures.cost(request, end_users)?;
             let lambda = prices.lambda(figures.cpu_ms(like)?, cost[0], memory(function)?);
             let index = match indexed {
                 "" => 0.0,
                 indexed => {
-                    let cost = figures.indexing(indexed, people)?;
+                    let cost = figures.indexing(indexed, end_users)?;
                     let cpu_ms = figures.cpu_ms(NEW)?;
                     let lambda = prices.lambda(cpu_ms, cost[0], memory("index-end-users")?);
                     lambda + prices.units(&cost).iter().sum::<f64>()
@@ -100,7 +100,7 @@ fn tables() -> Outcome<Vec<String>> {
             rows.push([vec![request.to_owned()], cells.collect()].concat());
         }
         let names = ["gateway", "Lambda", "reads", "writes", "index behind it", "all"].map(str::to_owned);
-        tables.push(section(&format!("{people} people"), "request", &names, rows));
+        tables.push(section(&format!("{end_users} people"), "request", &names, rows));
     }
     Ok(tables)
 }
@@ -126,19 +126,19 @@ struct Figures {
 }
 
 impl Figures {
-    /// Round trips, read units and write units of a request in a tenant of so many people.
-    fn cost(&self, request: &str, people: &str) -> Outcome<[f64; 3]> {
-        numbers(&cell(&self.scale, "Cost", request, people)?)
+    /// Round trips, read units and write units of a request in a tenant of so many end users.
+    fn cost(&self, request: &str, end_users: &str) -> Outcome<[f64; 3]> {
+        numbers(&cell(&self.scale, "Cost", request, end_users)?)
     }
 
     /// The same of what is indexed behind a request, where no order is counted.
-    fn indexing(&self, what: &str, people: &str) -> Outcome<[f64; 3]> {
+    fn indexing(&self, what: &str, end_users: &str) -> Outcome<[f64; 3]> {
         if what == NEW {
-            return self.cost(what, people);
+            return self.cost(what, end_users);
         }
         let title = "What counted orders add to indexing a person, read · write units";
         let [read, write] = numbers(&cell(&self.scale, title, "0", what)?)?;
-        Ok([self.cost(NEW, people)?[0], read, write])
+        Ok([self.cost(NEW, end_users)?[0], read, write])
     }
 
     /// The CPU time of a warm request.

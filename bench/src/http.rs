@@ -72,13 +72,13 @@ impl Answer {
         Err(format!("{} instead of {status}: {}", self.status, self.body).into())
     }
 
-    /// The ids of the people on a page.
+    /// The ids of the end users on a page.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let items = self.body["items"].as_array().into_iter().flatten();
-        items.filter_map(|person| person["endUserID"].as_u64()?.try_into().ok()).collect()
+        items.filter_map(|end_user| end_user["endUserID"].as_u64()?.try_into().ok()).collect()
     }
 
-    /// The id of one person.
+    /// The id of one end user.
     pub(crate) fn id(&self) -> Outcome<u32> {
         let id = self.body["endUserID"].as_u64().ok_or("an answer without an id")?;
         Ok(id.try_into()?)
@@ -127,7 +127,7 @@ impl Caller {
     }
 }
 
-/// The path of a page of ten people.
+/// The path of a page of ten end users.
 pub(crate) fn list(search: &str, by: &str, descending: bool, page: u32) -> String {
     let order = if descending { "desc" } else { "asc" };
     format!("/api/EndUsers?search={search}&sortBy={by}&sortOrder={order}&pageSize=10&pageNumber={page}")

@@ -17,7 +17,7 @@ use crate::http::{Answer, Caller, list};
 use crate::stages::Stages;
 use crate::system::{TABLE, bar, empty, start, tenant};
 use crate::tables::{self, section, thousands};
-use crate::{Outcome, load, people, process};
+use crate::{Outcome, end_users, load, process};
 
 /// How many requests are under way at once.
 const WRITERS: usize = 16;
@@ -34,16 +34,16 @@ const INDEXER: &str = "index-end-users";
 /// What is imported, and where data is kept.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many people are imported.
+    /// How many end users are imported.
     #[arg(long, default_value_t = 1_000_000)]
-    people: u32,
+    end_users: u32,
     /// How many of them are there before, loaded past the API.
     #[arg(long, default_value_t = 0)]
     loaded: u32,
-    /// How many people are created a second at most.
+    /// How many end users are created a second at most.
     #[arg(long, default_value_t = 125)]
     rate: u32,
-    /// How many people are indexed by themselves.
+    /// How many end users are indexed by themselves.
     #[arg(long, default_value_t = 20_000)]
     backlog: u32,
     /// Where data and results are kept; what is there is not done again.
@@ -65,32 +65,32 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> Outcome<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let directory = |stage: &str| options.data.join(stage);
-    let Options { people, loaded, rate, .. } = options;
+    let Options { end_users, loaded, rate, .. } = options;
     let data = directory("people");
-    let bar = bar("import", people.into());
-    stages.run(&format!("load-{loaded}-{people}"), async || load(&data, people, loaded, &bar).await).await?;
+    let bar = bar("import", end_users.into());
+    stages.run(&format!("load-{loaded}-{end_users}"), async || load(&data, end_users, loaded, &bar).await).await?;
     let mut parts = Vec::new();
-    for start in (loaded..people).step_by(PART as usize) {
-        let goal = people.min(start + PART);
+    for start in (loaded..end_users).step_by(PART as usize) {
+        let goal = end_users.min(start + PART);
         bar.set_position(start.into());
-        let part = async || import(&data, goal, people, rate, &bar).await;
-        parts.push(stages.run(&format!("import-{loaded}-{people}-{rate}-{goal}"), part).await?);
+        let part = async || import(&data, goal, end_users, rate, &bar).await;
+        parts.push(stages.run(&format!("import-{loaded}-{end_users}-{rate}-{goal}"), part).await?);
     }
-    let checked = stages.run(&format!("check-{loaded}-{people}"), async || check(&data, people).await).await?;
+    let checked = stages.run(&format!("check-{loaded}-{end_users}"), async || check(&data, end_users).await).await?;
     let import = Import { loaded, rate, parts };
-    let people = options.backlog;
+    let end_users = options.backlog;
     let functions = options.functions.clone();
     let backlog =
-        async || backlog(&directory("backlog"), people, functions, &self::bar("backlog", people.into())).await;
-    let backlog = stages.run(&format!("backlog-{people}"), backlog).await?;
+        async || backlog(&directory("backlog"), end_users, functions, &self::bar("backlog", end_users.into())).await;
+    let backlog = stages.run(&format!("backlog-{end_users}"), backlog).await?;
     tables::publish("import", &[import.totals(), import.course(), checked.table(), backlog.table()], options.write)
 }
 
 /// How an import went.
 struct Import {
-    /// The people that were there before.
+    /// The end users that were there before.
     loaded: u32,
-    /// People a second at most.
+    /// End users a second at most.
     rate: u32,
     parts: Vec<Part>,
 }
@@ -98,13 +98,13 @@ struct Import {
 /// How a part of it went.
 #[derive(Serialize, Deserialize)]
 struct Part {
-    /// The people there at its end.
-    people: u32,
+    /// The end users there at its end.
+    end_users: u32,
     created: usize,
     create_seconds: f64,
     /// From the last create until the index held everybody.
     settle_seconds: f64,
-    /// The most people that the index did not hold.
+    /// The most end users that the index did not hold.
     behind: usize,
     /// The greatest age of a create that the index did not hold.
     lag_seconds: f64,
@@ -116,7 +116,7 @@ struct Part {
 /// What `index check` says of the index afterwards.
 #[derive(Serialize, Deserialize)]
 struct Checked {
-    people: u64,
+    end_users: u64,
     counted: u64,
     entries: u64,
     blocks: u64,
@@ -124,10 +124,10 @@ struct Checked {
     seconds: f64,
 }
 
-/// How fast people are indexed of whom nobody else makes more.
+/// How fast end users are indexed of whom nobody else makes more.
 #[derive(Serialize, Deserialize)]
 struct Backlog {
-    people: u32,
+    end_users: u32,
     seconds: f64,
     /// CPU time of the database's thread.
     database_seconds: f64,
@@ -149,27 +149,27 @@ impl Created {
     }
 }
 
-/// A tenant of `loaded` people, past the API; it is called by the number of `people` that it is to have.
-pub(crate) async fn load(directory: &Path, people: u32, loaded: u32, bar: &ProgressBar) -> Outcome<()> {
+/// A tenant of `loaded` end users, past the API; it is called by the number of `end_users` that it is to have.
+pub(crate) async fn load(directory: &Path, end_users: u32, loaded: u32, bar: &ProgressBar) -> Outcome<()> {
     empty(directory)?;
     start(directory, None).await?.stop().await;
     if loaded > 0 {
         let (directory, bar) = (directory.to_owned(), bar.clone());
-        let load = move || load::load(&directory, TABLE, &tenant(people), loaded, &bar);
+        let load = move || load::load(&directory, TABLE, &tenant(end_users), loaded, &bar);
         tokio::task::spawn_blocking(load).await??;
     }
     Ok(())
 }
 
-/// Creates people until `goal` are there, and waits until the index holds them. What a run left that was
+/// Creates end users until `goal` are there, and waits until the index holds them. What a run left that was
 /// ended in this part stays, and is gone on from.
-async fn import(directory: &Path, goal: u32, people: u32, rate: u32, bar: &ProgressBar) -> Outcome<Part> {
+async fn import(directory: &Path, goal: u32, end_users: u32, rate: u32, bar: &ProgressBar) -> Outcome<Part> {
     let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(people))?;
+    let caller = Caller::new(&local, &tenant(end_users))?;
     caller.settle().await?;
     let newest = caller.get("/api/EndUsers?sortOrder=desc&pageSize=1").await?.expect(200)?;
     let there = newest.body["totalCount"].as_u64().unwrap_or_default() as u32;
-    // A person's number is at most their id, so that those of a run that was ended are not used again.
+    // An end user's number is at most their id, so that those of a run that was ended are not used again.
     let first = newest.ids().first().map_or(1, |id| id + 1);
     let end = first + goal - there;
 
@@ -182,7 +182,7 @@ async fn import(directory: &Path, goal: u32, people: u32, rate: u32, bar: &Progr
         done.store(true, Ordering::Relaxed);
         written.map(|_| started.elapsed().as_secs_f64())
     };
-    let far = (goal == people).then_some(people / 2 / PAGE + 1);
+    let far = (goal == end_users).then_some(end_users / 2 / PAGE + 1);
     let (create_seconds, (behind, lag_seconds), read) =
         tokio::try_join!(writers, watch(&caller, &created, &done), read(&caller, far, &done))?;
     let settle_seconds = started.elapsed().as_secs_f64() - create_seconds;
@@ -199,10 +199,10 @@ async fn import(directory: &Path, goal: u32, people: u32, rate: u32, bar: &Progr
     let doubled = created.len() - ids.len();
     findings.extend((doubled > 0).then(|| format!("{doubled} ids were given twice")));
     let created = created.len();
-    Ok(Part { people: goal, created, create_seconds, settle_seconds, behind, lag_seconds, pages, findings })
+    Ok(Part { end_users: goal, created, create_seconds, settle_seconds, behind, lag_seconds, pages, findings })
 }
 
-/// One writer: creates the next person, none before it is due, up to the number `end`.
+/// One writer: creates the next end user, none before it is due, up to the number `end`.
 async fn write(
     caller: &Caller,
     end: u32,
@@ -217,7 +217,7 @@ async fn write(
             return Ok(());
         }
         tokio::time::sleep_until(due(number).into()).await;
-        let id = caller.post("/api/EndUsers", &people::body(number)).await?.expect(201)?.id()?;
+        let id = caller.post("/api/EndUsers", &end_users::body(number)).await?.expect(201)?.id()?;
         created.with(|all| all.push((Instant::now(), number, id)));
         bar.inc(1);
     }
@@ -235,7 +235,7 @@ async fn watch(caller: &Caller, created: &Created, done: &AtomicBool) -> Outcome
         while indexed < end {
             let middle = (indexed + end) / 2;
             let (_, number, id) = created.with(|all| all[middle]);
-            let found = caller.get(&list(&people::reference(number), "endUserID", false, 1)).await?.expect(200)?;
+            let found = caller.get(&list(&end_users::reference(number), "endUserID", false, 1)).await?.expect(200)?;
             if found.ids().contains(&id) {
                 indexed = middle + 1;
             } else {
@@ -280,7 +280,8 @@ async fn read(caller: &Caller, far: Option<u32>, done: &AtomicBool) -> Outcome<R
 /// What is wrong with a page sorted by last name.
 fn disorder(page: &Answer) -> Option<String> {
     let items = page.body["items"].as_array().into_iter().flatten();
-    let rows = items.map(|person| (person["lastname"].as_str().map(str::to_lowercase), person["endUserID"].as_u64()));
+    let rows =
+        items.map(|end_user| (end_user["lastname"].as_str().map(str::to_lowercase), end_user["endUserID"].as_u64()));
     let rows: Vec<_> = rows.collect();
     // Ids are distinct where all of (name, id) ascend.
     let wrong = rows.windows(2).find(|pair| pair[0] >= pair[1])?;
@@ -288,30 +289,30 @@ fn disorder(page: &Answer) -> Option<String> {
 }
 
 /// Compares the index with the documents, by the operator's command.
-async fn check(directory: &Path, people: u32) -> Outcome<Checked> {
+async fn check(directory: &Path, end_users: u32) -> Outcome<Checked> {
     let started = Instant::now();
     let variables = HashMap::from([("TABLE_NAME".to_owned(), TABLE.to_owned())]);
     let place = Place::Directory(directory.to_owned());
-    let found = local::index::check(place, &variables, &people.to_string(), false).await?;
+    let found = local::index::check(place, &variables, &end_users.to_string(), false).await?;
     Ok(Checked {
-        people: found.people,
+        end_users: found.end_users,
         counted: found.counted,
         entries: found.entries,
         blocks: found.blocks,
-        wrong: found.wrong_people.len() + found.wrong_blocks.len(),
+        wrong: found.wrong_end_users.len() + found.wrong_blocks.len(),
         seconds: started.elapsed().as_secs_f64(),
     })
 }
 
-/// People whose documents are there, with their records in the stream, and who are not indexed: how
+/// End users whose documents are there, with their records in the stream, and who are not indexed: how
 /// long the pump takes for all of them.
-async fn backlog(directory: &Path, people: u32, functions: Option<PathBuf>, bar: &ProgressBar) -> Outcome<Backlog> {
+async fn backlog(directory: &Path, end_users: u32, functions: Option<PathBuf>, bar: &ProgressBar) -> Outcome<Backlog> {
     empty(directory)?;
     start(directory, None).await?.stop().await;
-    let tenant = tenant(people);
+    let tenant = tenant(end_users);
     let database = local::open_engine(directory)?;
-    for number in 1..=people {
-        let records = shared::store::records(&tenant, &shared::store::Document::new(people::person(number)?))?;
+    for number in 1..=end_users {
+        let records = shared::store::records(&tenant, &shared::store::Document::new(end_users::end_user(number)?))?;
         load::import(&database, TABLE, records.into_values().map(load::stored).collect::<Outcome<_>>()?, true)?;
         bar.inc(1);
     }
@@ -324,14 +325,14 @@ async fn backlog(directory: &Path, people: u32, functions: Option<PathBuf>, bar:
     let seconds = started.elapsed().as_secs_f64();
     let database = process::cpu(&process::of_thread(Embedded::THREAD)?)?;
     let function = by_processes.then(|| process::cpu(&process::of_function(INDEXER)?)).transpose()?;
-    let last = list(&people::reference(people), "endUserID", false, 1);
+    let last = list(&end_users::reference(end_users), "endUserID", false, 1);
     let found = caller.get(&last).await?.expect(200)?.ids();
     local.stop().await;
-    if found != [people] {
+    if found != [end_users] {
         return Err("the backlog is not indexed".into());
     }
     let (database_seconds, function_seconds) = (database.as_secs_f64(), function.map(|cpu| cpu.as_secs_f64()));
-    Ok(Backlog { people, seconds, database_seconds, function_seconds })
+    Ok(Backlog { end_users, seconds, database_seconds, function_seconds })
 }
 
 impl Import {
@@ -359,15 +360,15 @@ impl Import {
 
     /// The part in which each tenth was reached.
     fn course(&self) -> String {
-        let last = self.parts.last().map_or(0, |part| part.people);
+        let last = self.parts.last().map_or(0, |part| part.end_users);
         let tenths = (1..=10).map(|tenth| self.loaded + (last - self.loaded) / 10 * tenth);
         let mut reached: Vec<&Part> =
-            tenths.filter_map(|goal| self.parts.iter().find(|part| part.people >= goal)).collect();
-        reached.dedup_by_key(|part| part.people);
+            tenths.filter_map(|goal| self.parts.iter().find(|part| part.end_users >= goal)).collect();
+        reached.dedup_by_key(|part| part.end_users);
         let rows = reached.into_iter().map(|part| {
             let numbers = [rate(part.created as u32, part.create_seconds), thousands(part.behind as u64)];
             let seconds = [part.lag_seconds, part.settle_seconds].map(|seconds| format!("{seconds:.1}"));
-            [&[thousands(part.people.into())][..], &numbers, &seconds].concat()
+            [&[thousands(part.end_users.into())][..], &numbers, &seconds].concat()
         });
         let names =
             ["creates a second", "greatest backlog, people", "greatest lag, s", "indexed after the last create, s"];
@@ -377,11 +378,11 @@ impl Import {
 
 impl Checked {
     fn table(&self) -> String {
-        let Self { people, counted, entries, blocks, wrong, seconds } = self;
+        let Self { end_users, counted, entries, blocks, wrong, seconds } = self;
         facts(
             "The index afterwards, by `index check`",
             &[
-                ("people read", thousands(*people)),
+                ("people read", thousands(*end_users)),
                 ("people counted by the writes", thousands(*counted)),
                 ("entries read", thousands(*entries)),
                 ("blocks read", thousands(*blocks)),
@@ -394,23 +395,23 @@ impl Checked {
 
 impl Backlog {
     fn table(&self) -> String {
-        let Self { people, seconds, database_seconds, function_seconds } = self;
-        let each = |seconds: f64| format!("{:.2}", seconds * 1e3 / f64::from(*people));
+        let Self { end_users, seconds, database_seconds, function_seconds } = self;
+        let each = |seconds: f64| format!("{:.2}", seconds * 1e3 / f64::from(*end_users));
         let mut rows = vec![
-            ("people", thousands((*people).into())),
-            ("indexed a second", rate(*people, *seconds)),
+            ("people", thousands((*end_users).into())),
+            ("indexed a second", rate(*end_users, *seconds)),
             ("CPU of the database's one thread, ms a person", each(*database_seconds)),
         ];
         if let Some(function) = function_seconds {
             rows.push(("CPU of the function, ms a person", each(*function)));
-            rows.push(("people a second that one vCPU has the time for", rate(*people, *function)));
+            rows.push(("people a second that one vCPU has the time for", rate(*end_users, *function)));
         }
         facts("A backlog by itself", &rows)
     }
 }
 
-fn rate(people: u32, seconds: f64) -> String {
-    format!("{:.0}", f64::from(people) / seconds)
+fn rate(end_users: u32, seconds: f64) -> String {
+    format!("{:.0}", f64::from(end_users) / seconds)
 }
 
 /// A table of names and values.

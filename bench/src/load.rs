@@ -1,4 +1,4 @@
-//! Loads people past the API, straight into the embedded engine's file: the items that creating and
+//! Loads end users past the API, straight into the embedded engine's file: the items that creating and
 //! indexing them one by one would leave.
 
 use std::path::Path;
@@ -12,19 +12,19 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::domain::ids::Tenant;
-use shared::store::{Item, keys, person_items, tenant_items};
+use shared::store::{Item, end_user_items, keys, tenant_items};
 
-use crate::people;
+use crate::end_users;
 use crate::{Failure, Outcome};
 
-/// How many people one transaction of the engine holds, and so a kill undoes at most.
+/// How many end users one transaction of the engine holds, and so a kill undoes at most.
 const BATCH: u32 = 5_000;
 
 /// How a tenant was loaded.
 #[derive(Serialize, Deserialize, Clone)]
 pub(crate) struct Loaded {
-    pub(crate) people: u32,
-    /// People a second since the last start.
+    pub(crate) end_users: u32,
+    /// End users a second since the last start.
     pub(crate) rate: f64,
     /// The database's file behind it, all tenants together.
     pub(crate) file_bytes: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Loaded {
 
 type StoredItem = dynoxide::types::Item;
 
-/// Loads the people of a tenant who are not there yet.
+/// Loads the end users of a tenant who are not there yet.
 pub(crate) fn load(directory: &Path, table: &str, tenant: &Tenant, all: u32, bar: &ProgressBar) -> Outcome<Loaded> {
     let database = local::open_engine(directory)?;
     database.enable_bulk_loading()?;
@@ -62,7 +62,7 @@ pub(crate) fn load(directory: &Path, table: &str, tenant: &Tenant, all: u32, bar
     import(&database, table, items, false)?;
     database.disable_bulk_loading()?;
     let rate = f64::from(all + 1 - first) / started.elapsed().as_secs_f64();
-    Ok(Loaded { people: all, rate, file_bytes: database.db_size_bytes()? })
+    Ok(Loaded { end_users: all, rate, file_bytes: database.db_size_bytes()? })
 }
 
 /// Writes items in one transaction; with `records`, each also leaves one in the table's stream.
@@ -71,11 +71,11 @@ pub(crate) fn import(database: &Database, table: &str, items: Vec<StoredItem>, r
     Ok(())
 }
 
-/// The items of some people, in the order of their keys: neighbours in the file are written together.
+/// The items of some end users, in the order of their keys: neighbours in the file are written together.
 fn make(tenant: &Tenant, start: u32, end: u32) -> Outcome<Vec<StoredItem>> {
     let mut items = Vec::new();
     for number in start..=end {
-        items.extend(person_items(tenant, &people::person(number)?)?);
+        items.extend(end_user_items(tenant, &end_users::end_user(number)?)?);
     }
     items.sort_by_cached_key(|item| (key(item, "pk"), key(item, "sk")));
     items.into_iter().map(stored).collect()

@@ -2,12 +2,12 @@
 //! far the index lags behind an import (`import`), and what the built functions take (`lambda`).
 
 mod bill;
+mod end_users;
 mod figure;
 mod http;
 mod import;
 mod lambda;
 mod load;
-mod people;
 mod process;
 mod scale;
 mod stages;
@@ -34,11 +34,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Costs and latencies with up to a million people in one tenant.
+    /// Costs and latencies with up to a million end users in one tenant.
     Scale(scale::Options),
     /// An import through the API, and how the index follows it.
     Import(import::Options),
-    /// The commands of `transfer` with up to a million people.
+    /// The commands of `transfer` with up to a million end users.
     Transfer(transfer::Options),
     /// Start, CPU, memory and size of each built function.
     Lambda(lambda::Options),

@@ -66,9 +66,9 @@ pub(crate) fn scope<'a>(app: &'a App, tenant: &Tenant, meter: &'a Meter) -> Scop
     app.scope(tenant, meter, Instant::now() + Duration::from_secs(60))
 }
 
-/// The tenant of so many people; its name is their number.
-pub(crate) fn tenant(people: u32) -> Tenant {
-    Tenant::from_number(people.into()).unwrap_or_else(|| unreachable!("a number names a tenant"))
+/// The tenant of so many end users; its name is their number.
+pub(crate) fn tenant(end_users: u32) -> Tenant {
+    Tenant::from_number(end_users.into()).unwrap_or_else(|| unreachable!("a number names a tenant"))
 }
 
 /// A directory with nothing in it.

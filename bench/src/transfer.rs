@@ -19,13 +19,13 @@ use crate::{Outcome, process};
 /// How often is looked how much memory a command has.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How many people are moved, and where data is kept.
+/// How many end users are moved, and where data is kept.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many people are exported, and checked.
+    /// How many end users are exported, and checked.
     #[arg(long, default_value_t = 1_000_000)]
-    people: u32,
-    /// A database that holds them already, as `import` leaves one in target/bench/import/people; without it
+    end_users: u32,
+    /// A database that holds them already, as `import` leaves one in target/bench/import/end users; without it
     /// they are loaded past the API.
     #[arg(long, value_name = "DIR")]
     full: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 /// What a command took.
 #[derive(Serialize, Deserialize)]
 struct Taken {
-    people: u32,
+    end_users: u32,
     seconds: f64,
     /// The greatest resident memory.
     peak_mb: f64,
@@ -55,53 +55,53 @@ struct Taken {
 /// Measures all, or what is left of it.
 pub(crate) async fn run(options: Options) -> Outcome<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
-    let Options { people, imported, .. } = options;
+    let Options { end_users, imported, .. } = options;
     let (own, elsewhere) = (options.data.join("full"), options.data.join("elsewhere"));
     let files = ["all.ndjson", "all.csv", "some.ndjson"].map(|name| options.data.join(name));
     let [all, table, some] = &files;
     let full = options.full.as_ref().unwrap_or(&own);
     if options.full.is_none() {
-        let bar = bar("people", people.into());
-        stages.run(&format!("load-{people}"), async || load(full, people, people, &bar).await).await?;
+        let bar = bar("people", end_users.into());
+        stages.run(&format!("load-{end_users}"), async || load(full, end_users, end_users, &bar).await).await?;
     }
     let mut rows = Vec::new();
     for (format, file) in [("ndjson", all), ("csv", table)] {
-        let stage = async || export(full, people, file).await;
-        rows.push((format!("export, {format}"), stages.run(&format!("export-{people}-{format}"), stage).await?));
+        let stage = async || export(full, end_users, file).await;
+        rows.push((format!("export, {format}"), stages.run(&format!("export-{end_users}-{format}"), stage).await?));
     }
     for (format, file) in [("ndjson", all), ("csv", table)] {
-        let stage = async || taken(people, &["import", "--dry-run", text(file)?], &[]).await;
+        let stage = async || taken(end_users, &["import", "--dry-run", text(file)?], &[]).await;
         rows.push((
             format!("import --dry-run, {format}"),
-            stages.run(&format!("check-{people}-{format}"), stage).await?,
+            stages.run(&format!("check-{end_users}-{format}"), stage).await?,
         ));
     }
     let stage = async || {
         head(all, some, imported)?;
         import(&elsewhere, imported, some).await
     };
-    rows.push(("import, ndjson".to_owned(), stages.run(&format!("import-{people}-{imported}"), stage).await?));
+    rows.push(("import, ndjson".to_owned(), stages.run(&format!("import-{end_users}-{imported}"), stage).await?));
     tables::publish("transfer", &[report(&rows)], options.write)
 }
 
-async fn export(directory: &Path, people: u32, file: &Path) -> Outcome<Taken> {
+async fn export(directory: &Path, end_users: u32, file: &Path) -> Outcome<Taken> {
     let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(people))?;
-    let taken = taken(people, &["export", text(file)?], &caller.environment()).await?;
+    let caller = Caller::new(&local, &tenant(end_users))?;
+    let taken = taken(end_users, &["export", text(file)?], &caller.environment()).await?;
     local.stop().await;
     Ok(taken)
 }
 
 /// Into an empty tenant.
-async fn import(directory: &Path, people: u32, file: &Path) -> Outcome<Taken> {
+async fn import(directory: &Path, end_users: u32, file: &Path) -> Outcome<Taken> {
     empty(directory)?;
     let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(people))?;
-    let taken = taken(people, &["import", "--restart", text(file)?], &caller.environment()).await?;
+    let caller = Caller::new(&local, &tenant(end_users))?;
+    let taken = taken(end_users, &["import", "--restart", text(file)?], &caller.environment()).await?;
     let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
     local.stop().await;
-    if total != people {
-        return Err(format!("{total} of {people} are there").into());
+    if total != end_users {
+        return Err(format!("{total} of {end_users} are there").into());
     }
     Ok(taken)
 }
@@ -116,7 +116,7 @@ fn head(from: &Path, to: &Path, lines: u32) -> Outcome<()> {
 }
 
 /// Runs the command built beside this one to its end.
-async fn taken(people: u32, arguments: &[&str], environment: &[(&str, String)]) -> Outcome<Taken> {
+async fn taken(end_users: u32, arguments: &[&str], environment: &[(&str, String)]) -> Outcome<Taken> {
     let program = std::env::current_exe()?.with_file_name("transfer");
     if !program.exists() {
         return Err(
@@ -140,7 +140,7 @@ async fn taken(people: u32, arguments: &[&str], environment: &[(&str, String)]) 
     if !ended.success() {
         return Err(format!("transfer {}: {ended}", arguments.join(" ")).into());
     }
-    Ok(Taken { people, seconds, peak_mb })
+    Ok(Taken { end_users, seconds, peak_mb })
 }
 
 fn text(path: &Path) -> Outcome<&str> {
@@ -149,9 +149,9 @@ fn text(path: &Path) -> Outcome<&str> {
 
 fn report(rows: &[(String, Taken)]) -> String {
     let rows = rows.iter().map(|(what, taken)| {
-        let Taken { people, seconds, peak_mb } = taken;
-        let rate = thousands((f64::from(*people) / seconds) as u64);
-        vec![what.clone(), thousands((*people).into()), format!("{seconds:.1}"), rate, format!("{peak_mb:.0}")]
+        let Taken { end_users, seconds, peak_mb } = taken;
+        let rate = thousands((f64::from(*end_users) / seconds) as u64);
+        vec![what.clone(), thousands((*end_users).into()), format!("{seconds:.1}"), rate, format!("{peak_mb:.0}")]
     });
     let names = ["people", "s", "people a second", "peak MB"].map(str::to_owned);
     section("What each command takes", "command", &names, rows.collect())

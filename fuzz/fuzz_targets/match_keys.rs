@@ -1,4 +1,4 @@
-//! Lines: a type of UID; the region of the person; a value; another value.
+//! Lines: a type of UID; the region of the end user; a value; another value.
 #![no_main]
 
 use fuzz::{assert_key_fits, lines, region, tenant};
@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use shared::domain::end_user::MAX_UID_LENGTH;
 use shared::domain::text::{Limit, clean};
 use shared::domain::uid::{
-    MatchKey, UidType, check_value, held_key, lookup_keys, parse_value, reference_key, text_key, ticket_index_key,
+    MatchKey, UidType, check_value, stored_key, lookup_keys, parse_value, reference_key, text_key, ticket_index_key,
     ticket_index_keys_of,
 };
 use shared::store::keys;
@@ -43,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(stored) = parse_value(&kind, &value, region) {
         assert_eq!(check_value(&kind, &value), Ok(()), "what is taken needs no region to be looked at");
         assert_eq!(parse_value(&kind, &stored, region).as_ref(), Ok(&stored), "what is stored is taken as it is");
-        let key = held_key(&kind, &stored);
+        let key = stored_key(&kind, &stored);
         assert!(lookup_keys(&stored, None).contains(&key), "{stored:?} is not found by itself");
         assert!(lookup_keys(&value, region).contains(&key), "{stored:?} is not found as it was given");
         assert!(ticket_index_keys_of(&key).contains(&ticket_index_key(&stored)), "{stored:?} finds no tickets");

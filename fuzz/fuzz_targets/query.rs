@@ -2,13 +2,13 @@
 #![no_main]
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use fuzz::{ask, assert_fits, assert_key_fits, assert_sound, person_id, tenant, uid_ids};
+use fuzz::{ask, assert_fits, assert_key_fits, assert_sound, end_user_id, tenant, uid_ids};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use shared::domain::end_user::{Draft, EndUser};
+use shared::domain::end_user::{PendingEndUser, EndUser};
 use shared::domain::ids::MAX_SAFE_INTEGER;
 use shared::domain::input::Json;
-use shared::domain::search::{MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Search, person_terms};
+use shared::domain::search::{MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Search, end_user_terms};
 use shared::domain::text::{Limit, clean};
 use shared::domain::ticket::TicketSort;
 use shared::domain::uid::lookup_keys;
@@ -18,20 +18,20 @@ use shared::store::keys;
 /// Claims of tenant 7 until the year 9999, signed with [`fuzz::SECRET`].
 const TOKEN: &str = include_str!("token.jwt");
 
-/// A person who holds a text in every place in which a search looks.
+/// An end user who holds a text in every place in which a search looks.
 fn holder(text: &str) -> EndUser {
     let body = json!({ "otherContactDetails": text, "uids": [{ "uidType": "any", "uid": text }] }).to_string();
-    let draft = Draft::read(&Json::parse(body.as_bytes()).expect("JSON"), None).expect("a person");
-    draft.save(person_id(), 1, uid_ids(1)).expect("a small one")
+    let draft = PendingEndUser::read(&Json::parse(body.as_bytes()).expect("JSON"), None).expect("a person");
+    draft.save(end_user_id(), 1, uid_ids(1)).expect("a small one")
 }
 
 /// Whoever holds a text is found by it, and by what is typed on the way to it.
 fn check_search(text: &str) {
-    let terms = person_terms(&holder(text));
+    let terms = end_user_terms(&holder(text));
     for (end, c) in text.char_indices().rev().take(3) {
         let Ok(search) = Search::parse(text[..end + c.len_utf8()].trim()) else { return };
         for term in search.alternatives().iter().flatten() {
-            assert_fits(&keys::word_entry(&tenant(), term, person_id()));
+            assert_fits(&keys::word_entry(&tenant(), term, end_user_id()));
         }
         let most = search.alternatives().iter().map(|terms| terms.len()).max().unwrap_or_default();
         assert!(search.alternatives().len() <= 2 && most <= MAX_SEARCH_WORDS);

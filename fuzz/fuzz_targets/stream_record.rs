@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
         let stored: serde_json::Value = serde_dynamo::from_item(record.change.keys.clone()).expect("keys");
         let key = match task {
             Task::Index(id) => keys::end_user(&tenant, id),
-            Task::Count(field) => keys::counted_order(&tenant, field),
+            Task::Count(field) => keys::rank_index(&tenant, field),
             Task::Erase(..) => continue,
         };
         assert_eq!(stored["pk"], key.pk, "the item of another");

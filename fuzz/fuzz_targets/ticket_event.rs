@@ -46,7 +46,7 @@ fn check_message(message: Message, tenant: &Tenant) {
 fuzz_target!(|input: &[u8]| {
     let event = match Event::parse(input) {
         Ok(event) => event,
-        Err(faults) => return assert!(!faults.is_empty()),
+        Err(errors) => return assert!(!errors.is_empty()),
     };
     let digits = event.occurred_at.nanoseconds().unsigned_abs().to_string().len();
     assert!(digits <= 38, "DynamoDB keeps 38 digits of a number");

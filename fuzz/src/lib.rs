@@ -39,8 +39,8 @@ pub fn region(line: &str) -> Option<Region> {
     Region::parse(line)
 }
 
-/// The id of every person of the targets.
-pub fn person_id() -> EndUserId {
+/// The id of every end user of the targets.
+pub fn end_user_id() -> EndUserId {
     EndUserId::MAX
 }
 
@@ -64,10 +64,10 @@ pub fn assert_key_fits(key: &MatchKey) {
     }
 }
 
-/// Whether every item and index entry of a person can be written.
-pub fn assert_storable(person: &EndUser) {
+/// Whether every item and index entry of an end user can be written.
+pub fn assert_storable(end_user: &EndUser) {
     let tenant = tenant();
-    for (key, item) in records(&tenant, &Document::new(person.clone())).expect("items") {
+    for (key, item) in records(&tenant, &Document::new(end_user.clone())).expect("items") {
         assert_fits(&key);
         for (index_pk, index_sk) in [("uidPk", "uidSk"), ("refPk", "refSk")] {
             let text = |name: &str| item.get(name).map(|value| value.as_s().expect("a text").clone());
@@ -79,10 +79,10 @@ pub fn assert_storable(person: &EndUser) {
         let written = serde_dynamo::from_item::<_, serde_json::Value>(item).expect("JSON").to_string();
         assert!(written.len() < 400_000, "an item of {} bytes", written.len());
     }
-    for entry in entries(person) {
+    for entry in entries(end_user) {
         assert_fits(&match &entry {
-            Entry::Sort(field, collation) => keys::sort_entry(&tenant, *field, collation, person.id),
-            Entry::Word(term) => keys::word_entry(&tenant, term, person.id),
+            Entry::Sort(field, collation) => keys::sort_entry(&tenant, *field, collation, end_user.id),
+            Entry::Word(term) => keys::word_entry(&tenant, term, end_user.id),
         });
     }
 }

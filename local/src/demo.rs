@@ -1,4 +1,4 @@
-//! A small believable demo: people and tickets of two tenants.
+//! A small believable demo: end users and tickets of two tenants.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{Local, StartError, token};
 /// The demo's tenants.
 pub const TENANTS: [u64; 2] = [7, 8];
 
-/// The e-mail address of the person whom each tenant's demo is about.
+/// The e-mail address of the end user whom each tenant's demo is about.
 pub const EMAIL: &str = "jane@example.com";
 
 const FIRST: [&str; 11] =
@@ -22,27 +22,27 @@ const LAST: [&str; 11] = [
 ];
 const CITIES: [(&str, &str); 4] = [("Antwerpen", "2000"), ("Gent", "9000"), ("Leuven", "3000"), ("Liège", "4000")];
 
-/// The key of a demo tenant, and the person to try things on.
+/// The key of a demo tenant, and the end user to try things on.
 pub struct Demo {
     /// The tenant.
     pub tenant: u64,
     /// A token of it, good for a day.
     pub token: String,
-    /// The EndUserReadDTO of the demo person; `null` where the database holds none.
-    pub person: Value,
+    /// The EndUserReadDTO of the demo end user; `null` where the database holds none.
+    pub end_user: Value,
 }
 
 /// Fills an empty database. Without a secret there are no tokens, and no demo.
 pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<(), StartError> {
     for tenant in TENANTS {
         let Ok(token) = make_token(variables, tenant) else { return Ok(()) };
-        let people = send(local, &token, "GET", "/api/EndUsers", Value::Null).await?;
-        if people["totalCount"] != 0 {
+        let end_users = send(local, &token, "GET", "/api/EndUsers", Value::Null).await?;
+        if end_users["totalCount"] != 0 {
             return Ok(());
         }
         send(local, &token, "POST", "/api/EndUsers", jane(tenant)).await?;
         for i in 0..FIRST.len() {
-            send(local, &token, "POST", "/api/EndUsers", person(i, tenant)).await?;
+            send(local, &token, "POST", "/api/EndUsers", end_user(i, tenant)).await?;
         }
         for event in events(tenant) {
             send(local, &token, "POST", "/local/ticket-events", event).await?;
@@ -51,13 +51,13 @@ pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<
     send(local, "", "POST", "/local/settle", Value::Null).await.map(drop)
 }
 
-/// A token and the demo person of each tenant.
+/// A token and the demo end user of each tenant.
 pub async fn show(local: &Local, variables: &HashMap<String, String>) -> Result<Vec<Demo>, StartError> {
     let mut demos = Vec::new();
     for tenant in TENANTS {
         let token = make_token(variables, tenant)?;
         let found = send(local, &token, "GET", &format!("/api/EndUsers/byUid?uid={EMAIL}"), Value::Null).await?;
-        demos.push(Demo { tenant, token, person: found[0].clone() });
+        demos.push(Demo { tenant, token, end_user: found[0].clone() });
     }
     Ok(demos)
 }
@@ -93,7 +93,7 @@ fn jane(tenant: u64) -> Value {
     })
 }
 
-fn person(i: usize, tenant: u64) -> Value {
+fn end_user(i: usize, tenant: u64) -> Value {
     let (first, last) = (FIRST[i], LAST[(i + tenant as usize) % LAST.len()]);
     let (city, postal_code) = CITIES[i % CITIES.len()];
     let customer_type = ["Lead", "Customer", "Partner"][i % 3];

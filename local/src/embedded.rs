@@ -101,7 +101,7 @@ fn file(path: &Path) -> Result<Database, StartError> {
                  ON _stream_records(table_name, CAST(sequence_number AS INTEGER))";
     connection.execute_batch(index).map_err(StartError::engine)?;
     // This is also the way to say "synchronous = NORMAL": a power cut may undo the last writes, a kill
-    // none. As opened, each write waits for the disk, and an indexed person is thirty of them.
+    // none. As opened, each write waits for the disk, and an indexed end user is thirty of them.
     database.disable_bulk_loading().map_err(StartError::engine)?;
     Ok(database)
 }

@@ -45,7 +45,7 @@ impl Engine {
                 (embedded.url().to_owned(), Some(embedded), known)
             }
         };
-        let variables = reaching(&url, variables);
+        let variables = endpoint_variables(&url, variables);
         let config = sdk_config(&variables);
         let stream_arn = match known {
             Some(arn) => arn,
@@ -85,18 +85,18 @@ impl Engine {
 /// A client of the engine at `url` that shares no connection with any other, for use on a runtime of
 /// its own.
 pub fn client(url: &str) -> Client {
-    shared::bootstrap::client(&sdk_config(&reaching(url, &HashMap::new())))
+    shared::bootstrap::client(&sdk_config(&endpoint_variables(url, &HashMap::new())))
 }
 
 /// `variables`, and those by which the engine at `url` is reached.
-pub fn reaching(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
+pub fn endpoint_variables(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
     let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     all.extend(variables.clone());
     all.insert(ENDPOINT.to_owned(), url.to_owned());
     all
 }
 
-/// The settings of a client with variables of [`reaching`].
+/// The settings of a client with variables of [`endpoint_variables`].
 fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
     let variable = |name: &str| variables.get(name).cloned().unwrap_or_default();
     let [key, secret, region] = DEFAULTS.map(|(name, _)| variable(name));

@@ -89,8 +89,8 @@ pub(crate) fn sequence_number(record: &Value) -> Option<&str> {
 
 /// How long ago a record made by [`of_record`] was written; zero where it does not say.
 pub(crate) fn age(record: &Value) -> Duration {
-    let written = record["dynamodb"]["ApproximateCreationDateTime"].as_u64().filter(|written| *written > 0);
-    written.map_or(Duration::ZERO, |written| now().saturating_sub(Duration::from_secs(written)))
+    let wake_stream = record["dynamodb"]["ApproximateCreationDateTime"].as_u64().filter(|wake_stream| *wake_stream > 0);
+    wake_stream.map_or(Duration::ZERO, |wake_stream| now().saturating_sub(Duration::from_secs(wake_stream)))
 }
 
 fn attribute(value: &AttributeValue) -> Value {

@@ -47,7 +47,7 @@ pub(crate) enum Failure {
     /// It panicked, died, reported an error, does not start, or answered more than Lambda takes.
     Crashed,
     /// It overran its time.
-    Late,
+    TimedOut,
 }
 
 /// What a function answers, as JSON.
@@ -63,7 +63,7 @@ enum Runner {
 
 impl Functions {
     /// As code of this program.
-    pub(crate) fn here(template: &Template, app: App) -> Result<Self, StartError> {
+    pub(crate) fn in_process(template: &Template, app: App) -> Result<Self, StartError> {
         let app = Arc::new(app);
         let runner = |function: &Function| {
             let (_, code) = CODE.into_iter().find(|(name, _)| *name == function.name).ok_or_else(|| {
@@ -94,7 +94,7 @@ impl Functions {
         // A task of its own: like a function it goes on when the caller hangs up, and its panic is its own.
         let task = tokio::spawn(async move {
             match functions.0.get(&name).ok_or(Failure::Crashed)? {
-                Runner::Here { app, code, function } => here(app, *code, function, &event).await,
+                Runner::Here { app, code, function } => in_process(app, *code, function, &event).await,
                 Runner::Processes(pool) => pool.invoke(event).await,
             }
         });
@@ -110,7 +110,7 @@ impl Functions {
     }
 }
 
-async fn here(app: &App, code: Code, function: &Function, event: &str) -> Answer {
+async fn in_process(app: &App, code: Code, function: &Function, event: &str) -> Answer {
     let mut context = Context::default();
     context.deadline = (now() + function.time_out).as_millis() as u64;
     match tokio::time::timeout(function.time_out, answer(app, code, event, context)).await {
@@ -120,7 +120,7 @@ async fn here(app: &App, code: Code, function: &Function, event: &str) -> Answer
         }),
         Err(_late) => {
             tracing::error!(function = function.name, "a function overran its time");
-            Err(Failure::Late)
+            Err(Failure::TimedOut)
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::events;
 use crate::functions::{Failure, Functions};
 use crate::pages::{self, Pages};
-use crate::pumps::Pumps;
+use crate::pollers::Pollers;
 use crate::queue::Queue;
 use crate::template::{CorsSpec, Route, Template};
 
@@ -34,7 +34,7 @@ pub(crate) struct Gateway {
     routes: Vec<Route>,
     cors: CorsSpec,
     origins: Vec<String>,
-    pumps: Pumps,
+    pollers: Pollers,
     queue: Arc<Queue>,
     pages: Pages,
 }
@@ -57,14 +57,14 @@ impl Gateway {
         functions: Arc<Functions>,
         template: &Template,
         variables: &HashMap<String, String>,
-        pumps: Pumps,
+        pollers: Pollers,
         queue: Arc<Queue>,
         pages: Pages,
     ) -> Self {
         let origins = variables.get("CORS_ALLOWED_ORIGINS").map(String::as_str).unwrap_or_default();
         let origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pumps, queue, pages }
+        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pollers, queue, pages }
     }
 
     /// Answers a request as the deployed gateway would.
@@ -128,12 +128,12 @@ impl Gateway {
         let event = events::of_request(&head, &body.to_bytes(), route, parameters);
         let answer = self.functions.invoke(&route.function, &event).await;
         if head.method != Method::GET {
-            self.pumps.written();
+            self.pollers.wake_stream();
         }
         match answer {
             Ok(answer) => read_answer(&answer),
             // A function's own time-out is a function error too; the gateway's 503 needs 30 s, which no function has.
-            Err(Failure::Crashed | Failure::Late) => {
+            Err(Failure::Crashed | Failure::TimedOut) => {
                 message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         }
@@ -150,7 +150,7 @@ impl Gateway {
             Err(fault) => message(StatusCode::BAD_REQUEST, &fault),
             Ok(events) => match self.queue.send(&events) {
                 Ok(()) => {
-                    self.pumps.queued();
+                    self.pollers.wake_queue();
                     empty(StatusCode::ACCEPTED)
                 }
                 Err(error) => {
@@ -163,7 +163,7 @@ impl Gateway {
 
     /// `POST /local/settle`: 204 once all that was sent is taken in and indexed.
     async fn settle(&self) -> Response {
-        match tokio::time::timeout(SETTLE, self.pumps.settled()).await {
+        match tokio::time::timeout(SETTLE, self.pollers.settled()).await {
             Ok(()) => empty(StatusCode::NO_CONTENT),
             Err(_late) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }

@@ -8,7 +8,7 @@ use aws_config::BehaviorVersion;
 use indicatif::{ProgressBar, ProgressStyle};
 use shared::app::{App, Config};
 use shared::domain::ids::Tenant;
-use shared::store::{Check, How, Meter, Progress};
+use shared::store::{Check, CheckOptions, Meter, Progress};
 
 use crate::engine::{ENDPOINT, Engine};
 use crate::queue::Queue;
@@ -36,13 +36,13 @@ impl Place {
     }
 }
 
-/// Checks the index of a tenant against its documents, and where `mend`, puts it right. Shows on
+/// Checks the index of a tenant against its documents, and where `repair`, puts it right. Shows on
 /// stderr how far it has come, where that is a terminal.
 pub async fn check(
     place: Place,
     variables: &HashMap<String, String>,
     customer: &str,
-    mend: bool,
+    repair: bool,
 ) -> Result<Check, StartError> {
     let tenant = Tenant::parse(customer);
     let tenant = tenant.ok_or_else(|| StartError::Config(format!("{customer} is no tenant: see customerID")))?;
@@ -73,7 +73,9 @@ pub async fn check(
     let meter = Meter::default();
     let scope = App::new(config, client);
     let scope = scope.scope(&tenant, &meter, Instant::now() + FOR_EVER);
-    let checked = scope.check_index(How { mend, second_look: SECOND_LOOK }, &|progress| show(&bar, progress)).await;
+    let checked = scope
+        .check_index(CheckOptions { repair, recheck_after: RECHECK_AFTER }, &|progress| show(&bar, progress))
+        .await;
     bar.finish_and_clear();
     if let Some((engine, _)) = embedded {
         engine.stop().await;
@@ -85,7 +87,7 @@ pub async fn check(
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Far longer than indexing takes.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+const RECHECK_AFTER: Duration = Duration::from_secs(2);
 
 fn show(bar: &ProgressBar, progress: Progress) {
     if bar.message() != progress.stage {
@@ -105,20 +107,20 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.done);
 }
 
-/// What a check came to, in lines; people by id alone.
-pub fn report(check: &Check, mended: bool) -> String {
+/// What a check came to, in lines; end users by id alone.
+pub fn report(check: &Check, repaired: bool) -> String {
     /// How many are named.
     const NAMED: usize = 20;
-    let Check { people, counted, entries, blocks, .. } = check;
-    let mut lines = vec![format!("{people} people ({counted} counted), {entries} index entries, {blocks} blocks")];
-    lines.extend(check.unready.iter().map(|field| format!("{}: is being counted, not checked", field.name())));
+    let Check { end_users, counted, entries, blocks, .. } = check;
+    let mut lines = vec![format!("{end_users} people ({counted} counted), {entries} index entries, {blocks} blocks")];
+    lines.extend(check.building.iter().map(|field| format!("{}: is being counted, not checked", field.name())));
     lines.extend(
         check
             .stalled
             .iter()
             .map(|field| format!("{}: its count was given up half-way; index repair finishes it", field.name())),
     );
-    lines.extend(check.wrong_people.iter().take(NAMED).map(|wrong| {
+    lines.extend(check.wrong_end_users.iter().take(NAMED).map(|wrong| {
         let record = if wrong.record { "; Indexed says otherwise" } else { "" };
         format!("person {}: {} entries missing, {} too many{record}", wrong.id, wrong.missing, wrong.surplus())
     }));
@@ -128,8 +130,8 @@ pub fn report(check: &Check, mended: bool) -> String {
     let pointers = check.wrong_pointers.iter().take(NAMED);
     lines.extend(pointers.map(|id| format!("end user {id}: its stored look-up keys are wrong")));
     lines.extend(check.broken.iter().take(NAMED).map(|broken| format!("end user {}: {}", broken.id, broken.reason)));
-    let wrong = (check.wrong_people.len(), check.wrong_blocks.len());
-    let what = if mended { "mended" } else { "wrong" };
+    let wrong = (check.wrong_end_users.len(), check.wrong_blocks.len());
+    let what = if repaired { "mended" } else { "wrong" };
     let pointers = match check.wrong_pointers.len() {
         0 => String::new(),
         count => format!(", look-up keys of {count} end users"),
@@ -140,7 +142,7 @@ pub fn report(check: &Check, mended: bool) -> String {
     };
     lines.push(match wrong {
         (0, 0) if check.is_clean() => "nothing is wrong".to_owned(),
-        (people, blocks) => format!("{what}: {people} people, {blocks} blocks{pointers}{broken}"),
+        (end_users, blocks) => format!("{what}: {end_users} people, {blocks} blocks{pointers}{broken}"),
     });
     lines.join("\n")
 }

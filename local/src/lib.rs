@@ -11,7 +11,7 @@ mod gateway;
 pub mod index;
 mod lanes;
 mod pages;
-mod pumps;
+mod pollers;
 mod queue;
 pub mod runtime;
 pub mod template;
@@ -31,11 +31,11 @@ use tokio::task::JoinHandle;
 
 pub use embedded::{Embedded, open_engine};
 use engine::Engine;
-pub use engine::{ENDPOINT, client, reaching};
+pub use engine::{ENDPOINT, client, endpoint_variables};
 use functions::Functions;
 use gateway::Gateway;
 use pages::Pages;
-use pumps::Pumps;
+use pollers::Pollers;
 use queue::Queue;
 use template::Template;
 
@@ -136,17 +136,17 @@ impl Local {
         let engine = Engine::start(&storage, &variables, &template.table, &config.table).await?;
         let client = shared::bootstrap::client(engine.sdk_config());
         let functions = Arc::new(match functions {
-            None => Functions::here(&template, App::new(config, client.clone()))?,
+            None => Functions::in_process(&template, App::new(config, client.clone()))?,
             Some(built) => Functions::processes(&template, &built, engine.variables())?,
         });
 
         let (stop, stopped) = watch::channel(false);
         let config = engine.sdk_config();
-        let pumps = Pumps::new(functions.clone(), queue.clone(), &template, config, engine.stream_arn());
+        let pollers = Pollers::new(functions.clone(), queue.clone(), &template, config, engine.stream_arn());
         let pages = Pages::new(hands_out_tokens, &variables);
-        let gateway = Gateway::new(functions.clone(), &template, &variables, pumps.clone(), queue.clone(), pages);
+        let gateway = Gateway::new(functions.clone(), &template, &variables, pollers.clone(), queue.clone(), pages);
         let gateway = Arc::new(gateway);
-        let mut tasks = pumps.run(&stopped);
+        let mut tasks = pollers.run(&stopped);
         tasks.push(tokio::spawn(gateway::serve(listener, gateway.clone(), stopped)));
         let local = Self { address, gateway, functions, queue, client, stop, tasks, engine };
         if demo {

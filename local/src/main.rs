@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use local::{Local, Options, StartError, Storage, demo, index, token};
 use serde_json::{Map, Value};
 use shared::http::openapi::document;
-use shared::log::Lines;
+use shared::log::JsonFormat;
 
 /// The End Users API, whole, on one machine.
 #[derive(Parser)]
@@ -100,7 +100,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
-    let lines = Lines::new(None);
+    let lines = JsonFormat::new(None);
     tracing_subscriber::fmt().event_format(lines).with_env_filter(filter).with_writer(std::io::stderr).init();
     // Variables that are no text are none of ours.
     let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
@@ -117,11 +117,11 @@ async fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error),
+        Err(error) => print_error(&error),
     }
 }
 
-fn complain(error: &StartError) -> ExitCode {
+fn print_error(error: &StartError) -> ExitCode {
     // Where stderr is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "local: {error}");
     ExitCode::FAILURE
@@ -129,14 +129,14 @@ fn complain(error: &StartError) -> ExitCode {
 
 /// Whether the index is clean now.
 async fn check(variables: &HashMap<String, String>, command: Index) -> Result<bool, StartError> {
-    let (table, mend) = match command {
+    let (table, repair) = match command {
         Index::Check(table) => (table, false),
         Index::Repair(table) => (table, true),
     };
     let place = index::Place::of(table.aws, table.data, variables);
-    let check = index::check(place, variables, &table.customer, mend).await?;
-    say(&index::report(&check, mend));
-    Ok(if mend { check.is_repaired() } else { check.is_clean() })
+    let check = index::check(place, variables, &table.customer, repair).await?;
+    say(&index::report(&check, repair));
+    Ok(if repair { check.is_repaired() } else { check.is_clean() })
 }
 
 fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {
@@ -184,22 +184,22 @@ async fn serve(variables: HashMap<String, String>, options: Serve) -> Result<(),
 
 fn introduce(demo: &demo::Demo) -> String {
     let uid = |kind: &str| {
-        let mut uids = demo.person["uids"].as_array().into_iter().flatten();
+        let mut uids = demo.end_user["uids"].as_array().into_iter().flatten();
         uids.find(|uid| uid["uidType"] == kind).map(|uid| uid["endUserUIDID"].clone()).unwrap_or_default()
     };
-    let person = if demo.person.is_null() {
+    let end_user = if demo.end_user.is_null() {
         format!("{} is no longer there; others are in the list", demo::EMAIL)
     } else {
-        let (id, email, phone) = (&demo.person["endUserID"], uid("Email"), uid("Phone"));
+        let (id, email, phone) = (&demo.end_user["endUserID"], uid("Email"), uid("Phone"));
         format!("Jane Doe has endUserID {id}, endUserUIDID {email} (Email) and {phone} (Phone)")
     };
-    format!("\ntenant {}: {person}; a token for a day:\n{}", demo.tenant, demo.token)
+    format!("\ntenant {}: {end_user}; a token for a day:\n{}", demo.tenant, demo.token)
 }
 
 /// Three requests of tenant 7 to paste.
 fn try_out(local: &Local, demo: &demo::Demo) -> String {
     let curl = format!("curl -s -H 'Authorization: Bearer {}' 'http://{}/api/EndUsers", demo.token, local.address());
-    let id = &demo.person["endUserID"];
+    let id = &demo.end_user["endUserID"];
     format!("\n{curl}?search=jane&sortBy=name'\n{curl}/byUid?uid={}'\n{curl}/{id}/tickets'", demo::EMAIL)
 }
 

@@ -294,10 +294,10 @@ mod tests {
             let bearer = format!("Bearer {}", token["token"].as_str().expect("a token"));
             let jane = get("/api/EndUsers/byUid?uid=jane@example.com").header(header::AUTHORIZATION, bearer);
             let (status, _, body) = send(&local, jane).await;
-            let people: Value = serde_json::from_slice(&body).expect("JSON");
+            let end_users: Value = serde_json::from_slice(&body).expect("JSON");
             assert_eq!(status, StatusCode::OK);
             let company = if token["tenant"] == 7 { "Acme NV" } else { "Globex BV" };
-            assert_eq!(people[0]["company"], company);
+            assert_eq!(end_users[0]["company"], company);
         }
         local.stop().await;
     }

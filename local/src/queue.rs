@@ -80,7 +80,7 @@ impl Queue {
     }
 
     /// Makes a message a dead letter.
-    pub(crate) fn bury(&self, id: i64) -> rusqlite::Result<()> {
+    pub(crate) fn move_to_dead_letters(&self, id: i64) -> rusqlite::Result<()> {
         self.connection().execute("UPDATE messages SET dead = 1 WHERE id = ?1", params![id]).map(drop)
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let again = queue.receive(10).expect("messages");
         assert_eq!(again.iter().map(|m| (m.body.as_str(), m.receive_count)).collect::<Vec<_>>(), [("b", 2)]);
         assert!(!queue.is_empty().expect("an answer"));
-        queue.bury(again[0].id).expect("buried");
+        queue.move_to_dead_letters(again[0].id).expect("buried");
         assert!(queue.is_empty().expect("an answer"));
         assert_eq!(queue.dead_letters().expect("letters"), ["b"]);
     }

@@ -62,7 +62,7 @@ impl Pool {
     pub(crate) async fn invoke(&self, event: String) -> Answer {
         let name = &self.function.name;
         let _turn = self.turns.acquire().await.map_err(|_closed| Failure::Crashed)?;
-        let (mut process, answer) = self.hand_over(event).await?;
+        let (mut process, answer) = self.dispatch(event).await?;
         tokio::select! {
             biased;
             answer = answer => match answer {
@@ -78,14 +78,14 @@ impl Pool {
             }
             () = tokio::time::sleep(self.function.time_out) => {
                 tracing::error!(function = name, "a process overran its time and is killed");
-                Err(Failure::Late)
+                Err(Failure::TimedOut)
             }
         }
     }
 
     /// Gives the event to a process that waits for one. Until that is done a process may die and
     /// nothing is lost: another one takes its place.
-    async fn hand_over(&self, event: String) -> Result<(Process, oneshot::Receiver<Answer>), Failure> {
+    async fn dispatch(&self, event: String) -> Result<(Process, oneshot::Receiver<Answer>), Failure> {
         let (mut invocation, answered) = Invocation::new(event, self.function.time_out);
         let mut starts = 0;
         while starts < STARTS {
@@ -134,9 +134,9 @@ impl Invocation {
 }
 
 /// A process's request for its next event.
-pub struct Asking(oneshot::Sender<Invocation>);
+pub struct NextRequest(oneshot::Sender<Invocation>);
 
-impl Asking {
+impl NextRequest {
     /// Gives it the event; its answer, or `None` where it has none.
     pub async fn answer(self, event: String, time_out: Duration) -> Option<Vec<u8>> {
         let (invocation, answered) = Invocation::new(event, time_out);
@@ -150,7 +150,7 @@ pub struct Process {
     name: String,
     child: Child,
     /// The requests of the process for its next event.
-    asking: mpsc::Receiver<Asking>,
+    asking: mpsc::Receiver<NextRequest>,
     api: JoinHandle<()>,
 }
 
@@ -162,7 +162,7 @@ impl Drop for Process {
 
 impl Process {
     /// Runs a command with a Runtime API of its own and these variables alone. What it writes goes to
-    /// stderr, each line behind `name`, where it is `heard`, and else nowhere.
+    /// stderr, each line behind `name`, where it is `echo_output`, and else nowhere.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl Process {
         name: &str,
         mut command: Command,
         environment: &[(String, String)],
-        heard: bool,
+        echo_output: bool,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         command
@@ -185,10 +185,10 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        relay(name, child.stdout.take(), heard);
-        relay(name, child.stderr.take(), heard);
+        relay(name, child.stdout.take(), echo_output);
+        relay(name, child.stderr.take(), echo_output);
         let (ask, asking) = mpsc::channel(1);
-        let api = Api { function: name.to_owned(), ask, in_hand: Mutex::default() };
+        let api = Api { function: name.to_owned(), ask, in_flight: Mutex::default() };
         let api = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, api.routes()).await {
                 tracing::error!(%error, "a Runtime API failed");
@@ -207,13 +207,13 @@ impl Process {
     /// # Errors
     ///
     /// It cannot be waited for.
-    pub async fn end(mut self, asking: Asking) -> std::io::Result<()> {
+    pub async fn end(mut self, asking: NextRequest) -> std::io::Result<()> {
         drop(asking);
         self.child.wait().await.map(drop)
     }
 
     /// Waits until it asks for its next event; `None` where it ended or takes too long to start.
-    pub async fn asks(&mut self) -> Option<Asking> {
+    pub async fn asks(&mut self) -> Option<NextRequest> {
         let function = &self.name;
         tokio::select! {
             biased;
@@ -236,9 +236,9 @@ type InHand = (String, oneshot::Sender<Answer>);
 /// The Runtime API of one process.
 struct Api {
     function: String,
-    ask: mpsc::Sender<Asking>,
+    ask: mpsc::Sender<NextRequest>,
     /// What the process has to answer.
-    in_hand: Mutex<Option<InHand>>,
+    in_flight: Mutex<Option<InHand>>,
 }
 
 impl Api {
@@ -253,13 +253,13 @@ impl Api {
             .with_state(Arc::new(self))
     }
 
-    fn in_hand(&self) -> MutexGuard<'_, Option<InHand>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> MutexGuard<'_, Option<InHand>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the invocation `id`; 400 where the process does not have it.
     fn end(&self, id: &str, answer: Answer) -> StatusCode {
-        match self.in_hand().take_if(|(in_hand, _)| in_hand == id) {
+        match self.in_flight().take_if(|(in_flight, _)| in_flight == id) {
             Some((_, to)) => {
                 // Nobody waits for what comes after its time.
                 let _ = to.send(answer);
@@ -274,7 +274,7 @@ impl Api {
 /// sees that nobody asks any more.
 async fn next(State(api): State<Arc<Api>>) -> Response {
     let (asking, event) = oneshot::channel();
-    if api.ask.send(Asking(asking)).await.is_err() {
+    if api.ask.send(NextRequest(asking)).await.is_err() {
         return StatusCode::GONE.into_response();
     }
     let Ok(Invocation { id, event, time_out, answer }) = event.await else {
@@ -289,7 +289,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
         ("lambda-runtime-trace-id", format!("Root=1-{:08x}-{id}00000000;Sampled=0", deadline.as_secs())),
         ("content-type", "application/json".to_owned()),
     ];
-    *api.in_hand() = Some((id, answer));
+    *api.in_flight() = Some((id, answer));
     (headers, event).into_response()
 }
 
@@ -333,15 +333,15 @@ fn of_lambda(function: &Function, variables: &HashMap<String, String>) -> Vec<(S
     own.chain(passed).collect()
 }
 
-/// Reads what a process writes, and passes it on where it is `heard`: line by line, each behind the
+/// Reads what a process writes, and passes it on where it is `echo_output`: line by line, each behind the
 /// function's name.
-fn relay(function: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, heard: bool) {
+fn relay(function: &str, output: Option<impl AsyncRead + Unpin + Send + 'static>, echo_output: bool) {
     let Some(output) = output else { return };
     let function = function.to_owned();
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            if heard {
+            if echo_output {
                 // Where stderr is closed there is nobody to tell.
                 let _ = writeln!(std::io::stderr(), "[{function}] {line}");
             }
@@ -364,10 +364,10 @@ fn check(program: &Path) -> Result<(), StartError> {
         (b"\x7fELF", 183) => "aarch64",
         _ => return refused(format!("is no program for Lambda; {BUILD}")),
     };
-    let here = std::env::consts::ARCH;
-    let option = if here == "aarch64" { "--arm64" } else { "--x86-64" };
-    if machine != here {
-        return refused(format!("is made for {machine}, this machine is {here}; {BUILD} {option}"));
+    let in_process = std::env::consts::ARCH;
+    let option = if in_process == "aarch64" { "--arm64" } else { "--x86-64" };
+    if machine != in_process {
+        return refused(format!("is made for {machine}, this machine is {in_process}; {BUILD} {option}"));
     }
     Ok(())
 }

@@ -365,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_people_wake_the_indexer() {
+    fn only_end_users_wake_the_indexer() {
         let filters = Template::load().expect("a template").stream.filters;
         let image =
             |name: &str, kind: &str| json!({ "eventName": "MODIFY", "dynamodb": { name: { "kind": { "S": kind } } } });
@@ -373,7 +373,7 @@ mod tests {
         let removal =
             |kind: &str| json!({ "eventName": "REMOVE", "dynamodb": { "OldImage": { "kind": { "S": kind } } } });
         assert!(matches(&filters, &removal("EndUser")));
-        for kind in ["Uid", "Count", "Entry", "Indexed", "Sequence", "Ticket", "Message"] {
+        for kind in ["Uid", "Count", "Entry", "IndexState", "Sequence", "Ticket", "Message"] {
             assert!(!matches(&filters, &image("NewImage", kind)) && !matches(&filters, &removal(kind)), "{kind}");
         }
     }

@@ -137,7 +137,7 @@ fn token() -> String {
 fn every_write_shown_as_done_survives_a_kill() {
     let place = Place::new("kill");
     let token = token();
-    let mut people = Vec::new();
+    let mut end_users = Vec::new();
     let mut events = 0;
     for round in 0..3 {
         let mut server = Server::start(&place, &["--no-demo"], 1);
@@ -150,8 +150,8 @@ fn every_write_shown_as_done_survives_a_kill() {
                         for n in 0..15 {
                             let uid = format!("w{writer}-{round}-{n}@example.com");
                             let body = json!({ "firstname": "W", "uids": [{ "uid": uid }] });
-                            if let Ok((201, person)) = server.send(token, "POST", "/api/EndUsers", Some(&body)) {
-                                done.push(person);
+                            if let Ok((201, end_user)) = server.send(token, "POST", "/api/EndUsers", Some(&body)) {
+                                done.push(end_user);
                             }
                         }
                         done
@@ -161,7 +161,7 @@ fn every_write_shown_as_done_survives_a_kill() {
             writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
         });
         assert_eq!(acknowledged.len(), 60);
-        people.extend(acknowledged);
+        end_users.extend(acknowledged);
         for n in 0..5 {
             events += 1;
             let ticket = json!({ "ticketID": events, "uid": format!("w0-0-{n}@example.com"),
@@ -174,12 +174,12 @@ fn every_write_shown_as_done_survives_a_kill() {
     }
     let server = Server::start(&place, &["--no-demo"], 1);
     assert_eq!(server.send("", "POST", "/local/settle", None).unwrap().0, 204);
-    for person in &people {
-        let path = format!("/api/EndUsers/{}", person["endUserID"]);
-        assert_eq!(server.send(&token, "GET", &path, None).unwrap(), (200, person.clone()));
+    for end_user in &end_users {
+        let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
+        assert_eq!(server.send(&token, "GET", &path, None).unwrap(), (200, end_user.clone()));
     }
     let (_, list) = server.send(&token, "GET", "/api/EndUsers?search=w&sortBy=name", None).unwrap();
-    assert_eq!(list["totalCount"], people.len(), "all are indexed");
+    assert_eq!(list["totalCount"], end_users.len(), "all are indexed");
     let (_, first) = server.send(&token, "GET", "/api/EndUsers/byUid?uid=w0-0-0@example.com", None).unwrap();
     let (_, tickets) =
         server.send(&token, "GET", &format!("/api/EndUsers/{}/tickets", first[0]["endUserID"]), None).unwrap();
@@ -237,12 +237,12 @@ fn a_request_is_one_log_line_without_personal_data_or_tokens() {
     let send = |method, path: &str, body: Option<&Value>| server.send(&token, method, path, body).unwrap();
     let jane =
         json!({ "firstname": "Xanthippe", "customerRef": "XREF-1", "uids": [{ "uid": "xanthippe@example.com" }] });
-    let (status, person) = send("POST", "/api/EndUsers", Some(&jane));
-    assert_eq!(status, 201, "{person}");
+    let (status, end_user) = send("POST", "/api/EndUsers", Some(&jane));
+    assert_eq!(status, 201, "{end_user}");
     assert_eq!(send("GET", "/api/EndUsers?search=xanthippe", None).0, 200);
     assert_eq!(send("GET", "/api/EndUsers/byUid?uid=xanthippe@example.com", None).0, 200);
     let bad = json!({ "uids": [{ "uid": "xanthippe at example" }] });
-    assert_eq!(send("PUT", &format!("/api/EndUsers/{}", person["endUserID"]), Some(&bad)).0, 400);
+    assert_eq!(send("PUT", &format!("/api/EndUsers/{}", end_user["endUserID"]), Some(&bad)).0, 400);
     assert_eq!(server.send(&format!("{token}x"), "GET", "/api/EndUsers", None).unwrap().0, 401);
     let event = json!({ "type": "ticket.upserted", "customerID": 7, "ticket": { "uid": "xanthippe@example.com" } });
     assert_eq!(send("POST", "/local/ticket-events", Some(&event)).0, 202);
@@ -253,7 +253,8 @@ fn a_request_is_one_log_line_without_personal_data_or_tokens() {
 
     // A process's lines stand behind its function's name.
     let json = |line: &str| serde_json::from_str::<Value>(line.split_once("] ").map_or(line, |(_, line)| line)).ok();
-    let answered: Vec<_> = text.lines().filter_map(json).filter(|line| line["message"] == "answered").collect();
+    let answered: Vec<_> =
+        text.lines().filter_map(json).filter(|line| line["message"] == "request completed").collect();
     assert_eq!(answered.len(), 5, "one line per request: {text}");
     let first = &answered[0];
     // The log of `local` itself is no CloudWatch's.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 
-use crate::auth::{Access, AuthConfig, Authenticator, Caller, Refusal};
+use crate::auth::{Access, AuthConfig, AuthError, Authenticator, Caller};
 use crate::domain::ids::Tenant;
 use crate::domain::phone::Region;
 use crate::store::{Meter, Scope, Store};
@@ -18,7 +18,7 @@ pub struct ConfigError(String);
 pub struct Config {
     /// `TABLE_NAME`.
     pub table: String,
-    /// `DEFAULT_PHONE_REGION`: the region of a national number of a person without a country.
+    /// `DEFAULT_PHONE_REGION`: the region of a national number of an end user without a country.
     pub default_region: Option<Region>,
     /// `SERVER_TIMING=true`: answers say what they cost.
     pub server_timing: bool,
@@ -73,7 +73,7 @@ impl App {
         }
     }
 
-    /// The region of a national number of a person without a country.
+    /// The region of a national number of an end user without a country.
     pub fn default_region(&self) -> Option<Region> {
         self.default_region
     }
@@ -87,10 +87,10 @@ impl App {
     }
 
     /// Without keys nobody is let in.
-    pub(crate) async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, Refusal> {
+    pub(crate) async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, AuthError> {
         match &self.authenticator {
             Some(authenticator) => authenticator.authenticate(authorization, access).await,
-            None => Err(Refusal::IssuerUnavailable),
+            None => Err(AuthError::IssuerUnavailable),
         }
     }
 

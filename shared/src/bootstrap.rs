@@ -19,10 +19,10 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 
 use crate::app::{App, Config};
 use crate::domain::ids::Tenant;
-use crate::domain::input::Faults;
+use crate::domain::input::ValidationErrors;
 use crate::domain::ticket;
 use crate::http::{self, Handler};
-use crate::log::Lines;
+use crate::log::JsonFormat;
 use crate::store::{Meter, StoreError};
 
 /// How long one try of a call may take.
@@ -41,8 +41,9 @@ pub fn client(shared: &aws_config::SdkConfig) -> Client {
 
 /// Until when a batch may be worked on, so that what was not done is still reported.
 fn deadline(context: &Context) -> Instant {
-    const UNSAID: Duration = Duration::from_secs(10);
-    Instant::now() + http::time_left(context).map_or(UNSAID, |left| left.saturating_sub(http::FAREWELL))
+    const DEFAULT_TIME_LEFT: Duration = Duration::from_secs(10);
+    Instant::now()
+        + http::time_left(context).map_or(DEFAULT_TIME_LEFT, |left| left.saturating_sub(http::RESPONSE_MARGIN))
 }
 
 fn environment(name: &str) -> Option<String> {
@@ -62,7 +63,7 @@ async fn start(config: Config) -> Arc<App> {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .event_format(Lines::new(environment("METRICS_NAMESPACE")))
+        .event_format(JsonFormat::new(environment("METRICS_NAMESPACE")))
         .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")))
         .init();
 }
@@ -85,7 +86,7 @@ pub async fn on_request(
     event: LambdaEvent<ApiGatewayV2httpRequest>,
 ) -> ApiGatewayV2httpResponse {
     let request = http::read_event(event.payload).with_lambda_context(event.context);
-    http::write_event(http::answer(app, handler, request).await)
+    http::write_event(http::handle(app, handler, request).await)
 }
 
 /// What the indexing function does with a batch of the table's stream.
@@ -131,14 +132,50 @@ pub async fn on_messages(app: &App, handler: QueueHandler, event: LambdaEvent<Sq
     handler(app, event.payload, deadline(&event.context)).await
 }
 
-/// Logs what taking in or indexing one record came to, and answers whether it went well.
-pub fn log_event(act: &str, tenant: &Tenant, meter: &Meter, error: Option<&StoreError>) -> bool {
+/// What an event function does for one tenant, as its log lines and metrics name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Updates the index of end users.
+    Index,
+    /// Builds one step of a rank index.
+    Count,
+    /// Erases the stored responses of a deleted end user.
+    Erase,
+    /// Ingests a ticket event.
+    Ingest,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Count => "count",
+            Self::Erase => "erase",
+            Self::Ingest => "ingest",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Index => "index updated",
+            Self::Count => "rank index updated",
+            Self::Erase => "stored responses erased",
+            Self::Ingest => "ticket event ingested",
+        }
+    }
+}
+
+/// Writes the log line of an operation, and returns whether it succeeded.
+pub fn log_event(operation: Operation, tenant: &Tenant, meter: &Meter, error: Option<&StoreError>) -> bool {
     let cost = meter.cost();
     let (trips, reads, writes) = (cost.round_trips, cost.read_units, cost.write_units);
+    let (operation, message) = (operation.name(), operation.message());
     match error {
-        None => tracing::info!(act, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, "done"),
+        None => {
+            tracing::info!(operation, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, "{message}");
+        }
         Some(error) => {
-            tracing::error!(act, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, %error, "failed")
+            tracing::error!(operation, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, %error, "operation failed");
         }
     }
     error.is_none()
@@ -146,7 +183,7 @@ pub fn log_event(act: &str, tenant: &Tenant, meter: &Meter, error: Option<&Store
 
 /// Logs at which members an event is bad. Messages hold no values; a member that is not of the contract is not named,
 /// because its name may be personal data.
-pub fn log_bad_event(faults: &Faults) {
-    let members: BTreeSet<_> = faults.as_map().keys().map(|path| ticket::known_member(path)).collect();
-    tracing::warn!(?members, "bad event");
+pub fn log_bad_event(errors: &ValidationErrors) {
+    let members: BTreeSet<_> = errors.as_map().keys().map(|path| ticket::known_member(path)).collect();
+    tracing::warn!(?members, "invalid ticket event");
 }

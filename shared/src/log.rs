@@ -19,14 +19,14 @@ pub const METRICS: [(&str, &str); 4] =
 
 /// The members by which metrics are told apart: the route of a request, the act of an event. Not the tenant: each
 /// would be metrics of its own, and billed so.
-pub const DIMENSIONS: [&str; 2] = ["route", "act"];
+pub const DIMENSIONS: [&str; 2] = ["route", "operation"];
 
 /// How a line is written.
-pub struct Lines {
+pub struct JsonFormat {
     namespace: Option<String>,
 }
 
-impl Lines {
+impl JsonFormat {
     /// With metrics in `namespace` (1-256 characters), or without.
     pub fn new(namespace: Option<String>) -> Self {
         Self { namespace: namespace.filter(|namespace| !namespace.is_empty()) }
@@ -45,16 +45,16 @@ impl Lines {
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for JsonFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let now = OffsetDateTime::from(SystemTime::now());
-        let mut line = Line(Map::new());
+        let mut line = JsonVisitor(Map::new());
         event.record(&mut line);
-        let Line(mut line) = line;
+        let JsonVisitor(mut line) = line;
         if let Some(metrics) = self.metrics(&line, now) {
             line.insert("_aws".to_owned(), metrics);
         }
@@ -65,15 +65,15 @@ where
 }
 
 /// The fields of an event.
-struct Line(Map<String, Value>);
+struct JsonVisitor(Map<String, Value>);
 
-impl Line {
+impl JsonVisitor {
     fn put(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name().to_owned(), value);
     }
 }
 
-impl Visit for Line {
+impl Visit for JsonVisitor {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, Number::from_f64(value).map_or(Value::Null, Value::Number));
     }
@@ -131,18 +131,25 @@ mod tests {
     }
 
     /// The lines of what `act` logs.
-    fn lines(namespace: Option<&str>, act: impl FnOnce()) -> Vec<Value> {
+    fn lines(namespace: Option<&str>, run: impl FnOnce()) -> Vec<Value> {
         let written = Written::default();
-        let lines = Lines::new(namespace.map(str::to_owned));
+        let lines = JsonFormat::new(namespace.map(str::to_owned));
         let subscriber = tracing_subscriber::fmt().event_format(lines).with_writer(written.clone()).finish();
-        tracing::subscriber::with_default(subscriber, act);
+        tracing::subscriber::with_default(subscriber, run);
         let text = String::from_utf8(written.0.lock().expect("not poisoned").clone()).expect("UTF-8");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     fn answered() {
         let tenant: Option<&str> = None;
-        tracing::info!(route = "GET /", status = 401_u16, tenant, durationMs = 1.5, readUnits = 2_u32, "answered");
+        tracing::info!(
+            route = "GET /",
+            status = 401_u16,
+            tenant,
+            durationMs = 1.5,
+            readUnits = 2_u32,
+            "request completed"
+        );
     }
 
     #[test]
@@ -160,7 +167,7 @@ mod tests {
             line.remove("timestamp");
             Value::Object(line)
         };
-        let expected = json!({ "level": "INFO", "message": "answered", "route": "GET /", "status": 401,
+        let expected = json!({ "level": "INFO", "message": "request completed", "route": "GET /", "status": 401,
             "durationMs": 1.5, "readUnits": 2 });
         assert_eq!(timeless(first), expected);
         let expected = json!({ "level": "WARN", "message": "bad event", "members": "[\"a\\n\\\"b\\\"\"]",
@@ -173,7 +180,7 @@ mod tests {
     fn what_a_request_or_an_event_came_to_carries_its_metrics() {
         let all = lines(Some("stack"), || {
             answered();
-            tracing::info!(act = "index", writeUnits = 12.5, "done");
+            tracing::info!(operation = "index", writeUnits = 12.5, "index updated");
             tracing::warn!(route = "GET /", "no metric");
             tracing::warn!(readUnits = 1, "no dimension");
         });
@@ -186,7 +193,7 @@ mod tests {
         assert!(all[0]["_aws"]["Timestamp"].as_u64().is_some_and(|at| at > 1_700_000_000_000));
         assert_eq!(
             directive(&all[1]),
-            json!([{ "Namespace": "stack", "Dimensions": [["act"]], "Metrics": [
+            json!([{ "Namespace": "stack", "Dimensions": [["operation"]], "Metrics": [
                 { "Name": "writeUnits", "Unit": "Count" }] }])
         );
         assert!(all[2..].iter().all(|line| line.get("_aws").is_none()), "{all:?}");

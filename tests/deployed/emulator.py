@@ -103,7 +103,7 @@ def check_denials(stack):
     partition = {"KeyConditionExpression": "uidPk = :pk", "ExpressionAttributeValues": {":pk": {"S": "C#7#Uid#t=a"}}}
     denied = {
         "the document of an end user": lambda: dynamodb.put_item(TableName=table, Item=key("C#7#EndUser")),
-        "a deletion": lambda: dynamodb.delete_item(TableName=table, Key=key("C#7#Counted")),
+        "a deletion": lambda: dynamodb.delete_item(TableName=table, Key=key("C#7#RankIndex")),
         "a scan": lambda: dynamodb.scan(TableName=table),
         "an index": lambda: dynamodb.query(TableName=table, IndexName="byUid", **partition),
         "another table": lambda: dynamodb.get_item(TableName=f"{table}-other", Key=key("C#7#EndUser")),
@@ -115,7 +115,7 @@ def check_denials(stack):
             assert error.response["Error"]["Code"] == "AccessDeniedException", f"{what}: {error}"
         else:
             raise AssertionError(f"ListEndUsers may reach {what}")
-    dynamodb.put_item(TableName=table, Item=key("C#negative-control#Counted"))
+    dynamodb.put_item(TableName=table, Item=key("C#negative-control#RankIndex"))
     print(f"failures: IAM denies {', '.join(denied)}")
 
 

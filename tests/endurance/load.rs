@@ -17,7 +17,7 @@ use crate::system::SECRET;
 
 /// How many tenants there are: 1, 2 and so on.
 pub(crate) const TENANTS: u64 = 3;
-/// The most UIDs that a client links to one person.
+/// The most UIDs that a client links to one end user.
 const MAX_UIDS: usize = 30;
 /// One end user and one ticket in so many is oversized.
 const OVERSIZED: u8 = 12;
@@ -33,15 +33,15 @@ pub(crate) struct Figures {
     pub(crate) trouble: Option<(u64, u64)>,
     pub(crate) processes_killed: u64,
     pub(crate) restarts: u64,
-    pub(crate) people: u64,
+    pub(crate) end_users: u64,
     pub(crate) identifiers: u64,
     pub(crate) tickets: u64,
     /// What is not as it was acknowledged to be.
     pub(crate) findings: Vec<String>,
 }
 
-/// A person as its one writer knows it.
-struct Person {
+/// An end user as its one writer knows it.
+struct TrackedEndUser {
     id: u64,
     /// What the first name may be: more than one after an update that was not answered.
     names: BTreeSet<String>,
@@ -61,12 +61,12 @@ pub(crate) struct Tenants {
     http: Http<HttpConnector, Full<Bytes>>,
 }
 
-/// One client: it alone writes its people.
+/// One client: it alone writes its end users.
 pub(crate) struct Client<'a> {
     tenants: &'a Tenants,
     number: u64,
     rng: Rng,
-    people: Vec<Person>,
+    end_users: Vec<TrackedEndUser>,
     made: u64,
     figures: Figures,
 }
@@ -90,7 +90,7 @@ impl Tenants {
     pub(crate) async fn client(&self, number: u64, until: Instant) -> Client<'_> {
         let rng = Rng::with_seed(self.seed * 1_000 + number);
         let mut client =
-            Client { tenants: self, number, rng, people: Vec::new(), made: 0, figures: Figures::default() };
+            Client { tenants: self, number, rng, end_users: Vec::new(), made: 0, figures: Figures::default() };
         while Instant::now() < until {
             client.act().await;
         }
@@ -136,8 +136,10 @@ impl Tenants {
         while self.send(0, "POST", "/local/settle", None, None).await.is_none_or(|(status, _)| status != 204) {}
         let mut total = Figures::default();
         for tenant in 0..TENANTS {
-            let mine = || clients.iter().filter(|client| client.tenant() == tenant).flat_map(|client| &client.people);
-            let alive: BTreeSet<u64> = mine().filter(|person| !person.deleted).map(|person| person.id).collect();
+            let mine =
+                || clients.iter().filter(|client| client.tenant() == tenant).flat_map(|client| &client.end_users);
+            let alive: BTreeSet<u64> =
+                mine().filter(|end_user| !end_user.deleted).map(|end_user| end_user.id).collect();
             for query in ["", "&sortBy=lastname", "&search=endurance"] {
                 let listed = self.list(tenant, query).await;
                 let ids: BTreeSet<u64> = listed.1.iter().copied().collect();
@@ -151,8 +153,8 @@ impl Tenants {
                     ));
                 }
             }
-            for person in mine() {
-                self.audit_person(tenant, person, &mut total).await;
+            for end_user in mine() {
+                self.audit_end_user(tenant, end_user, &mut total).await;
             }
         }
         for client in clients {
@@ -173,7 +175,7 @@ impl Tenants {
             let path = format!("/api/EndUsers?pageSize=100&pageNumber={page}{query}");
             let (_, list) = self.read(tenant, &path).await;
             let items = list["items"].as_array().cloned().unwrap_or_default();
-            ids.extend(items.iter().filter_map(|person| person["endUserID"].as_u64()));
+            ids.extend(items.iter().filter_map(|end_user| end_user["endUserID"].as_u64()));
             if page >= list["totalPages"].as_u64().unwrap_or_default() {
                 return (list["totalCount"].as_u64().unwrap_or_default(), ids);
             }
@@ -181,33 +183,33 @@ impl Tenants {
         unreachable!("there is a last page")
     }
 
-    async fn audit_person(&self, tenant: u64, person: &Person, total: &mut Figures) {
-        total.people += 1;
-        let (status, shown) = self.read(tenant, &format!("/api/EndUsers/{}", person.id)).await;
-        if person.deleted {
+    async fn audit_end_user(&self, tenant: u64, end_user: &TrackedEndUser, total: &mut Figures) {
+        total.end_users += 1;
+        let (status, shown) = self.read(tenant, &format!("/api/EndUsers/{}", end_user.id)).await;
+        if end_user.deleted {
             if status != 404 {
-                total.findings.push(format!("{} was deleted and is there: {shown}", person.id));
+                total.findings.push(format!("{} was deleted and is there: {shown}", end_user.id));
             }
             return;
         }
-        total.findings.extend(person.contradiction(status, &shown));
-        for uid in &person.uids {
+        total.findings.extend(end_user.contradiction(status, &shown));
+        for uid in &end_user.uids {
             total.identifiers += 1;
             let (_, found) = self.read(tenant, &format!("/api/EndUsers/byUid?uid={uid}")).await;
             let ids: Vec<_> = found.as_array().into_iter().flatten().map(|found| found["endUserID"].clone()).collect();
-            if ids != [json!(person.id)] {
-                total.findings.push(format!("{uid} of {} finds {ids:?}", person.id));
+            if ids != [json!(end_user.id)] {
+                total.findings.push(format!("{uid} of {} finds {ids:?}", end_user.id));
             }
         }
-        let (_, history) = self.read(tenant, &format!("/api/EndUsers/{}/tickets?pageSize=100", person.id)).await;
+        let (_, history) = self.read(tenant, &format!("/api/EndUsers/{}/tickets?pageSize=100", end_user.id)).await;
         let topics = |ticket: &Value| ticket["topics"].as_array().map_or(0, Vec::len) as u64;
         let tickets = history["items"].as_array().into_iter().flatten();
         let tickets: BTreeMap<_, _> =
             tickets.filter_map(|ticket| Some((ticket["ticketID"].as_u64()?, topics(ticket)))).collect();
-        total.tickets += person.tickets.len() as u64;
-        let expected: BTreeMap<_, _> = person.tickets.iter().map(|(id, sent)| (*id, kept_topics(*sent))).collect();
+        total.tickets += end_user.tickets.len() as u64;
+        let expected: BTreeMap<_, _> = end_user.tickets.iter().map(|(id, sent)| (*id, kept_topics(*sent))).collect();
         if tickets != expected {
-            total.findings.push(format!("tickets of {}: {tickets:?} instead of {expected:?}", person.id));
+            total.findings.push(format!("tickets of {}: {tickets:?} instead of {expected:?}", end_user.id));
         }
     }
 }
@@ -233,7 +235,7 @@ fn growing_text(number: u64) -> String {
     (0..50).map(|n| format!("{number}x{n}{}", "㌖".repeat(30))).collect::<Vec<_>>().join(" ")
 }
 
-impl Person {
+impl TrackedEndUser {
     /// What of an answer cannot be.
     fn contradiction(&self, status: u16, shown: &Value) -> Option<String> {
         let uids: BTreeSet<_> =
@@ -257,12 +259,12 @@ impl Client<'_> {
     }
 
     async fn act(&mut self) {
-        let alive: Vec<_> = (0..self.people.len()).filter(|at| !self.people[*at].deleted).collect();
+        let alive: Vec<_> = (0..self.end_users.len()).filter(|at| !self.end_users[*at].deleted).collect();
         let Some(at) = self.rng.choice(alive) else { return self.create().await };
         match self.rng.u8(0..20) {
             0..3 => self.create().await,
             3..7 => self.update(at).await,
-            7..10 if self.people[at].uids.len() < MAX_UIDS => self.assign(at).await,
+            7..10 if self.end_users[at].uids.len() < MAX_UIDS => self.assign(at).await,
             10 => self.delete(at).await,
             11..13 => self.tell(at).await,
             13..16 => self.check(at).await,
@@ -310,12 +312,12 @@ impl Client<'_> {
             return self.wrong("a create", &answer);
         };
         let (names, late, tickets) = (BTreeSet::from([name]), BTreeSet::new(), BTreeMap::new());
-        self.people.push(Person { id, names, late, uids: vec![uid], tickets, deleted: false });
+        self.end_users.push(TrackedEndUser { id, names, late, uids: vec![uid], tickets, deleted: false });
     }
 
     async fn update(&mut self, at: usize) {
         let name = self.name("name");
-        let path = format!("/api/EndUsers/{}", self.people[at].id);
+        let path = format!("/api/EndUsers/{}", self.end_users[at].id);
         let mut body = json!({ "firstname": name });
         if self.rng.u8(0..OVERSIZED) == 0 {
             body["otherContactDetails"] = growing_text(self.made).into();
@@ -324,41 +326,41 @@ impl Client<'_> {
         match answer {
             Some((204, _)) => {
                 self.figures.acknowledged += 1;
-                let late = self.people[at].late.iter().cloned();
-                self.people[at].names = late.chain([name]).collect();
+                let late = self.end_users[at].late.iter().cloned();
+                self.end_users[at].names = late.chain([name]).collect();
             }
             Some(answer) => self.wrong("an update", &answer),
             None => {
-                self.people[at].names.insert(name.clone());
-                self.people[at].late.insert(name);
+                self.end_users[at].names.insert(name.clone());
+                self.end_users[at].late.insert(name);
             }
         }
     }
 
     async fn assign(&mut self, at: usize) {
         let uid = format!("{}@example.com", self.name("mail"));
-        let body = json!({ "endUserID": self.people[at].id, "uid": uid });
+        let body = json!({ "endUserID": self.end_users[at].id, "uid": uid });
         let (answer, _) = self.surely("POST", "/api/EndUserUIDs/assign", Some(&uid), Some(&body)).await;
         if answer.0 != 201 {
             return self.wrong("an assign", &answer);
         }
-        self.people[at].uids.push(uid);
+        self.end_users[at].uids.push(uid);
     }
 
     async fn delete(&mut self, at: usize) {
-        let path = format!("/api/EndUsers/{}", self.people[at].id);
+        let path = format!("/api/EndUsers/{}", self.end_users[at].id);
         let (answer, first) = self.surely("DELETE", &path, None, None).await;
         // After a try without an answer it may be gone already.
         if answer.0 != 204 && (first || answer.0 != 404) {
             self.wrong("a delete", &answer);
         }
-        self.people[at].deleted = true;
+        self.end_users[at].deleted = true;
     }
 
     async fn tell(&mut self, at: usize) {
         self.made += 1;
         let ticket = self.number * 1_000_000 + self.made;
-        let uid = self.rng.choice(&self.people[at].uids).cloned().unwrap_or_default();
+        let uid = self.rng.choice(&self.end_users[at].uids).cloned().unwrap_or_default();
         let event = json!({ "type": "ticket.upserted", "customerID": self.tenant() + 1,
             "occurredAt": "2026-11-25T10:00:00Z", "ticket": { "ticketID": ticket, "uid": uid,
             "dateCreated": "2026-11-25T10:00:00Z", "lastMessageDate": "2026-11-25T10:00:00Z" } });
@@ -372,23 +374,23 @@ impl Client<'_> {
                 return self.wrong("a ticket event", &answer);
             }
         }
-        self.people[at].tickets.insert(ticket, topics);
+        self.end_users[at].tickets.insert(ticket, topics);
     }
 
     async fn check(&mut self, at: usize) {
-        let path = format!("/api/EndUsers/{}", self.people[at].id);
+        let path = format!("/api/EndUsers/{}", self.end_users[at].id);
         if let Some((status, shown)) = self.once("GET", &path, None, None).await {
             self.figures.checked += 1;
-            let contradiction = self.people[at].contradiction(status, &shown);
+            let contradiction = self.end_users[at].contradiction(status, &shown);
             self.figures.findings.extend(contradiction);
         }
     }
 
     async fn find(&mut self, at: usize) {
-        let uid = self.rng.choice(&self.people[at].uids).cloned().unwrap_or_default();
+        let uid = self.rng.choice(&self.end_users[at].uids).cloned().unwrap_or_default();
         if let Some(answer) = self.once("GET", &format!("/api/EndUsers/byUid?uid={uid}"), None, None).await {
             self.figures.checked += 1;
-            if answer.1[0]["endUserID"] != self.people[at].id {
+            if answer.1[0]["endUserID"] != self.end_users[at].id {
                 self.wrong("a look-up", &answer);
             }
         }

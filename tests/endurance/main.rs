@@ -123,7 +123,7 @@ fn table(halves: &[(&str, Figures)], seconds: u64) -> String {
         ("faults injected into them", |f| f.trouble.map(|(_, faults)| faults)),
         ("processes killed", |f| Some(f.processes_killed)),
         ("kills and restarts of the whole", |f| Some(f.restarts)),
-        ("people audited", |f| Some(f.people)),
+        ("people audited", |f| Some(f.end_users)),
         ("identifiers audited", |f| Some(f.identifiers)),
         ("tickets audited", |f| Some(f.tickets)),
         ("lost, doubled, half-done or untrue", |f| Some(f.findings.len() as u64)),

@@ -166,7 +166,7 @@ impl App {
             }
             return self.settle().await;
         }
-        let send = Send::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
+        let send = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
         send.body(lines.join("\n")).to(self).await.expect(202);
         self.settle().await;
     }
@@ -188,11 +188,11 @@ impl App {
             return;
         }
         for _ in 0..3 {
-            if Send::new("POST", "/local/settle").to(self).await.status == 204 {
+            if TestRequest::new("POST", "/local/settle").to(self).await.status == 204 {
                 return;
             }
         }
-        Send::new("POST", "/local/settle").to(self).await.expect(204);
+        TestRequest::new("POST", "/local/settle").to(self).await.expect(204);
     }
 }
 
@@ -272,49 +272,49 @@ pub struct Caller<'a> {
 
 impl Caller<'_> {
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(Send::new("GET", path)).await
+        self.send(TestRequest::new("GET", path)).await
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Send::new("POST", path).json(&body)).await
+        self.send(TestRequest::new("POST", path).json(&body)).await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(Send::new("PUT", path).json(&body)).await
+        self.send(TestRequest::new("PUT", path).json(&body)).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Send::new("DELETE", path)).await
+        self.send(TestRequest::new("DELETE", path)).await
     }
 
     /// Sends any request under this caller's token; what comes back must be as the API's description says.
-    pub async fn send(&self, send: Send) -> Answer {
+    pub async fn send(&self, send: TestRequest) -> Answer {
         let send = match &self.token {
             Some(token) => send.header("authorization", &format!("Bearer {token}")),
             None => send,
         };
         let (method, path) = (send.method.clone(), send.path.clone());
         let answer = send.to(self.app).await;
-        openapi::hold(&method, &path, &answer);
+        openapi::assert_documented(&method, &path, &answer);
         answer
     }
 
-    /// Creates a person and answers the EndUserReadDTO.
+    /// Creates an end user and answers the EndUserReadDTO.
     pub async fn create(&self, body: Value) -> Value {
         self.post("/api/EndUsers", body).await.expect(201)
     }
 
-    /// Reads a person.
+    /// Reads an end user.
     pub async fn read(&self, id: &Value) -> Value {
         self.get(&format!("/api/EndUsers/{id}")).await.expect(200)
     }
 
-    /// Updates a person; the answer must be 204.
+    /// Updates an end user; the answer must be 204.
     pub async fn update(&self, id: &Value, body: Value) {
         self.put(&format!("/api/EndUsers/{id}"), body).await.expect(204);
     }
 
-    /// The ids of the people whom an identifier finds.
+    /// The ids of the end users whom an identifier finds.
     pub async fn by_uid(&self, uid: &str) -> Vec<u64> {
         let uid = percent_encoding::utf8_percent_encode(uid, percent_encoding::NON_ALPHANUMERIC);
         let found = self.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200);
@@ -327,21 +327,21 @@ impl Caller<'_> {
     }
 }
 
-/// The `endUserID`s of an array of people.
-pub fn ids(people: &Value) -> Vec<u64> {
-    let people = people.as_array().expect("an array of people");
-    people.iter().map(|person| person["endUserID"].as_u64().expect("an id")).collect()
+/// The `endUserID`s of an array of end users.
+pub fn ids(end_users: &Value) -> Vec<u64> {
+    let end_users = end_users.as_array().expect("an array of people");
+    end_users.iter().map(|end_user| end_user["endUserID"].as_u64().expect("an id")).collect()
 }
 
 /// A request in the making.
-pub struct Send {
+pub struct TestRequest {
     method: String,
     path: String,
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
 }
 
-impl Send {
+impl TestRequest {
     pub fn new(method: &str, path: &str) -> Self {
         Self { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
@@ -412,7 +412,7 @@ impl Answer {
 
     /// The paths at which a 400 finds faults.
     #[track_caller]
-    pub fn faults(self) -> Vec<String> {
+    pub fn errors(self) -> Vec<String> {
         let problem = self.expect(400);
         problem["errors"].as_object().expect("errors").keys().cloned().collect()
     }

@@ -10,7 +10,7 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use shared::auth::AuthConfig;
 
-use crate::app::{Answer, App, SECRET, Send, now, token};
+use crate::app::{Answer, App, SECRET, TestRequest, now, token};
 
 /// A token of any header and claims, as they stand, under a secret.
 fn signed_with<T: AsRef<[u8]> + ?Sized>(secret: &str, algorithm: Algorithm, header: &T, claims: &T) -> String {
@@ -53,15 +53,15 @@ pub(crate) fn routes() -> Vec<(String, String)> {
 }
 
 /// A request of a route that would have an effect.
-fn request(method: &str, path: &str, id: &Value) -> Send {
+fn request(method: &str, path: &str, id: &Value) -> TestRequest {
     let path = path.replace("{id}", &id.to_string());
     match (method, path.as_str()) {
-        ("GET", _) => Send::new(method, &format!("{path}?uid=walked%40example.com")),
-        ("DELETE", _) => Send::new(method, &path),
+        ("GET", _) => TestRequest::new(method, &format!("{path}?uid=walked%40example.com")),
+        ("DELETE", _) => TestRequest::new(method, &path),
         (_, "/api/EndUserUIDs/assign") => {
-            Send::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
+            TestRequest::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
         }
-        _ => Send::new(method, &path).json(&json!({ "firstname": "Intruder" })),
+        _ => TestRequest::new(method, &path).json(&json!({ "firstname": "Intruder" })),
     }
 }
 
@@ -76,27 +76,29 @@ pub(crate) enum Says {
 use Says::{Expired, Forbidden, Invalid, Missing};
 
 #[track_caller]
-pub(crate) fn assert_refused(answer: Answer, says: Says, what: &str) {
+pub(crate) fn assert_refused(answer: Answer, is_present: Says, what: &str) {
     let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
     let challenge = answer.header("www-authenticate").map(str::to_owned);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-    let status = if says == Forbidden { 403 } else { 401 };
+    let status = if is_present == Forbidden { 403 } else { 401 };
     assert_eq!(answer.status, status, "{what}: {}", answer.text());
     let body = answer.json();
     let detail = body["detail"].as_str().unwrap_or_else(|| panic!("{what}: no detail in {body}")).to_owned();
-    let title = if says == Forbidden { "Forbidden" } else { "Unauthorized" };
+    let title = if is_present == Forbidden { "Forbidden" } else { "Unauthorized" };
     let whole = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": id });
     assert_eq!(body, whole, "{what}");
     let said = [(Missing, "missing"), (Invalid, "invalid"), (Expired, "expired")]
         .into_iter()
         .filter(|(_, word)| detail.contains(word));
-    match says {
+    match is_present {
         Forbidden => assert_eq!(said.count(), 0, "{what}: {detail}"),
-        says => assert_eq!(said.map(|(says, _)| says).collect::<Vec<_>>(), [says], "{what}: {detail}"),
+        is_present => {
+            assert_eq!(said.map(|(is_present, _)| is_present).collect::<Vec<_>>(), [is_present], "{what}: {detail}")
+        }
     }
-    match says {
+    match is_present {
         Missing => assert_eq!(challenge.as_deref(), Some("Bearer"), "{what}"),
         Invalid | Expired => assert_eq!(challenge.as_deref(), Some(r#"Bearer error="invalid_token""#), "{what}"),
         Forbidden => {}
@@ -108,8 +110,8 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
     let mut all: Vec<(String, Vec<String>, Says)> = Vec::new();
-    let mut with = |what: &str, values: &[&str], says| {
-        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), says));
+    let mut with = |what: &str, values: &[&str], is_present| {
+        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), is_present));
     };
 
     with("no token", &[], Missing);
@@ -262,19 +264,19 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
 async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
-    let id = &person["endUserID"];
+    let end_user = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
+    let id = &end_user["endUserID"];
     let mut routes = routes();
     assert!(routes.len() >= 8, "{routes:?}");
 
-    for (what, headers, says) in intruders() {
+    for (what, headers, is_present) in intruders() {
         for (method, path) in &routes {
             let send =
                 headers.iter().fold(request(method, path, id), |send, value| send.header("authorization", value));
-            assert_refused(send.to(&app).await, says, &format!("{method} {path} with {what}"));
+            assert_refused(send.to(&app).await, is_present, &format!("{method} {path} with {what}"));
         }
     }
-    assert_eq!(tenant.read(id).await, person);
+    assert_eq!(tenant.read(id).await, end_user);
     for tenant in [app.tenant(7), app.tenant(8)] {
         let total = tenant.get("/api/EndUsers").await.expect(200)["totalCount"].clone();
         assert!(
@@ -321,8 +323,8 @@ async fn an_honest_token_is_taken_however_it_is_dressed() {
         assert_eq!(app.caller(Some(token)).get("/api/EndUsers").await.expect(200), empty);
     }
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let send =
-            Send::new("GET", "/api/EndUsers").header("authorization", &format!("{scheme} {}", raw(&good_claims())));
+        let send = TestRequest::new("GET", "/api/EndUsers")
+            .header("authorization", &format!("{scheme} {}", raw(&good_claims())));
         send.to(&app).await.expect(200);
     }
 }
@@ -330,9 +332,9 @@ async fn an_honest_token_is_taken_however_it_is_dressed() {
 #[tokio::test]
 async fn a_number_and_the_string_of_its_digits_are_one_tenant() {
     let app = App::start().await;
-    let person = app.tenant(1).create(json!({ "firstname": "One" })).await;
-    let id = &person["endUserID"];
-    assert_eq!(app.tenant("1").read(id).await, person);
+    let end_user = app.tenant(1).create(json!({ "firstname": "One" })).await;
+    let id = &end_user["endUserID"];
+    assert_eq!(app.tenant("1").read(id).await, end_user);
     for other in ["01", "1-", "_1", "11"] {
         app.tenant(other).get(&format!("/api/EndUsers/{id}")).await.expect(404);
     }
@@ -340,9 +342,9 @@ async fn a_number_and_the_string_of_its_digits_are_one_tenant() {
     assert_eq!(app.tenant("9007199254740991").read(&greatest["endUserID"]).await, greatest);
 
     let longest = "aZ9_-".repeat(13)[..64].to_owned();
-    let person = app.tenant(longest.clone()).create(json!({ "firstname": "Long" })).await;
-    app.tenant(longest.to_lowercase()).get(&format!("/api/EndUsers/{}", person["endUserID"])).await.expect(404);
-    assert_eq!(app.tenant(longest).read(&person["endUserID"]).await, person);
+    let end_user = app.tenant(longest.clone()).create(json!({ "firstname": "Long" })).await;
+    app.tenant(longest.to_lowercase()).get(&format!("/api/EndUsers/{}", end_user["endUserID"])).await.expect(404);
+    assert_eq!(app.tenant(longest).read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
@@ -441,7 +443,7 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
             ("DELETE", "/api/EndUsers/1"),
             ("POST", "/api/EndUserUIDs/assign"),
         ] {
-            let answer = caller.send(Send::new(method, path).json(&json!({}))).await;
+            let answer = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
             assert_refused(answer, Forbidden, &format!("{method} {path} with {scope}"));
         }
     }
@@ -451,8 +453,8 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
         json!({ "scp": ["people:write"] }),
     ] {
         let caller = caller(scope);
-        let person = caller.create(json!({ "firstname": "Yes" })).await;
-        assert_eq!(caller.read(&person["endUserID"]).await, person);
+        let end_user = caller.create(json!({ "firstname": "Yes" })).await;
+        assert_eq!(caller.read(&end_user["endUserID"]).await, end_user);
     }
 }
 
@@ -462,10 +464,10 @@ async fn the_tenant_claim_and_the_leeway_are_settings() {
         App::with(&[("JWT_CUSTOMER_CLAIM", "https://x.test/tenant"), ("JWT_LEEWAY_SECONDS", "0"), ("JWT_ISSUER", "")])
             .await;
     let caller = |claims| app.caller(Some(token(claims)));
-    let person = caller(json!({ "https://x.test/tenant": 7 })).create(json!({ "firstname": "Named" })).await;
+    let end_user = caller(json!({ "https://x.test/tenant": 7 })).create(json!({ "firstname": "Named" })).await;
     assert_eq!(
-        caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&person["endUserID"]).await,
-        person
+        caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&end_user["endUserID"]).await,
+        end_user
     );
     assert_refused(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
     let late = caller(json!({ "https://x.test/tenant": 7, "exp": now() - 2 }));
@@ -504,9 +506,9 @@ async fn nothing_starts_without_exactly_one_sound_key() {
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "-1")], "JWT_LEEWAY_SECONDS"),
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "soon")], "JWT_LEEWAY_SECONDS"),
     ];
-    for (pairs, says) in cases {
+    for (pairs, is_present) in cases {
         let error = start_failure(pairs).await;
-        assert!(error.contains(says), "{pairs:?}: {error}");
+        assert!(error.contains(is_present), "{pairs:?}: {error}");
         assert!(!error.contains(&SECRET[..31]), "{error}");
         let set = variables(pairs);
         assert!(AuthConfig::from_lookup(&|name| set.get(name).cloned()).is_err(), "{pairs:?}");
@@ -576,13 +578,17 @@ async fn a_point_that_is_not_on_the_curve_verifies_nothing() {
     let token = "eyJhbGciOiJFUzI1NiJ9.\
         eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
         DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
-    for (turned, says) in [(0, Expired), (1, Invalid)] {
+    for (turned, is_present) in [(0, Expired), (1, Invalid)] {
         let mut point = [&[4][..], &URL_SAFE_NO_PAD.decode(x).unwrap(), &URL_SAFE_NO_PAD.decode(y).unwrap()].concat();
         point[64] ^= turned;
         let head = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
         let der = STANDARD.encode([head, point].concat());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
         let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-        assert_refused(app.caller(Some(token.to_owned())).get("/api/EndUsers").await, says, &format!("bit {turned}"));
+        assert_refused(
+            app.caller(Some(token.to_owned())).get("/api/EndUsers").await,
+            is_present,
+            &format!("bit {turned}"),
+        );
     }
 }

@@ -1,19 +1,19 @@
 //! What each request may cost (design.md, "Budgets"), exactly as the engine counts it, in a tenant
-//! of 1,000 people.
+//! of 1,000 end users.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use shared::domain::end_user::Draft;
+use shared::domain::end_user::PendingEndUser;
 use shared::domain::ids::Tenant;
 use shared::domain::input::Json;
 use shared::domain::ticket::Event;
 use shared::store::{Entry, Meter};
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 
-/// A person of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
-pub fn person(i: usize) -> Value {
+/// An end user of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
+pub fn end_user(i: usize) -> Value {
     json!({
         "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",
         "street": "Bisschoppenhoflaan", "houseNumber": "380", "postalCode": "2100", "country": "BE", "lang": "nl",
@@ -27,7 +27,7 @@ async fn thousand(app: &App) -> Caller<'_> {
     let tenant = app.tenant(7);
     let all: Vec<_> = (0..1_000).collect();
     for chunk in all.chunks(50) {
-        futures::future::join_all(chunk.iter().map(|i| tenant.create(person(*i)))).await;
+        futures::future::join_all(chunk.iter().map(|i| tenant.create(end_user(*i)))).await;
     }
     app.settle().await;
     tenant
@@ -45,7 +45,7 @@ fn within(answer: Answer, (rtt, rru, wru): (f64, f64, f64)) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_stays_within_its_budget_at_a_thousand_people() {
+async fn every_request_stays_within_its_budget_at_a_thousand_end_users() {
     let app = App::start().await;
     let tenant = thousand(&app).await;
     let page = within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
@@ -88,7 +88,7 @@ async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for i in 0..100 {
-        within(tenant.post("/api/EndUsers", person(i)).await, (2.0, 0.0, 12.0));
+        within(tenant.post("/api/EndUsers", end_user(i)).await, (2.0, 0.0, 12.0));
     }
 }
 
@@ -96,17 +96,17 @@ async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
 async fn an_idempotency_key_costs_no_round_trip_one_read_and_the_writing_of_the_answer() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let create = || Send::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&person(1));
+    let create = || TestRequest::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&end_user(1));
     within(tenant.send(create()).await, (2.0, 1.0, 14.0));
     // Carried out before: the ids were taken beside the look at it.
     within(tenant.send(create()).await, (1.0, 1.0, 1.0));
 }
 
 #[tokio::test]
-async fn the_tickets_of_a_person_cost_three_round_trips() {
+async fn the_tickets_of_an_end_user_cost_three_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let mut body = person(1);
+    let mut body = end_user(1);
     body["uids"].as_array_mut().unwrap().push(json!({ "uidType": "WhatsApp", "uid": "32470999999" }));
     let id = tenant.create(body).await["endUserID"].clone();
     let uids = ["person1@example.com", "+32470000001", "+32470999999"];
@@ -144,16 +144,16 @@ pub fn over_unwatched(app: &App) -> shared::app::App {
 }
 
 #[tokio::test]
-async fn indexing_a_new_person_writes_an_entry_per_order_and_word() {
+async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let tenant = Tenant::parse("7").unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let body = Json::parse(person(1).to_string().as_bytes()).unwrap();
+    let body = Json::parse(end_user(1).to_string().as_bytes()).unwrap();
     let meter = Meter::default();
     let created = functions
         .scope(&tenant, &meter, deadline)
-        .create_end_user(&Draft::read(&body, None).unwrap(), None)
+        .create_end_user(&PendingEndUser::read(&body, None).unwrap(), None)
         .await
         .unwrap()
         .answer;

@@ -1,11 +1,11 @@
-//! `ETag`, `If-Match` and `If-None-Match`: a change is made to the person that its maker has seen.
+//! `ETag`, `If-Match` and `If-None-Match`: a change is made to the end user that its maker has seen.
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 
-fn with(method: &str, id: &Value, header: &str, tag: &str) -> Send {
-    let send = Send::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
+fn with(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
+    let send = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
     if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
 }
 
@@ -18,7 +18,7 @@ async fn read(tenant: &Caller<'_>, id: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_has_a_strong_etag_that_each_change_changes() {
+async fn an_end_user_has_a_strong_etag_that_each_change_changes() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let created = tenant.post("/api/EndUsers", json!({ "firstname": "Jane" })).await;
@@ -41,7 +41,7 @@ async fn a_person_has_a_strong_etag_that_each_change_changes() {
 }
 
 #[tokio::test]
-async fn a_change_of_a_person_who_changed_since_is_412_and_writes_nothing() {
+async fn a_change_of_an_end_user_who_changed_since_is_412_and_writes_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -79,7 +79,7 @@ async fn a_change_of_a_person_who_changed_since_is_412_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_the_current_person_is_told_so() {
+async fn who_has_the_current_end_user_is_told_so() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -107,7 +107,7 @@ async fn of_changes_to_the_same_revision_one_is_made() {
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     let current = etag(&read(&tenant, &id).await);
     let change = async |n: usize| {
-        let send = Send::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
+        let send = TestRequest::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
         tenant.send(send.json(&json!({ "city": format!("City {n}") }))).await.status
     };
     let statuses = futures::future::join_all((0..12).map(change)).await;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, Caller, Send, System, token};
+use crate::app::{App, Caller, System, TestRequest, token};
 
 fn file() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/conversation.ndjson").into()
@@ -28,7 +28,7 @@ async fn answer(app: &App, turn: &Value) -> (u16, String) {
             _ => {}
         }
     }
-    let mut send = Send::new(method, path);
+    let mut send = TestRequest::new(method, path);
     if !turn["body"].is_null() {
         send = send.json(&turn["body"]);
     }

@@ -9,7 +9,7 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::{Meter, Store};
 use tests::proxy::{Fault, Plan, Proxy};
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 use crate::budgets::unwatched;
 
 const CREATE: &str = "/api/EndUsers";
@@ -92,7 +92,7 @@ async fn passes_unnoticed(fault: Fault) {
 
     // And that the revision is another is, too.
     meet(&["TransactWriteItems"]);
-    let change = Send::new("PUT", &path).header("if-match", &etag).json(&json!({ "city": "Gent" }));
+    let change = TestRequest::new("PUT", &path).header("if-match", &etag).json(&json!({ "city": "Gent" }));
     tenant.send(change).await.expect(204);
 
     meet(&["GetItem", "Query", "BatchGetItem"]);
@@ -118,15 +118,15 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
     for fault in [Fault::Throttled, Fault::TooMany] {
         troubled.proxy.inject(Plan::always(fault));
         let requests = [
-            Send::new("POST", CREATE).json(&jane()),
-            Send::new("POST", ASSIGN).json(&json!({ "endUserID": id, "uid": "j@x.be" })),
-            Send::new("PUT", &path).json(&json!({ "city": "Gent" })),
-            Send::new("DELETE", &path),
-            Send::new("GET", &path),
-            Send::new("GET", &format!("{path}/tickets")),
-            Send::new("GET", CREATE),
-            Send::new("GET", "/api/EndUsers?search=jane"),
-            Send::new("GET", "/api/EndUsers/byUid?uid=jane@x.be"),
+            TestRequest::new("POST", CREATE).json(&jane()),
+            TestRequest::new("POST", ASSIGN).json(&json!({ "endUserID": id, "uid": "j@x.be" })),
+            TestRequest::new("PUT", &path).json(&json!({ "city": "Gent" })),
+            TestRequest::new("DELETE", &path),
+            TestRequest::new("GET", &path),
+            TestRequest::new("GET", &format!("{path}/tickets")),
+            TestRequest::new("GET", CREATE),
+            TestRequest::new("GET", "/api/EndUsers?search=jane"),
+            TestRequest::new("GET", "/api/EndUsers/byUid?uid=jane@x.be"),
         ];
         for answer in join_all(requests.map(|request| tenant.send(request))).await {
             assert_unavailable(&answer, NOTHING);
@@ -134,7 +134,7 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
         troubled.proxy.inject(Plan::default());
         assert_eq!((count(&tenant).await, tenant.read(&id).await["city"].clone()), (json!(1), Value::Null));
     }
-    // A transaction that never gets the person to itself.
+    // A transaction that never gets the end user to itself.
     troubled.proxy.inject(Plan::always(Fault::Conflict));
     assert_unavailable(&tenant.post(CREATE, jane()).await, NOTHING);
     troubled.proxy.inject(Plan::default());
@@ -150,7 +150,7 @@ async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
     join_all(cases.map(async |(first, rest)| {
         let troubled = Troubled::start(3).await;
         let tenant = troubled.app.tenant(7);
-        let create = || Send::new("POST", CREATE).header("idempotency-key", "k").json(&jane());
+        let create = || TestRequest::new("POST", CREATE).header("idempotency-key", "k").json(&jane());
         troubled.proxy.script("TransactWriteItems", &[&[first], &[rest; 9][..]].concat());
         assert_unavailable(&tenant.send(create()).await, UNKNOWN);
         // Sent again with its key, it is done once.

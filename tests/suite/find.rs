@@ -6,13 +6,13 @@ use crate::app::{App, Caller, ids};
 
 const NONE: [u64; 0] = [];
 
-async fn person(caller: &Caller<'_>, body: Value) -> u64 {
+async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// A person with one UID.
+/// An end user with one UID.
 async fn holder(caller: &Caller<'_>, kind: &str, uid: &str) -> u64 {
-    person(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
+    end_user(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
 }
 
 /// Looks up with a raw query string.
@@ -30,9 +30,9 @@ async fn assert_found(caller: &Caller<'_>, values: &[&str], expected: &[u64]) {
 async fn invisible_characters_around_an_address_do_not_count() {
     let app = App::start().await;
     let tenant = app.tenant(1);
-    let person = tenant.create(json!({ "uids": [{ "uid": "jane@x.be\u{200b}" }] })).await;
-    assert_eq!(person["uids"][0]["uid"], "jane@x.be");
-    let id = person["endUserID"].as_u64().unwrap();
+    let end_user = tenant.create(json!({ "uids": [{ "uid": "jane@x.be\u{200b}" }] })).await;
+    assert_eq!(end_user["uids"][0]["uid"], "jane@x.be");
+    let id = end_user["endUserID"].as_u64().unwrap();
     for uid in ["jane@x.be", "\u{feff}jane@x.be", "jane@x.be\u{200b}"] {
         assert_eq!(tenant.by_uid(uid).await, [id], "{uid:?}");
     }
@@ -41,7 +41,7 @@ async fn invisible_characters_around_an_address_do_not_count() {
 }
 
 #[tokio::test]
-async fn a_look_up_answers_an_array_of_whole_people() {
+async fn a_look_up_answers_an_array_of_whole_end_users() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let body = json!({
@@ -73,16 +73,16 @@ async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
         "?uid=%FF",
         "?uid=a%01b",
     ] {
-        assert_eq!(caller.get(&format!("/api/EndUsers/byUid{query}")).await.faults(), ["uid"], "{query}");
+        assert_eq!(caller.get(&format!("/api/EndUsers/byUid{query}")).await.errors(), ["uid"], "{query}");
     }
 }
 
 #[tokio::test]
-async fn every_form_of_a_phone_number_finds_the_same_person() {
+async fn every_form_of_a_phone_number_finds_the_same_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id =
-        person(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+        end_user(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
     let forms = [
         "+32470000000",
         "+32 470 00 00 00",
@@ -126,7 +126,7 @@ async fn whatever_form_was_stored_its_forms_find_it() {
             .iter()
             .enumerate()
     {
-        let id = person(&caller, json!({ "country": "be", "uids": [{ "uidType": "phone", "uid": stored }] })).await;
+        let id = end_user(&caller, json!({ "country": "be", "uids": [{ "uidType": "phone", "uid": stored }] })).await;
         let digits = format!("324700000{}", 10 + n);
         assert_found(&caller, &[&format!("+{digits}"), &format!("00{digits}"), &digits], &[id]).await;
     }
@@ -160,12 +160,12 @@ async fn look_ups_are_also_read_by_the_default_region() {
     )
     .await;
     // A customerRef that looks like one stays text.
-    let text = person(&caller, json!({ "customerRef": "0470000000" })).await;
+    let text = end_user(&caller, json!({ "customerRef": "0470000000" })).await;
     assert_found(&caller, &["0470000000"], &[id, text]).await;
     assert_found(&caller, &["+32470000000", "0470 000 000"], &[id]).await;
-    // A person of another country is not read by the default.
+    // An end user of another country is not read by the default.
     let dutch =
-        person(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
+        end_user(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
     assert_found(&caller, &["+31612345678", "31612345678"], &[dutch]).await;
 }
 
@@ -173,8 +173,8 @@ async fn look_ups_are_also_read_by_the_default_region() {
 async fn without_a_default_region_a_national_number_is_only_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    person(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
-    let text = person(&caller, json!({ "customerRef": "0470 00 00 00" })).await;
+    end_user(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+    let text = end_user(&caller, json!({ "customerRef": "0470 00 00 00" })).await;
     assert_found(&caller, &["0470 00 00 00"], &[text]).await;
     assert_found(&caller, &["0470000000"], &NONE).await;
 }
@@ -220,7 +220,7 @@ async fn neither_case_nor_width_nor_composition_counts() {
     let caller = app.tenant(1);
     let email = holder(&caller, "Email", "Jane.Doe@Example.COM").await;
     let other = holder(&caller, "Login", "Straße Ⅷ ﬁ é").await;
-    let reference = person(&caller, json!({ "customerRef": "ΣΊΣΥΦΟΣ-Ａ" })).await;
+    let reference = end_user(&caller, json!({ "customerRef": "ΣΊΣΥΦΟΣ-Ａ" })).await;
     assert_found(&caller, &["jane.doe@example.com", "JANE.DOE@EXAMPLE.COM", "\tjane.doe@example.com\n"], &[email])
         .await;
     assert_found(&caller, &["strasse viii fi e\u{301}", "STRASSE VIII FI É", "ｓｔｒａßｅ Ⅷ ﬁ é"], &[other]).await;
@@ -251,8 +251,9 @@ async fn an_address_is_found_by_either_form_of_its_domain() {
 async fn a_customer_reference_is_looked_up_as_a_uid_is() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let reference = person(&caller, json!({ "customerRef": "ERP-1" })).await;
-    let both = person(&caller, json!({ "customerRef": "erp-1", "uids": [{ "uidType": "ERP", "uid": "ERP-1" }] })).await;
+    let reference = end_user(&caller, json!({ "customerRef": "ERP-1" })).await;
+    let both =
+        end_user(&caller, json!({ "customerRef": "erp-1", "uids": [{ "uidType": "ERP", "uid": "ERP-1" }] })).await;
     let uid = holder(&caller, "ERP", "Erp-1").await;
     assert_found(&caller, &["ERP-1", "erp-1"], &[reference, both, uid]).await;
     caller.update(&json!(reference), json!({ "customerRef": "ERP-2" })).await;
@@ -268,7 +269,7 @@ async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
     let mut all = Vec::new();
     for _ in 0..5 {
         all.push(
-            person(
+            end_user(
                 &caller,
                 json!({ "customerRef": "family@example.com", "uids": [
                 { "uid": "Family@example.com" }, { "uidType": "Login", "uid": "family@EXAMPLE.com" },
@@ -283,7 +284,7 @@ async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
 }
 
 #[tokio::test]
-async fn at_most_a_hundred_people_are_answered_the_oldest() {
+async fn at_most_a_hundred_end_users_are_answered_the_oldest() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -293,7 +294,7 @@ async fn at_most_a_hundred_people_are_answered_the_oldest() {
         } else {
             json!({ "uids": [{ "uidType": "x", "uid": "SHARED" }] })
         };
-        all.push(person(&caller, body).await);
+        all.push(end_user(&caller, body).await);
     }
     assert_found(&caller, &["shared"], &all[..100]).await;
 }
@@ -306,7 +307,7 @@ async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
     let spelled = holder(&caller, "Other", "+32470000000").await;
     let bare = holder(&caller, "Other", "32470000000").await;
     let keyed = holder(&caller, "Other", "p=+32470000000").await;
-    let reference = person(&caller, json!({ "customerRef": "t=+32470000000" })).await;
+    let reference = end_user(&caller, json!({ "customerRef": "t=+32470000000" })).await;
     assert_found(&caller, &["+32470000000"], &[phone, spelled]).await;
     assert_found(&caller, &["32470000000"], &[phone, bare]).await;
     assert_found(&caller, &["0032470000000", "+32 470 00 00 00"], &[phone]).await;
@@ -377,7 +378,7 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
         let uid = holder(&caller, "Other", value).await;
         let mut expected = vec![uid];
         if value.chars().count() <= 254 {
-            expected.push(person(&caller, json!({ "customerRef": value })).await);
+            expected.push(end_user(&caller, json!({ "customerRef": value })).await);
         }
         let found = caller.by_uid(value).await;
         assert_eq!(found, expected, "{:.40}", value);
@@ -387,8 +388,8 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
     for (n, unit) in ["\u{fdfa}", "😀", "#", "x", "語"].iter().enumerate() {
         // 254 characters, the last of which tells it from the others.
         let value = format!("{}{n}", unit.repeat(253));
-        let one = person(&caller, json!({ "customerRef": value })).await;
-        let two = person(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
+        let one = end_user(&caller, json!({ "customerRef": value })).await;
+        let two = end_user(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
         assert_eq!(caller.by_uid(&value).await, [one], "{unit}");
         assert_eq!(caller.by_uid(&format!("{}Z", unit.repeat(253))).await, [two], "{unit}");
     }
@@ -446,7 +447,7 @@ async fn a_change_of_uids_shows_in_the_very_next_look_up() {
 async fn a_uid_is_found_in_its_own_tenant_alone() {
     let app = App::start().await;
     let one = holder(&app.tenant(1), "Email", "jane@example.com").await;
-    let two = person(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;
+    let two = end_user(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;
     assert_found(&app.tenant("1"), &["jane@example.com"], &[one]).await;
     assert_found(&app.tenant("1-"), &["jane@example.com"], &[two]).await;
     assert_found(&app.tenant(2), &["jane@example.com"], &NONE).await;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::{Answer, App, Send, token};
+use crate::app::{Answer, App, TestRequest, token};
 use crate::auth::routes;
 
-fn authorized(method: &str, path: &str) -> Send {
+fn authorized(method: &str, path: &str) -> TestRequest {
     let token = token(json!({ "customerID": 7 }));
-    Send::new(method, path).header("authorization", &format!("Bearer {token}"))
+    TestRequest::new(method, path).header("authorization", &format!("Bearer {token}"))
 }
 
 #[track_caller]
@@ -25,8 +25,8 @@ fn assert_gateway_404(answer: Answer, what: &str) {
 #[tokio::test]
 async fn paths_and_methods_match_exactly() {
     let app = App::start().await;
-    let person = app.tenant(7).create(json!({ "firstname": "Here" })).await;
-    let id = person["endUserID"].to_string();
+    let end_user = app.tenant(7).create(json!({ "firstname": "Here" })).await;
+    let id = end_user["endUserID"].to_string();
     let unknown = [
         ("GET", "/index.html"),
         ("GET", "/api"),
@@ -66,13 +66,13 @@ async fn paths_and_methods_match_exactly() {
     for (method, path) in unknown {
         let path = path.replace("ID", &id).replace(&format!("EndUserU{id}s"), "EndUserUIDs");
         assert_gateway_404(authorized(method, &path).to(&app).await, &format!("{method} {path}"));
-        assert_gateway_404(Send::new(method, &path).to(&app).await, &format!("{method} {path} without a token"));
+        assert_gateway_404(TestRequest::new(method, &path).to(&app).await, &format!("{method} {path} without a token"));
     }
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=a", &format!("/api/EndUsers/{id}"), "/"] {
         let answer = authorized("HEAD", path).to(&app).await;
         assert_eq!((answer.status, answer.text().as_str()), (404, ""), "HEAD {path}");
     }
-    assert_eq!(app.tenant(7).read(&person["endUserID"]).await, person);
+    assert_eq!(app.tenant(7).read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn every_answer_of_a_function_has_its_headers() {
     for (method, path) in routes() {
         let path = path.replace("{id}", &id);
         let requests = [
-            (Send::new(&method, &path), "no token"),
+            (TestRequest::new(&method, &path), "no token"),
             (authorized(&method, &path), "bare"),
             (
                 authorized(&method, &path).json(&json!({ "endUserID": id.parse::<u64>().unwrap(), "uid": "a@b.test" })),
@@ -192,8 +192,8 @@ const CORS: [&str; 6] = [
     "access-control-max-age",
 ];
 
-fn preflight(origin: &str, path: &str) -> Send {
-    Send::new("OPTIONS", path)
+fn preflight(origin: &str, path: &str) -> TestRequest {
+    TestRequest::new("OPTIONS", path)
         .header("origin", origin)
         .header("access-control-request-method", "PUT")
         .header("access-control-request-headers", "authorization,content-type")
@@ -239,7 +239,7 @@ async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
         ];
         for send in [
             authorized("GET", "/api/EndUsers"),
-            Send::new("GET", "/api/EndUsers"),
+            TestRequest::new("GET", "/api/EndUsers"),
             authorized("GET", "/api/EndUsers/1"),
         ] {
             let answer = send.header("origin", origin).to(&app).await;
@@ -509,7 +509,7 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
 async fn a_quote_or_a_bracket_in_the_query_means_itself() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "customerRef": r#"<a"b>"# })).await;
+    let end_user = tenant.create(json!({ "customerRef": r#"<a"b>"# })).await;
     app.settle().await;
     let token = token(json!({ "customerID": 7 }));
     let head = format!(
@@ -517,7 +517,7 @@ async fn a_quote_or_a_bracket_in_the_query_means_itself() {
     );
     let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&json!([person]).to_string())
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&json!([end_user]).to_string())
             || answer.starts_with("HTTP/1.1 400"),
         "{answer}"
     );
@@ -540,8 +540,9 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
         let page = tenant.get(&format!("/api/EndUsers/{id}/tickets?sortBy=ticketID")).await.expect(200);
         page["items"].as_array().unwrap().iter().map(|t| t["ticketID"].as_u64().unwrap()).collect::<Vec<_>>()
     };
-    let post =
-        |kind: &str, body: Vec<u8>| Send::new("POST", "/local/ticket-events").header("content-type", kind).body(body);
+    let post = |kind: &str, body: Vec<u8>| {
+        TestRequest::new("POST", "/local/ticket-events").header("content-type", kind).body(body)
+    };
 
     let one = serde_json::to_string_pretty(&ticket(1, "jane@x.test")).unwrap();
     let answer = post("application/json", one.into()).to(&app).await;
@@ -573,7 +574,7 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
 async fn settled_means_that_what_was_sent_is_seen() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = Send::new("POST", "/local/settle").to(&app).await;
+    let answer = TestRequest::new("POST", "/local/settle").to(&app).await;
     assert_eq!((answer.status, answer.text().as_str()), (204, ""));
     for i in 0..20 {
         tenant.create(json!({ "firstname": "Settled", "lastname": format!("n{i}") })).await;
@@ -585,7 +586,7 @@ async fn settled_means_that_what_was_sent_is_seen() {
 #[tokio::test]
 async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
     let app = App::start().await;
-    let answer = app.tenant(7).send(Send::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
+    let answer = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
     assert_eq!((answer.status, answer.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
     assert_eq!(answer.header("x-request-id"), None);
 }
@@ -594,7 +595,7 @@ async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
 async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
     let app = App::start().await;
     let post = |kind: &str, body: &str| {
-        Send::new("POST", "/local/ticket-events").header("content-type", kind).body(body.to_owned()).to(&app)
+        TestRequest::new("POST", "/local/ticket-events").header("content-type", kind).body(body.to_owned()).to(&app)
     };
     post("application/json", r#"{"type":"nonsense"}"#).await.expect(202);
     post("application/x-ndjson", "{\"a\":1}\n\n[2]\n").await.expect(202);
@@ -613,9 +614,9 @@ async fn no_answer_hides_a_write_of_its_own_from_a_read() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for n in 1..=20 {
-        let person = tenant.create(json!({ "uids": [{ "uid": format!("p{n}@x.be") }] })).await;
-        assert_eq!(tenant.read(&person["endUserID"]).await, person);
-        assert_eq!(tenant.get("/api/EndUsers?pageSize=1&sortOrder=desc").await.expect(200)["items"][0], person);
+        let end_user = tenant.create(json!({ "uids": [{ "uid": format!("p{n}@x.be") }] })).await;
+        assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
+        assert_eq!(tenant.get("/api/EndUsers?pageSize=1&sortOrder=desc").await.expect(200)["items"][0], end_user);
         assert_eq!(tenant.get("/api/EndUsers").await.expect(200)["totalCount"], n);
     }
     tenant.delete("/api/EndUsers/20").await.expect(204);

@@ -8,7 +8,7 @@ use aws_lambda_events::dynamodb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use shared::app::App as Functions;
-use shared::domain::end_user::{Draft, EndUser, EndUserReadDto, Expected, SortField, Update};
+use shared::domain::end_user::{EndUser, EndUserReadDto, EndUserUpdate, PendingEndUser, Precondition, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::domain::search::Search;
@@ -45,12 +45,12 @@ async fn stored(app: &App) -> BTreeSet<Key> {
     entries.map(|item| Key { pk: text(item, "pk"), sk: text(item, "sk") }).collect()
 }
 
-fn expected(person: &EndUser) -> BTreeSet<Key> {
+fn expected(end_user: &EndUser) -> BTreeSet<Key> {
     let key = |entry: &Entry| match entry {
-        Entry::Sort(field, collation) => keys::sort_entry(&tenant(), *field, collation, person.id),
-        Entry::Word(term) => keys::word_entry(&tenant(), term, person.id),
+        Entry::Sort(field, collation) => keys::sort_entry(&tenant(), *field, collation, end_user.id),
+        Entry::Word(term) => keys::word_entry(&tenant(), term, end_user.id),
     };
-    entries(person).iter().map(key).collect()
+    entries(end_user).iter().map(key).collect()
 }
 
 #[tokio::test]
@@ -60,14 +60,15 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
     let meter = Meter::default();
     let db = scope(&functions, &meter);
     let draft =
-        Draft::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None).unwrap();
+        PendingEndUser::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None)
+            .unwrap();
     let id = db.create_end_user(&draft, None).await.unwrap().answer.id;
     for round in 1..=5 {
         let writer = async {
             for n in 0..4 {
                 let body =
                     json!({ "firstname": format!("Name {round} {n}"), "city": if n % 2 == 0 { "Gent" } else { "" } });
-                db.update_end_user(id, &Update::read(&json_of(body), None).unwrap(), &Expected::default())
+                db.update_end_user(id, &EndUserUpdate::read(&json_of(body), None).unwrap(), &Precondition::default())
                     .await
                     .unwrap();
             }
@@ -78,10 +79,10 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
         // The stream's last record comes behind the last write, and is delivered while an older indexing goes on.
         let deliveries = futures::future::join_all((0..2).map(|_| db.index_end_users([id]))).await;
         deliveries.into_iter().for_each(|result| result.unwrap());
-        let person = db.end_user(id).await.unwrap().unwrap();
-        assert_eq!(stored(&app).await, expected(&person), "after round {round}");
+        let end_user = db.end_user(id).await.unwrap().unwrap();
+        assert_eq!(stored(&app).await, expected(&end_user), "after round {round}");
     }
-    db.delete_end_user(id, &Expected::default()).await.unwrap();
+    db.delete_end_user(id, &Precondition::default()).await.unwrap();
     futures::future::join_all((0..4).map(|_| db.index_end_users([id])))
         .await
         .into_iter()
@@ -96,12 +97,12 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
     let functions = unwatched(app).await;
     let meter = Meter::default();
     let change = async |id: EndUserId, city: Option<&str>| {
-        let update = Update::read(&json_of(json!({ "city": city })), None).unwrap();
-        scope(&functions, &meter).update_end_user(id, &update, &Expected::default()).await.unwrap();
+        let update = EndUserUpdate::read(&json_of(json!({ "city": city })), None).unwrap();
+        scope(&functions, &meter).update_end_user(id, &update, &Precondition::default()).await.unwrap();
     };
     // Killed before or after the entries are written.
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
-        let draft = Draft::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+        let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
         let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
         let half_way = async || {
             troubled.proxy.script("BatchWriteItem", &[fault]);
@@ -115,12 +116,12 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
         for city in [Some("Gent"), None, Some("Antwerpen")] {
             change(id, city).await;
             scope(&functions, &meter).index_end_users([id]).await.unwrap();
-            let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
-            assert_eq!(stored(app).await, expected(&person), "{fault}, {city:?}");
+            let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+            assert_eq!(stored(app).await, expected(&end_user), "{fault}, {city:?}");
             change(id, Some("Brugge")).await;
             half_way().await;
         }
-        scope(&functions, &meter).delete_end_user(id, &Expected::default()).await.unwrap();
+        scope(&functions, &meter).delete_end_user(id, &Precondition::default()).await.unwrap();
         half_way().await;
         scope(&functions, &meter).index_end_users([id]).await.unwrap();
         assert_eq!(stored(app).await, BTreeSet::new(), "{fault}");
@@ -134,10 +135,10 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
     let functions = unwatched(app).await;
     let meter = Meter::default();
     let change = async |id: EndUserId, city: &str| {
-        let update = Update::read(&json_of(json!({ "city": city })), None).unwrap();
-        scope(&functions, &meter).update_end_user(id, &update, &Expected::default()).await.unwrap();
+        let update = EndUserUpdate::read(&json_of(json!({ "city": city })), None).unwrap();
+        scope(&functions, &meter).update_end_user(id, &update, &Precondition::default()).await.unwrap();
     };
-    let draft = Draft::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+    let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
     let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
     scope(&functions, &meter).index_end_users([id]).await.unwrap();
     change(id, "Brugge").await;
@@ -157,8 +158,8 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
     };
     let (slow, ()) = futures::future::join(slow, fast).await;
     slow.unwrap();
-    let person = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
-    assert_eq!(stored(app).await, expected(&person));
+    let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+    assert_eq!(stored(app).await, expected(&end_user));
 }
 
 /// A text of `length` characters: words that NFKD makes six times longer, and that no other `number` has.
@@ -218,34 +219,34 @@ async fn largest_change_outgrows_no_item() {
         let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
         items.iter().map(item_size).max().unwrap()
     };
-    let size = |person: &EndUser| {
-        let written = serde_json::to_string(&EndUserReadDto::from(person)).unwrap();
+    let size = |end_user: &EndUser| {
+        let written = serde_json::to_string(&EndUserReadDto::from(end_user)).unwrap();
         written.bytes().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>()
     };
-    let draft = |number, fill| Draft::read(&json_of(largest_values(number, fill)), None).unwrap();
+    let draft = |number, fill| PendingEndUser::read(&json_of(largest_values(number, fill)), None).unwrap();
     let without = scope().create_end_user(&draft(1, 1), None).await.unwrap().answer;
     // The ids of the second end user and its UIDs may have a digit more.
     let fill = 48_000 - size(&without) - 100;
-    let person = scope().create_end_user(&draft(2, fill), None).await.unwrap().answer;
-    assert!((47_800..=48_000).contains(&size(&person)), "{}", size(&person));
-    scope().index_end_users([without.id, person.id]).await.unwrap();
+    let end_user = scope().create_end_user(&draft(2, fill), None).await.unwrap().answer;
+    assert!((47_800..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
+    scope().index_end_users([without.id, end_user.id]).await.unwrap();
 
     let mut change = largest_values(3, fill);
-    let removals = person.uids.iter().map(|uid| json!({ "endUserUIDID": uid.id.get(), "markAsDeleted": true }));
+    let removals = end_user.uids.iter().map(|uid| json!({ "endUserUIDID": uid.id.get(), "markAsDeleted": true }));
     change["uids"].as_array_mut().unwrap().extend(removals);
-    let update = Update::read(&json_of(change), None).unwrap();
-    scope().update_end_user(person.id, &update, &Expected::default()).await.unwrap();
+    let update = EndUserUpdate::read(&json_of(change), None).unwrap();
+    scope().update_end_user(end_user.id, &update, &Precondition::default()).await.unwrap();
     // Killed behind the claim, which holds the entries of before and of after.
     troubled.proxy.script("BatchWriteItem", &[Fault::SilentBefore; 16]);
     let killed = Duration::from_millis(500);
-    tokio::time::timeout(killed, scope().index_end_users([person.id])).await.unwrap_err();
+    tokio::time::timeout(killed, scope().index_end_users([end_user.id])).await.unwrap_err();
     let largest = largest_item().await;
     assert!((60_000..400 * 1024).contains(&largest), "{largest}");
     troubled.proxy.inject(Plan::default());
-    scope().index_end_users([person.id]).await.unwrap();
+    scope().index_end_users([end_user.id]).await.unwrap();
     assert!(largest_item().await < 400 * 1024);
 
-    let all = [person.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
+    let all = [end_user.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
     let wanted = futures::future::join_all(all).await.iter().flat_map(expected).collect::<BTreeSet<_>>();
     assert_eq!(stored(app).await, wanted);
 }
@@ -287,7 +288,7 @@ async fn a_large_tenant_delays_no_other_tenant() {
     let (large, small) = (Tenant::parse("1").unwrap(), Tenant::parse("2").unwrap());
     let words = |n: usize| (0..100).map(|word| format!("w{n}x{word}")).collect::<Vec<_>>().join(" ");
     let create = async |tenant: &Tenant, body: Value| {
-        let draft = Draft::read(&json_of(body), None).unwrap();
+        let draft = PendingEndUser::read(&json_of(body), None).unwrap();
         functions.scope(tenant, &meter, deadline()).create_end_user(&draft, None).await.unwrap().answer.id
     };
     let mut records = Vec::new();
@@ -309,7 +310,7 @@ async fn a_large_tenant_delays_no_other_tenant() {
             let order = ListOrder { by: SortField::EndUserId, descending: false };
             let search = Search::parse("plain").unwrap();
             let found = scope.search_end_users(&search, order, Page { number: 1, size: 10 }).await.unwrap();
-            let found: Vec<_> = found.people.iter().map(|person| person.id).collect();
+            let found: Vec<_> = found.end_users.iter().map(|end_user| end_user.id).collect();
             assert_eq!(found, [id], "the small tenant is indexed in the first turn");
         }
         let next = failed.map_or(records.len(), |sequence| sequence.parse().unwrap());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 
 fn jane() -> Value {
     json!({ "firstname": "Jane", "customerRef": "ERP-1", "uids": [
@@ -67,18 +67,19 @@ async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
     one.create(jane()).await;
     let hers = one.create(jane()).await;
     let id = hers["endUserID"].as_u64().unwrap();
-    // Tenant two has a person of its own, but none of this id.
+    // Tenant two has an end user of its own, but none of this id.
     let own = two.create(json!({ "firstname": "Own" })).await;
     assert_ne!(own["endUserID"], id);
     let requests = |id: u64| {
         let path = format!("/api/EndUsers/{id}");
         let assign = json!({ "endUserID": id, "uid": "evil@example.com" });
         [
-            Send::new("GET", &path),
-            Send::new("PUT", &path).json(&json!({ "firstname": "Evil", "uids": [{ "uid": "evil@example.com" }] })),
-            Send::new("DELETE", &path),
-            Send::new("GET", &format!("{path}/tickets")),
-            Send::new("POST", "/api/EndUserUIDs/assign").json(&assign),
+            TestRequest::new("GET", &path),
+            TestRequest::new("PUT", &path)
+                .json(&json!({ "firstname": "Evil", "uids": [{ "uid": "evil@example.com" }] })),
+            TestRequest::new("DELETE", &path),
+            TestRequest::new("GET", &format!("{path}/tickets")),
+            TestRequest::new("POST", "/api/EndUserUIDs/assign").json(&assign),
         ]
     };
     for (theirs, missing) in requests(id).into_iter().zip(requests(4711)) {
@@ -100,7 +101,7 @@ async fn a_uid_record_of_another_tenant_cannot_be_changed() {
     let uid_id = hers["uids"][0]["endUserUIDID"].clone();
     let path = format!("/api/EndUsers/{}", own["endUserID"]);
     let change = json!({ "uids": [{ "endUserUIDID": uid_id, "uid": "evil@example.com" }] });
-    assert_eq!(two.put(&path, change).await.faults(), ["uids[0].endUserUIDID"]);
+    assert_eq!(two.put(&path, change).await.errors(), ["uids[0].endUserUIDID"]);
     let removal = json!({ "uids": [{ "endUserUIDID": uid_id, "markAsDeleted": true }] });
     two.put(&path, removal).await.expect(204);
     assert_eq!(one.read(&hers["endUserID"]).await, hers);
@@ -128,7 +129,7 @@ async fn no_member_parameter_or_header_says_whose_a_record_is() {
     assert_eq!(names, plain, "nothing of it is kept or shown");
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=erp-1"] {
         let with = if path.contains('?') { '&' } else { '?' };
-        let asked = Send::new("GET", &format!("{path}{with}customerID=one&tenant=one"));
+        let asked = TestRequest::new("GET", &format!("{path}{with}customerID=one&tenant=one"));
         let asked = asked.header("x-customer-id", "one").header("x-tenant", "one");
         let found = two.send(asked).await.expect(200);
         assert_eq!(found.get("items").unwrap_or(&found), &json!([]), "{path}");

@@ -314,7 +314,7 @@ async fn no_address_that_comes_with_a_request_is_fetched() {
         ("origin", url),
         ("x-original-url", url),
     ] {
-        caller.send(crate::app::Send::new("GET", "/api/EndUsers").header(name, value)).await.expect(200);
+        caller.send(crate::app::TestRequest::new("GET", "/api/EndUsers").header(name, value)).await.expect(200);
     }
     assert_eq!(caller.by_uid(url).await, [id.as_u64().unwrap()]);
     caller.get(&format!("/api/EndUsers?search={url}&callback={url}")).await.expect(200);

@@ -13,8 +13,8 @@ async fn totals(caller: &Caller<'_>, query: &str) -> (u64, u64) {
     (page["totalCount"].as_u64().unwrap(), page["totalPages"].as_u64().unwrap())
 }
 
-/// Creates people with these values of one field; answers their ids.
-async fn people(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
+/// Creates end users with these values of one field; answers their ids.
+async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
     let mut ids = Vec::new();
     for value in values {
         ids.push(caller.create(json!({ field: value })).await["endUserID"].as_u64().unwrap());
@@ -33,7 +33,7 @@ fn reversed<T: Clone>(of: &[T]) -> Vec<T> {
 }
 
 #[tokio::test]
-async fn a_tenant_without_people_has_an_empty_first_page() {
+async fn a_tenant_without_end_users_has_an_empty_first_page() {
     let app = App::start().await;
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
     for query in ["", "?sortBy=lastname", "?search=jane", "?pageNumber=9", "?sortBy=name&pageNumber=2"] {
@@ -42,7 +42,7 @@ async fn a_tenant_without_people_has_an_empty_first_page() {
 }
 
 #[tokio::test]
-async fn a_page_holds_whole_people_and_both_totals() {
+async fn a_page_holds_whole_end_users_and_both_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let jane = caller
@@ -85,7 +85,7 @@ async fn a_page_holds_whole_people_and_both_totals() {
 async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = people(&caller, "firstname", &["x"; 23]).await;
+    let all = end_users(&caller, "firstname", &["x"; 23]).await;
     app.settle().await;
     for sort in ["", "&sortBy=firstname", "&search=x", "&search=x&sortBy=name"] {
         assert_eq!(caller.list(&format!("a=b{sort}")).await, all[..10], "{sort}");
@@ -102,7 +102,7 @@ async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
 async fn past_the_end_a_page_is_empty_and_its_totals_are_true() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    people(&caller, "firstname", &["x"; 11]).await;
+    end_users(&caller, "firstname", &["x"; 11]).await;
     app.settle().await;
     for sort in ["", "&sortOrder=desc", "&sortBy=lang", "&search=x", "&search=x&sortBy=lang"] {
         for (query, pages) in [
@@ -122,7 +122,7 @@ async fn past_the_end_a_page_is_empty_and_its_totals_are_true() {
 async fn total_pages_are_rounded_up() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    people(&caller, "firstname", &["x"; 10]).await;
+    end_users(&caller, "firstname", &["x"; 10]).await;
     for (size, pages) in [(1, 10), (3, 4), (5, 2), (9, 2), (10, 1), (11, 1), (100, 1)] {
         assert_eq!(totals(&caller, &format!("pageSize={size}")).await, (10, pages));
     }
@@ -132,7 +132,7 @@ async fn total_pages_are_rounded_up() {
 async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    for (query, fault) in [
+    for (query, error) in [
         ("pageNumber=0", "pageNumber"),
         ("pageNumber=-1", "pageNumber"),
         ("pageNumber=2147483648", "pageNumber"),
@@ -163,19 +163,19 @@ async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
         ("search=%00", "search"),
         ("search=%FF", "search"),
     ] {
-        assert_eq!(caller.get(&format!("/api/EndUsers?{query}")).await.faults(), [fault], "{query}");
+        assert_eq!(caller.get(&format!("/api/EndUsers?{query}")).await.errors(), [error], "{query}");
     }
     let query = "pageNumber=0&pageSize=0&sortBy=x&sortOrder=y&search=%00";
-    let mut faults = caller.get(&format!("/api/EndUsers?{query}")).await.faults();
-    faults.sort();
-    assert_eq!(faults, ["pageNumber", "pageSize", "search", "sortBy", "sortOrder"]);
+    let mut errors = caller.get(&format!("/api/EndUsers?{query}")).await.errors();
+    errors.sort();
+    assert_eq!(errors, ["pageNumber", "pageSize", "search", "sortBy", "sortOrder"]);
 }
 
 #[tokio::test]
 async fn the_default_order_is_by_id_and_desc_turns_it_around() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = people(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
+    let all = end_users(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
     assert!(all.is_sorted());
     for query in ["a=b", "sortOrder=asc", "sortBy=endUserID", "SORTBY=ENDUSERID&SortOrder=ASC", "sortBy=&sortOrder="] {
         assert_eq!(caller.list(&format!("{query}&pageSize=100")).await, all, "{query}");
@@ -189,21 +189,21 @@ async fn the_default_order_is_by_id_and_desc_turns_it_around() {
 }
 
 #[tokio::test]
-async fn people_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
+async fn end_users_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for (text, kind, country, lang) in
         [("m", "Lead", "FR", "fr"), ("z", "Partner", "US", "nl-BE"), ("a", "Customer", "BE", "de")]
     {
-        let person = caller
+        let end_user = caller
             .create(json!({
                 "firstname": text, "lastname": text, "company": text, "street": text, "city": text,
                 "houseNumber": text, "postalCode": text, "gender": text, "customerRef": text,
                 "customerType": kind, "country": country, "lang": lang,
             }))
             .await;
-        all.extend(ids(&json!([person])));
+        all.extend(ids(&json!([end_user])));
     }
     app.settle().await;
     let third_first = vec![all[2], all[0], all[1]];
@@ -291,7 +291,7 @@ async fn text_sorts_by_the_root_collation_with_the_empty_first() {
     // Not in the order of creation: every fifth, from five starts.
     let mut shuffled: Vec<&str> = (0..5).flat_map(|start| COLLATED.iter().skip(start).step_by(5)).copied().collect();
     shuffled.insert(7, "");
-    people(&caller, "lastname", &shuffled).await;
+    end_users(&caller, "lastname", &shuffled).await;
     app.settle().await;
     let rows = column(&caller, "lastname", "sortBy=lastname&pageSize=100").await;
     let rows: Vec<&str> = rows.iter().map(|value| value.as_str().unwrap_or("")).collect();
@@ -350,7 +350,8 @@ async fn equal_values_are_told_apart_by_id_in_the_sense_of_the_order() {
     let app = App::start().await;
     let caller = app.tenant(1);
     // Composed and decomposed are one text.
-    let all = people(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
+    let all =
+        end_users(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
     app.settle().await;
     let asc: Vec<u64> = [2, 4, 7, 6, 0, 1, 3, 5, 8].map(|at| all[at]).to_vec();
     assert_eq!(caller.list("sortBy=city").await, asc);
@@ -373,7 +374,7 @@ async fn long_values_sort_by_what_follows_a_common_prefix_of_200_characters() {
     for unit in ["x", "é", "語"] {
         let long = |end: &str| format!("{}{end}", unit.repeat(200));
         let values = [long("c"), long("a"), long(""), long("b"), long("B")];
-        let all = people(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
+        let all = end_users(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
         app.settle().await;
         let sorted = if unit == "é" { None } else { Some([2, 1, 3, 4, 0].map(|at| all[at])) };
         let listed = caller.list("sortBy=customerRef&pageSize=100").await;
@@ -390,7 +391,7 @@ async fn the_oddest_and_longest_values_can_be_sorted_by_and_paged() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = ["\u{fdfa}".repeat(200), "😀".repeat(200), "#".repeat(200), "\u{10fffd}".repeat(200), "~".repeat(200)];
-    let mut all = people(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
+    let mut all = end_users(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
     app.settle().await;
     for field in ["firstname", "name"] {
         let mut listed = Vec::new();
@@ -412,7 +413,7 @@ async fn unsorted_the_list_reads_its_writes() {
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 1..=12_u64 {
-        all.extend(people(&caller, "firstname", &["x"]).await);
+        all.extend(end_users(&caller, "firstname", &["x"]).await);
         assert_eq!(totals(&caller, "pageSize=5").await, (n, n.div_ceil(5)));
         let last = (n - 1) / 5;
         assert_eq!(caller.list(&format!("pageSize=5&pageNumber={}", last + 1)).await, all[last as usize * 5..]);
@@ -433,12 +434,12 @@ async fn unsorted_the_list_reads_its_writes() {
 async fn a_sorted_list_shows_every_write_once_it_has_settled() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = people(&caller, "lastname", &["b", "d", "f"]).await;
+    let all = end_users(&caller, "lastname", &["b", "d", "f"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, all);
     caller.update(&json!(all[0]), json!({ "lastname": "e" })).await;
     caller.delete(&format!("/api/EndUsers/{}", all[2])).await.expect(204);
-    let new = people(&caller, "lastname", &["a"]).await;
+    let new = end_users(&caller, "lastname", &["a"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, [new[0], all[1], all[0]]);
     assert_eq!(totals(&caller, "sortBy=lastname").await, (3, 1));
@@ -451,7 +452,7 @@ async fn a_sorted_list_shows_every_write_once_it_has_settled() {
 async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = people(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
+    let all = end_users(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
     app.settle().await;
     let (mut gone, mut names) = (BTreeSet::new(), std::collections::BTreeMap::new());
     for round in 0..6_usize {
@@ -483,11 +484,11 @@ async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
 }
 
 #[tokio::test]
-async fn people_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_among() {
+async fn end_users_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_among() {
     let app = App::start().await;
     let (mine, theirs) = (app.tenant("a"), app.tenant("A"));
-    let my = people(&mine, "lastname", &["b", "d"]).await;
-    people(&theirs, "lastname", &["a", "c", "e"]).await;
+    let my = end_users(&mine, "lastname", &["b", "d"]).await;
+    end_users(&theirs, "lastname", &["a", "c", "e"]).await;
     app.settle().await;
     for query in ["a=b", "sortBy=lastname", "sortBy=endUserID", "search=b", "search=d&sortBy=lastname"] {
         let listed = mine.list(query).await;
@@ -497,20 +498,20 @@ async fn people_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_amon
     assert_eq!(totals(&theirs, "sortBy=lastname").await, (3, 1));
     assert_eq!(totals(&mine, "search=a").await, (0, 0));
     // The number and its digits are one tenant, another spelling is none of it.
-    people(&app.tenant(7), "lastname", &["x"]).await;
+    end_users(&app.tenant(7), "lastname", &["x"]).await;
     assert_eq!(totals(&app.tenant("7"), "a=b").await, (1, 1));
     assert_eq!(totals(&app.tenant("07"), "a=b").await, (0, 0));
 }
 
 #[tokio::test]
-async fn two_hundred_and_fifty_people_walked_page_by_page_are_each_met_once() {
+async fn two_hundred_and_fifty_end_users_walked_page_by_page_are_each_met_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 0..250_u64 {
         // 50 distinct names, so that ties cross the pages.
-        let person = caller.create(json!({ "lastname": format!("name {}", (n * 7) % 50), "gender": "x" })).await;
-        all.extend(ids(&json!([person])));
+        let end_user = caller.create(json!({ "lastname": format!("name {}", (n * 7) % 50), "gender": "x" })).await;
+        all.extend(ids(&json!([end_user])));
     }
     app.settle().await;
     for query in ["sortBy=endUserID", "sortBy=lastname", "sortBy=lang", "search=name&sortBy=lastname", "search=name"] {
@@ -536,7 +537,7 @@ async fn two_hundred_and_fifty_people_walked_page_by_page_are_each_met_once() {
 async fn who_create_at_once_get_ids_of_their_own_that_ascend_and_an_exact_count() {
     let app = App::start().await;
     let callers: Vec<_> = (0..16).map(|_| app.tenant(1)).collect();
-    let work = callers.iter().map(|caller| people(caller, "firstname", &["x"; 5]));
+    let work = callers.iter().map(|caller| end_users(caller, "firstname", &["x"; 5]));
     let ids = join_all(work).await;
     assert!(ids.iter().all(|mine| mine.windows(2).all(|pair| pair[0] < pair[1])), "{ids:?}");
     let distinct: BTreeSet<u64> = ids.iter().flatten().copied().collect();

@@ -10,7 +10,7 @@ use local::template::Template;
 use serde_json::{Map, Value, json};
 use shared::http::openapi::document;
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(document()).expect("a document"));
 
@@ -87,7 +87,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Operation> {
 
 /// Fails where an operation is answered otherwise than the document says.
 #[track_caller]
-pub(crate) fn hold(method: &str, path: &str, answer: &Answer) {
+pub(crate) fn assert_documented(method: &str, path: &str, answer: &Answer) {
     /// Those of HTTP itself and of CORS, which the gateway brings.
     const GATEWAY: [&str; 6] = [
         "content-length",
@@ -105,8 +105,8 @@ pub(crate) fn hold(method: &str, path: &str, answer: &Answer) {
         None => assert!(promise.bodies.is_empty() && answer.body.is_empty(), "a documented body is not there: {what}"),
         Some(kind) => {
             let validator = promise.bodies.get(kind).unwrap_or_else(|| panic!("an undocumented {kind}: {what}"));
-            if let Err(fault) = validator.validate(&body) {
-                panic!("{fault} at {}: {what}", fault.instance_path());
+            if let Err(error) = validator.validate(&body) {
+                panic!("{error} at {}: {what}", error.instance_path());
             }
         }
     }
@@ -159,7 +159,7 @@ fn every_example_of_an_answer_is_as_its_schema_says() {
         let examples: Vec<_> = content.get("example").into_iter().chain(several).collect();
         assert!(!examples.is_empty(), "no example: {content}");
         for example in examples {
-            let found = validator(&content["schema"]).validate(example).map_err(|fault| fault.to_string());
+            let found = validator(&content["schema"]).validate(example).map_err(|error| error.to_string());
             assert_eq!(found, Ok(()), "{example}");
             seen += 1;
         }
@@ -189,7 +189,7 @@ async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
         }
     }
     let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
-    let send = Send::new(&method, &path);
+    let send = TestRequest::new(&method, &path);
     let send = match operation["requestBody"]["content"]["application/json"].get("example") {
         Some(body) => send.json(body),
         None => send,

@@ -13,7 +13,7 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use tests::skips::{Need, reason};
 
-use crate::app::{Answer, App, SECRET, Send, TIME_OUT, built_functions, ids, new_table};
+use crate::app::{Answer, App, SECRET, TIME_OUT, TestRequest, built_functions, ids, new_table};
 
 /// A directory as cargo-lambda makes it, in which every function is one program.
 struct Built(PathBuf);
@@ -48,7 +48,7 @@ async fn start(built: &Built) -> App {
 }
 
 async fn ask(app: &App, what: &str) -> Answer {
-    Send::new("GET", &format!("/api/EndUsers?{what}")).to(app).await
+    TestRequest::new("GET", &format!("/api/EndUsers?{what}")).to(app).await
 }
 
 /// The process that answers.
@@ -155,9 +155,9 @@ async fn no_process_outlives_the_system() {
     let mine = bootstraps(&table);
     assert_eq!(mine.len(), 4);
     local.stop().await;
-    let patience = Instant::now() + Duration::from_secs(10);
+    let database_budget = Instant::now() + Duration::from_secs(10);
     while mine.iter().any(|process| runs(*process)) {
-        assert!(Instant::now() < patience, "{mine:?} still run");
+        assert!(Instant::now() < database_budget, "{mine:?} still run");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -222,8 +222,9 @@ async fn killed_functions_lose_no_acknowledged_write() {
         let writer = async |writer: usize| {
             let mut acknowledged = Vec::new();
             for n in 0..40 {
-                let person = json!({ "firstname": "Load", "uids": [{ "uid": format!("w{writer}-{n}@example.com") }] });
-                let answer = tenant.post("/api/EndUsers", person).await;
+                let end_user =
+                    json!({ "firstname": "Load", "uids": [{ "uid": format!("w{writer}-{n}@example.com") }] });
+                let answer = tenant.post("/api/EndUsers", end_user).await;
                 match answer.status {
                     201 => acknowledged.push(answer.json()),
                     _ => assert_gateway(&answer, 500, "Internal Server Error"),
@@ -255,19 +256,19 @@ async fn killed_functions_lose_no_acknowledged_write() {
     app.settle().await;
     let mut listed = Vec::new();
     for page in 1.. {
-        let people = tenant.get(&format!("/api/EndUsers?pageSize=100&pageNumber={page}")).await.expect(200);
-        listed.extend(people["items"].as_array().unwrap().clone());
-        if people["items"] == json!([]) {
-            assert_eq!(people["totalCount"], listed.len(), "the count is that of the people");
+        let end_users = tenant.get(&format!("/api/EndUsers?pageSize=100&pageNumber={page}")).await.expect(200);
+        listed.extend(end_users["items"].as_array().unwrap().clone());
+        if end_users["items"] == json!([]) {
+            assert_eq!(end_users["totalCount"], listed.len(), "the count is that of the people");
             break;
         }
     }
-    for person in &acknowledged {
-        assert!(listed.contains(person), "{person} is lost");
-        assert_eq!(tenant.read(&person["endUserID"]).await, *person);
+    for end_user in &acknowledged {
+        assert!(listed.contains(end_user), "{end_user} is lost");
+        assert_eq!(tenant.read(&end_user["endUserID"]).await, *end_user);
         assert_eq!(
-            tenant.by_uid(person["uids"][0]["uid"].as_str().unwrap()).await,
-            ids(&Value::from(vec![person.clone()]))
+            tenant.by_uid(end_user["uids"][0]["uid"].as_str().unwrap()).await,
+            ids(&Value::from(vec![end_user.clone()]))
         );
     }
     let found = tenant.get("/api/EndUsers?search=load&pageSize=100").await.expect(200);

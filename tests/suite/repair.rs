@@ -12,13 +12,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 use serde_json::json;
 use shared::app::App as Functions;
-use shared::domain::end_user::{Draft, EndUser, Expected, SortField, Update};
+use shared::domain::end_user::{EndUser, EndUserUpdate, PendingEndUser, Precondition, SortField};
 use shared::domain::ids::{EndUserId, Tenant, UidId};
 use shared::domain::profile::Field;
 use shared::domain::search::Term;
 use shared::domain::text;
 use shared::store::keys::{self, BlockSize, Key};
-use shared::store::{Check, Document, Entry, How, Item, Meter, Scope, StoreError, entries, records};
+use shared::store::{Check, CheckOptions, Document, Entry, Item, Meter, Scope, StoreError, entries, records};
 use tests::proxy::Plan;
 
 use crate::app::App;
@@ -27,13 +27,13 @@ use crate::faults::Troubled;
 use crate::index::{growing_text, json_of};
 use crate::model::{hold_all, runtime, sequences};
 
-const PEOPLE: usize = 5;
+const END_USERS: usize = 5;
 const ORDERS: [SortField; 3] = [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Name];
 
 /// What happens. Work that is killed ends after so many round trips.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A person is created, changed so, or deleted.
+    /// An end user is created, changed so, or deleted.
     Write(usize, u8),
     /// A batch of the stream comes: of whom, and when it is killed.
     Deliver(Vec<usize>, Option<u32>),
@@ -43,7 +43,7 @@ enum Step {
     Count(usize, Option<u32>),
     /// An operator repairs, and is killed.
     Repair(Option<u32>),
-    /// An entry of a person gets lost, or one too many turns up, or what the index knows of itself.
+    /// An entry of an end user gets lost, or one too many turns up, or what the index knows of itself.
     Damage(usize, u8),
 }
 
@@ -52,13 +52,14 @@ fn killed() -> impl Strategy<Value = Option<u32>> {
 }
 
 fn deliver(killed: impl Strategy<Value = Option<u32>>) -> impl Strategy<Value = Step> {
-    (proptest::collection::vec(0..PEOPLE, 1..5), killed).prop_map(|(people, killed)| Step::Deliver(people, killed))
+    (proptest::collection::vec(0..END_USERS, 1..5), killed)
+        .prop_map(|(end_users, killed)| Step::Deliver(end_users, killed))
 }
 
 /// What the index stands by itself.
 fn everyday() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0..PEOPLE, 0..8_u8).prop_map(|(person, change)| Step::Write(person, change)),
+        6 => (0..END_USERS, 0..8_u8).prop_map(|(end_user, change)| Step::Write(end_user, change)),
         2 => deliver(killed()),
         2 => proptest::collection::vec(deliver(Just(None)), 2..4).prop_map(Step::Race),
         2 => (0..ORDERS.len(), killed()).prop_map(|(order, killed)| Step::Count(order, killed)),
@@ -69,20 +70,20 @@ fn everyday() -> impl Strategy<Value = Vec<Step>> {
 /// What it takes an operator for: indexers that race and are killed, and damage.
 fn misfortune() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0..PEOPLE, 0..8_u8).prop_map(|(person, change)| Step::Write(person, change)),
+        6 => (0..END_USERS, 0..8_u8).prop_map(|(end_user, change)| Step::Write(end_user, change)),
         3 => proptest::collection::vec(deliver(killed()), 1..4).prop_map(Step::Race),
         2 => (0..ORDERS.len(), killed()).prop_map(|(order, killed)| Step::Count(order, killed)),
         1 => killed().prop_map(Step::Repair),
-        2 => (0..PEOPLE, 0..4_u8).prop_map(|(person, what)| Step::Damage(person, what)),
+        2 => (0..END_USERS, 0..4_u8).prop_map(|(end_user, what)| Step::Damage(end_user, what)),
     ];
     proptest::collection::vec(step, 1..25)
 }
 
-/// One tenant, and the people written so far.
+/// One tenant, and the end users written so far.
 struct World<'a> {
     functions: &'a Functions,
     tenant: Tenant,
-    people: [Option<EndUserId>; PEOPLE],
+    end_users: [Option<EndUserId>; END_USERS],
     /// All who were ever created.
     ids: Vec<EndUserId>,
     counted: Vec<SortField>,
@@ -94,8 +95,8 @@ fn scope<'a>(functions: &'a Functions, tenant: &Tenant, meter: &'a Meter) -> Sco
 }
 
 /// Nothing is written while an operator looks, so there is nothing to wait for.
-fn how(mend: bool) -> How {
-    How { mend, second_look: Duration::ZERO }
+fn how(repair: bool) -> CheckOptions {
+    CheckOptions { repair, recheck_after: Duration::ZERO }
 }
 
 /// Works until so many round trips are over; what is under way then may take effect or not.
@@ -109,7 +110,7 @@ async fn until_killed<T>(work: impl Future<Output = T>, meter: &Meter, killed: O
     .await
 }
 
-/// A first name under which a person starts a block of its order, as otherwise few do.
+/// A first name under which an end user starts a block of its order, as otherwise few do.
 pub fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
     static KNOWN: Mutex<BTreeMap<(u32, EndUserId), String>> = Mutex::new(BTreeMap::new());
     let field = SortField::Field(Field::Firstname);
@@ -124,22 +125,22 @@ pub fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
 impl World<'_> {
     async fn act(&mut self, step: &Step) -> Result<(), StoreError> {
         match step {
-            Step::Write(person, change) => self.write(*person, *change).await,
+            Step::Write(end_user, change) => self.write(*end_user, *change).await,
             Step::Deliver(..) => self.deliver(step).await,
             Step::Race(batches) => {
                 let batches = batches.iter().map(|batch| self.deliver(batch));
                 futures::future::join_all(batches).await.into_iter().collect()
             }
-            Step::Damage(person, what) => self.damage(*person, *what).await,
+            Step::Damage(end_user, what) => self.damage(*end_user, *what).await,
             Step::Count(order, killed) => {
                 let field = ORDERS[*order];
                 let meter = Meter::default();
                 let scope = scope(self.functions, &self.tenant, &meter);
                 if !self.counted.contains(&field) {
                     self.counted.push(field);
-                    scope.count_order(field).await?;
+                    scope.start_build(field).await?;
                 }
-                until_killed(scope.count_on(field), &meter, killed.map(|trips| trips + 1)).await.unwrap_or(Ok(()))
+                until_killed(scope.build_next(field), &meter, killed.map(|trips| trips + 1)).await.unwrap_or(Ok(()))
             }
             Step::Repair(killed) => {
                 let meter = Meter::default();
@@ -151,24 +152,24 @@ impl World<'_> {
     }
 
     async fn deliver(&self, step: &Step) -> Result<(), StoreError> {
-        let Step::Deliver(people, killed) = step else { panic!("{step:?} is no batch") };
+        let Step::Deliver(end_users, killed) = step else { panic!("{step:?} is no batch") };
         let meter = Meter::default();
-        let people: Vec<_> = people.iter().filter_map(|person| self.people[*person]).collect();
+        let end_users: Vec<_> = end_users.iter().filter_map(|end_user| self.end_users[*end_user]).collect();
         let scope = scope(self.functions, &self.tenant, &meter);
-        until_killed(scope.index_end_users(people), &meter, *killed).await.unwrap_or(Ok(()))
+        until_killed(scope.index_end_users(end_users), &meter, *killed).await.unwrap_or(Ok(()))
     }
 
-    async fn damage(&self, person: usize, what: u8) -> Result<(), StoreError> {
-        let Some(id) = self.people[person] else { return Ok(()) };
+    async fn damage(&self, end_user: usize, what: u8) -> Result<(), StoreError> {
+        let Some(id) = self.end_users[end_user] else { return Ok(()) };
         let meter = Meter::default();
-        let person = scope(self.functions, &self.tenant, &meter).end_user(id).await?;
-        let mut entries = person.iter().flat_map(entries);
+        let end_user = scope(self.functions, &self.tenant, &meter).end_user(id).await?;
+        let mut entries = end_user.iter().flat_map(entries);
         let name = entries.find(|entry| matches!(entry, Entry::Sort(field, _) if *field == SortField::Name));
         let key = match what {
             0 => name.map(|entry| keys::entry(&self.tenant, &entry, id)),
             1 => Some(keys::word_entry(&self.tenant, &Term::Word("wrong".to_owned()), id)),
             2 => Some(keys::sort_entry(&self.tenant, SortField::Name, "wrong", id)),
-            _ => Some(keys::indexed(&self.tenant, id)),
+            _ => Some(keys::index_state(&self.tenant, id)),
         };
         let Some(Key { pk, sk }) = key else { return Ok(()) };
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -183,10 +184,10 @@ impl World<'_> {
         Ok(())
     }
 
-    async fn write(&mut self, person: usize, change: u8) -> Result<(), StoreError> {
+    async fn write(&mut self, end_user: usize, change: u8) -> Result<(), StoreError> {
         let meter = Meter::default();
         let scope = scope(self.functions, &self.tenant, &meter);
-        let name = match (self.people[person], change % 4) {
+        let name = match (self.end_users[end_user], change % 4) {
             (Some(id), 2) => name_that_starts(BlockSize::Small, id),
             (Some(id), 3) => name_that_starts(BlockSize::Large, id),
             _ => format!("Name{}", change % 3),
@@ -197,40 +198,40 @@ impl World<'_> {
             5 | 6 => growing_text(change.into(), 2_000).into(),
             _ => "".into(),
         };
-        let now = match self.people[person] {
+        let now = match self.end_users[end_user] {
             Some(id) => scope.end_user(id).await?,
             None => None,
         };
         match now {
-            Some(now) if change == 7 => scope.delete_end_user(now.id, &Expected::default()).await.unwrap(),
+            Some(now) if change == 7 => scope.delete_end_user(now.id, &Precondition::default()).await.unwrap(),
             Some(now) => {
-                let update = Update::read(&json_of(body), None).unwrap();
-                scope.update_end_user(now.id, &update, &Expected::default()).await.unwrap();
+                let update = EndUserUpdate::read(&json_of(body), None).unwrap();
+                scope.update_end_user(now.id, &update, &Precondition::default()).await.unwrap();
             }
             None => {
-                let draft = Draft::read(&json_of(body), None).unwrap();
+                let draft = PendingEndUser::read(&json_of(body), None).unwrap();
                 let id = scope.create_end_user(&draft, None).await.unwrap().answer.id;
-                self.people[person] = Some(id);
+                self.end_users[end_user] = Some(id);
                 self.ids.push(id);
             }
         }
         Ok(())
     }
 
-    /// The people as they are now.
+    /// The end users as they are now.
     async fn documents(&self) -> Vec<EndUser> {
         let meter = Meter::default();
         let scope = scope(self.functions, &self.tenant, &meter);
-        let mut people = Vec::new();
-        for id in self.people.into_iter().flatten() {
-            people.extend(scope.end_user(id).await.unwrap());
+        let mut end_users = Vec::new();
+        for id in self.end_users.into_iter().flatten() {
+            end_users.extend(scope.end_user(id).await.unwrap());
         }
-        people
+        end_users
     }
 
-    async fn check(&self, mend: bool) -> Result<Check, StoreError> {
+    async fn check(&self, repair: bool) -> Result<Check, StoreError> {
         let meter = Meter::default();
-        scope(self.functions, &self.tenant, &meter).check_index(how(mend), &|_| {}).await
+        scope(self.functions, &self.tenant, &meter).check_index(how(repair), &|_| {}).await
     }
 }
 
@@ -248,28 +249,28 @@ async fn index(app: &App, tenant: &Tenant) -> Index {
     items.iter().filter(|item| of_index(item) && !gone(item)).map(|item| (key(item), item.get("n").cloned())).collect()
 }
 
-/// Writes the same people under another tenant, and indexes and counts them from scratch.
-async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, people: &[EndUser], counted: &[SortField]) {
-    for person in people {
-        for (_, item) in records(tenant, &Document::new(person.clone())).unwrap() {
+/// Writes the same end users under another tenant, and indexes and counts them from scratch.
+async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, end_users: &[EndUser], counted: &[SortField]) {
+    for end_user in end_users {
+        for (_, item) in records(tenant, &Document::new(end_user.clone())).unwrap() {
             app.system.client().put_item().table_name(app.unwatched_table()).set_item(Some(item)).send().await.unwrap();
         }
     }
     let meter = Meter::default();
     let scope = scope(functions, tenant, &meter);
-    scope.index_end_users(people.iter().map(|person| person.id)).await.unwrap();
+    scope.index_end_users(end_users.iter().map(|end_user| end_user.id)).await.unwrap();
     for field in counted {
-        scope.count_order(*field).await.unwrap();
-        scope.count_on(*field).await.unwrap();
+        scope.start_build(*field).await.unwrap();
+        scope.build_next(*field).await.unwrap();
     }
 }
 
 /// Runs the operator's command for tenant 7 over a running system.
-pub async fn command(app: &App, mend: bool) -> (Check, String) {
+pub async fn command(app: &App, repair: bool) -> (Check, String) {
     let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
     let place = local::index::Place::Endpoint(app.system.engine_url().to_owned());
-    let check = local::index::check(place, &variables, "7", mend).await.unwrap();
-    let report = local::index::report(&check, mend);
+    let check = local::index::check(place, &variables, "7", repair).await.unwrap();
+    let report = local::index::report(&check, repair);
     (check, report)
 }
 
@@ -283,8 +284,8 @@ async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
     app.tenant(8).create(json!({ "firstname": "Jane" })).await;
     let (client, table, tenant) = (app.system.client(), app.system.table(), Tenant::parse("7").unwrap());
     let city = SortField::Field(Field::City);
-    let counted = keys::counted_order(&tenant, city);
-    let counted = [("pk", counted.pk), ("sk", counted.sk), ("kind", "Counted".to_owned())];
+    let counted = keys::rank_index(&tenant, city);
+    let counted = [("pk", counted.pk), ("sk", counted.sk), ("kind", "RankIndex".to_owned())];
     let counted = counted.map(|(name, value)| (name.to_owned(), AttributeValue::S(value)));
     let number = |n: u32| AttributeValue::N(n.to_string());
     let rest = [("v", number(1)), ("rev", number(1)), ("ready", AttributeValue::Bool(false))];
@@ -314,25 +315,25 @@ async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
         key.remove("kind");
         client.delete_item().table_name(table).set_key(Some(key)).send().await.unwrap();
     }
-    let mut unknown = item(keys::indexed(&tenant, id(5)), &[]);
+    let mut unknown = item(keys::index_state(&tenant, id(5)), &[]);
     unknown.remove("kind");
     client.delete_item().table_name(table).set_key(Some(unknown)).send().await.unwrap();
-    let block = keys::block(&tenant, city, BlockSize::Large, keys::FIRST_BLOCK);
+    let block = keys::rank_block(&tenant, city, BlockSize::Large, keys::FIRST_BLOCK);
     let damaged = item(block, &[("v", number(1)), ("rev", number(1)), ("n", number(41))]);
     client.put_item().table_name(table).set_item(Some(damaged.clone())).send().await.unwrap();
 
     let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
     assert_eq!(found["totalCount"], 38, "the damage shows");
-    let people = "person 1: 0 entries missing, 1 too many
+    let end_users = "person 1: 0 entries missing, 1 too many
 person 2: 0 entries missing, 1 too many
 person 3: 2 entries missing, 0 too many
 person 4: 1 entries missing, 0 too many
 person 5: 0 entries missing, 0 too many; Indexed says otherwise
 person 99: 0 entries missing, 1 too many";
     let block = "city: a block is said to hold 41 entries and holds 40";
-    assert_eq!(command(&app, false).await.1, format!("{head}\n{people}\n{block}\nwrong: 6 people, 1 blocks"));
-    // With the people's entries their blocks are counted anew.
-    assert_eq!(command(&app, true).await.1, format!("{head}\n{people}\nmended: 6 people, 0 blocks"));
+    assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 people, 1 blocks"));
+    // With the end users's entries their blocks are counted anew.
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nmended: 6 people, 0 blocks"));
     assert_eq!(command(&app, false).await.1, sound);
     client.put_item().table_name(table).set_item(Some(damaged)).send().await.unwrap();
     assert_eq!(command(&app, true).await.1, format!("{head}\n{block}\nmended: 0 people, 1 blocks"));
@@ -344,7 +345,7 @@ person 99: 0 entries missing, 1 too many";
 
 /// A count that has not been moved on since `updated_at`. Its kind keeps it out of the stream's filter.
 pub fn unfinished_count(tenant: &Tenant, field: SortField, updated_at: u64) -> Item {
-    let Key { pk, sk } = keys::counted_order(tenant, field);
+    let Key { pk, sk } = keys::rank_index(tenant, field);
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let number = |number: u64| AttributeValue::N(number.to_string());
     let members = [
@@ -418,23 +419,23 @@ async fn repair_names_broken_end_users_and_goes_on() {
     document.extend([("kind".to_owned(), text("Broken")), ("profile".to_owned(), text("secret"))]);
     put(document).await;
     // An unreadable index state.
-    let mut state = get(keys::indexed(&tenant, id(2))).await;
+    let mut state = get(keys::index_state(&tenant, id(2))).await;
     state.insert("rev".to_owned(), text("secret"));
     put(state).await;
     // An index state with an entry whose key is longer than DynamoDB takes.
-    let mut state = get(keys::indexed(&tenant, id(3))).await;
+    let mut state = get(keys::index_state(&tenant, id(3))).await;
     let Some(AttributeValue::L(entries)) = state.get_mut("entries") else { panic!("{state:?}") };
     entries.push(text(&format!("#{}", "x".repeat(2_000))));
     put(state).await;
     delete(keys::word_entry(&tenant, &Term::Word("gent".to_owned()), id(4))).await;
 
-    for mended in ["mended: 1 people", "mended: 0 people"] {
+    for repaired in ["mended: 1 people", "mended: 0 people"] {
         let (check, report) = command(&app, true).await;
         let named = format!(
             "end user 1: its document cannot be read
 end user 2: its index state cannot be read
 end user 3: DynamoDB refuses: ValidationException
-{mended}, 0 blocks; cannot be repaired: 3 end users"
+{repaired}, 0 blocks; cannot be repaired: 3 end users"
         );
         assert!(!check.is_repaired() && report.ends_with(&named), "{report}");
         assert_eq!(caller.list("search=gent&sortBy=endUserID").await, [2, 3, 4]);
@@ -515,12 +516,13 @@ async fn a_check_of_an_index_that_is_written_to_finds_nothing_wrong() {
 }
 
 /// Carries out the steps, then what the stream delivers at last; answers the index, which is to be that of
-/// the same people built from scratch. By `mend`, an operator repairs it before.
-async fn live(app: &App, functions: &Functions, steps: &[Step], mend: bool) -> Result<(), String> {
+/// the same end users built from scratch. By `repair`, an operator repairs it before.
+async fn live(app: &App, functions: &Functions, steps: &[Step], repair: bool) -> Result<(), String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let tenant = Tenant::parse(&format!("lived-{number}")).unwrap();
-    let mut world = World { functions, tenant, people: [None; PEOPLE], ids: Vec::new(), counted: Vec::new(), app };
+    let mut world =
+        World { functions, tenant, end_users: [None; END_USERS], ids: Vec::new(), counted: Vec::new(), app };
     let failed = |error: StoreError| error.to_string();
     for step in steps {
         world.act(step).await.map_err(failed)?;
@@ -529,14 +531,14 @@ async fn live(app: &App, functions: &Functions, steps: &[Step], mend: bool) -> R
     let db = scope(functions, &world.tenant, &meter);
     db.index_end_users(world.ids.iter().copied()).await.map_err(failed)?;
     for field in &world.counted {
-        db.count_on(*field).await.map_err(failed)?;
+        db.build_next(*field).await.map_err(failed)?;
     }
-    if mend {
+    if repair {
         world.check(true).await.map_err(failed)?;
     }
-    let people = world.documents().await;
+    let end_users = world.documents().await;
     let scratch = Tenant::parse(&format!("scratch-{number}")).unwrap();
-    from_scratch(app, functions, &scratch, &people, &world.counted).await;
+    from_scratch(app, functions, &scratch, &end_users, &world.counted).await;
     let (lived, scratch) = (index(app, &world.tenant).await, index(app, &scratch).await);
     if lived != scratch {
         let only = |one: &Index, other: &Index| {
@@ -546,17 +548,17 @@ async fn live(app: &App, functions: &Functions, steps: &[Step], mend: bool) -> R
         return Err(format!("too many:\n{}\nmissing:\n{}", only(&lived, &scratch), only(&scratch, &lived)));
     }
     let check = world.check(false).await.map_err(failed)?;
-    let clean = check.is_clean() && check.people == people.len() as u64;
+    let clean = check.is_clean() && check.end_users == end_users.len() as u64;
     if clean { Ok(()) } else { Err(format!("not clean: {check:?}")) }
 }
 
-fn always_ends_well(steps: &impl Strategy<Value = Vec<Step>>, mend: bool) {
+fn always_ends_well(steps: &impl Strategy<Value = Vec<Step>>, repair: bool) {
     let runtime = runtime();
     let app = runtime.block_on(App::start());
     let functions = runtime.block_on(unwatched(&app));
     // A repair walks all partitions of the index, and takes most of the time.
-    let count = sequences(if mend { 20 } else { 80 });
-    hold_all(count, 9, steps, |steps| runtime.block_on(live(&app, &functions, &steps, mend)));
+    let count = sequences(if repair { 20 } else { 80 });
+    hold_all(count, 9, steps, |steps| runtime.block_on(live(&app, &functions, &steps, repair)));
 }
 
 #[test]

@@ -22,14 +22,14 @@ async fn found(caller: &Caller<'_>, search: &str) -> Vec<u64> {
     ids
 }
 
-async fn person(caller: &Caller<'_>, body: Value) -> u64 {
+async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// One person, and searches that find it (`true`) or do not.
+/// One end user, and searches that find it (`true`) or do not.
 async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
     let caller = app.tenant(1);
-    let id = person(&caller, body).await;
+    let id = end_user(&caller, body).await;
     app.settle().await;
     for (search, finds) in searches {
         let expected = if *finds { vec![id] } else { Vec::new() };
@@ -107,14 +107,14 @@ async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
         ("Yıldız", "yildiz"),
         ("İzmir", "izmir"),
     ] {
-        let id = person(&caller, json!({ "lastname": name })).await;
+        let id = end_user(&caller, json!({ "lastname": name })).await;
         app.settle().await;
         for search in [name, plain, &plain.to_uppercase(), &name.to_lowercase(), &plain[..plain.len() - 1]] {
             assert_eq!(found(&caller, search).await, [id], "{search} for {name}");
         }
     }
     // And the other way around: who is written plainly is found by the letters.
-    let id = person(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
+    let id = end_user(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
     app.settle().await;
     for search in ["malmø", "Œstrogen", "Þule"] {
         assert_eq!(found(&caller, search).await, [id], "{search}");
@@ -125,7 +125,7 @@ async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
 async fn each_of_the_searched_fields_is_searched_and_no_other() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = person(
+    let id = end_user(
         &caller,
         json!({
             "firstname": "alpha", "lastname": "bravo", "company": "charlie", "street": "delta", "houseNumber": "12bis",
@@ -194,11 +194,11 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let email = |uid: &str| json!({ "company": "Example.com jane", "uids": [{ "uid": uid }] });
-    let jane = person(&caller, email("Jane.Doe@example.com")).await;
-    let janet = person(&caller, email("janet@example.com")).await;
-    let other = person(&caller, email("doe@jane.example.com")).await;
-    let tag = person(&caller, email("jane.doe+tag@example.org")).await;
-    let handle = person(
+    let jane = end_user(&caller, email("Jane.Doe@example.com")).await;
+    let janet = end_user(&caller, email("janet@example.com")).await;
+    let other = end_user(&caller, email("doe@jane.example.com")).await;
+    let tag = end_user(&caller, email("jane.doe+tag@example.org")).await;
+    let handle = end_user(
         &caller,
         json!({ "customerRef": "ref@example.com", "uids": [{ "uidType": "Mastodon", "uid": "@jane@example.com" }] }),
     )
@@ -237,8 +237,8 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
 async fn an_international_domain_is_searched_in_both_forms() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let ascii = person(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
-    let unicode = person(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
+    let ascii = end_user(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
+    let unicode = end_user(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
     app.settle().await;
     for search in ["b\u{fc}cher", "Bucher", "xn bcher-kva", "j b\u{fc}ch"] {
         assert_eq!(found(&caller, search).await, [ascii, unicode], "{search}");
@@ -255,7 +255,7 @@ async fn an_international_domain_is_searched_in_both_forms() {
 async fn a_raw_plus_in_an_address_is_still_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let tag = person(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
+    let tag = end_user(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
     app.settle().await;
     for raw in ["jane.doe+a+b@example.org", "jane.doe+a%2Bb@ex", "jane.doe+a+b@"] {
         let page = caller.get(&format!("/api/EndUsers?search={raw}")).await.expect(200);
@@ -267,7 +267,7 @@ async fn a_raw_plus_in_an_address_is_still_found() {
 async fn a_search_of_punctuation_alone_matches_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    person(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
+    end_user(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
     app.settle().await;
     for search in ["-", "!", "...", "😀", "@", "_", "& #", "\u{301}", "+", "/", "()", "%", "☎ ✆"] {
         assert_eq!(found(&caller, search).await, [0; 0], "{search}");
@@ -281,7 +281,7 @@ async fn a_search_of_punctuation_alone_matches_nobody() {
 async fn a_blank_search_is_none() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = person(&caller, json!({ "firstname": "x" })).await;
+    let id = end_user(&caller, json!({ "firstname": "x" })).await;
     for query in ["search=", "search", "search=%20%09%E3%80%80", "search=+", "Search="] {
         assert_eq!(caller.list(query).await, [id], "{query}");
     }
@@ -291,7 +291,7 @@ async fn a_blank_search_is_none() {
 async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = person(
+    let id = end_user(
         &caller,
         json!({ "country": "BE", "uids": [
             { "uidType": "Phone", "uid": "0470/12.34.56" },
@@ -338,8 +338,8 @@ async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
 async fn a_search_of_digits_and_separators_is_also_tried_without_the_separators() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let joined = person(&caller, json!({ "customerRef": "20261123" })).await;
-    let apart = person(&caller, json!({ "customerRef": "2026-11-23" })).await;
+    let joined = end_user(&caller, json!({ "customerRef": "20261123" })).await;
+    let apart = end_user(&caller, json!({ "customerRef": "2026-11-23" })).await;
     app.settle().await;
     for (search, expected) in [
         ("2026-11-23", vec![joined, apart]),
@@ -364,7 +364,7 @@ async fn a_word_counts_up_to_200_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let long = "é".repeat(200);
-    let id = person(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
+    let id = end_user(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
     app.settle().await;
     for search in [
         long.clone(),
@@ -382,7 +382,7 @@ async fn a_word_counts_up_to_200_characters() {
 async fn a_search_has_at_most_320_characters_and_20_words() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = person(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
+    let id = end_user(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
     app.settle().await;
     assert_eq!(found(&caller, &["ab"; 20].join(" ")).await, [id]);
     assert_eq!(found(&caller, &["ab"; 20].join("--")).await, [id]);
@@ -403,7 +403,7 @@ async fn a_search_that_holds_control_characters_is_refused() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for search in ["a\u{0}b", "a\u{1}", "\u{7f}x", "a\u{85}b"] {
-        assert_eq!(ask(&caller, search).await.faults(), ["search"], "{search:?}");
+        assert_eq!(ask(&caller, search).await.errors(), ["search"], "{search:?}");
     }
     assert_eq!(found(&caller, "a\tb\r\nc").await, [0; 0]);
 }
@@ -472,9 +472,9 @@ async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
     let mut sorted = Vec::new();
     for n in 0..130_u64 {
         let city = format!("c{}", (n * 37) % 65);
-        let id = person(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
+        let id = end_user(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
         if n % 10 == 0 {
-            person(&caller, json!({ "firstname": "unmatched", "city": city })).await;
+            end_user(&caller, json!({ "firstname": "unmatched", "city": city })).await;
         }
         sorted.push((city, id));
     }
@@ -506,7 +506,7 @@ async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
 #[tokio::test]
 async fn a_search_finds_nobody_of_another_tenant() {
     let app = App::start().await;
-    person(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
+    end_user(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
     app.settle().await;
     for search in ["secret", "jane@example.com", "s"] {
         assert_eq!(found(&app.tenant(2), search).await, [0; 0], "{search}");
@@ -567,8 +567,8 @@ async fn the_largest_end_user_is_indexed_after_its_largest_change() {
 }
 
 async fn all_values(caller: &Caller<'_>, id: u64) -> Vec<String> {
-    let person = caller.read(&json!(id)).await;
-    person["uids"].as_array().unwrap().iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect()
+    let end_user = caller.read(&json!(id)).await;
+    end_user["uids"].as_array().unwrap().iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -580,7 +580,7 @@ async fn words_beyond_the_bounds_are_not_searched() {
         .map(|n| json!({ "uidType": "Crm", "uid": (0..13).map(|w| format!("u{n:02}w{w:02}")).collect::<Vec<_>>().join(" ") }))
         .collect();
     let body = json!({ "firstname": "Many", "lastname": "Words", "uids": uids, "otherContactDetails": "outside" });
-    let id = person(&caller, body).await;
+    let id = end_user(&caller, body).await;
     app.settle().await;
     for (word, is_found) in
         [("many words", true), ("u00w00", true), ("u38w03", true), ("u38w04", false), ("outside", false)]

@@ -7,7 +7,7 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use tests::proxy::Proxy;
 
-use crate::app::{App, SECRET, Send, System, built_functions, ids, new_table, token};
+use crate::app::{App, SECRET, System, TestRequest, built_functions, ids, new_table, token};
 use crate::faults::Troubled;
 
 const END_USERS: &str = "/api/EndUsers";
@@ -63,8 +63,8 @@ async fn kill_between_lanes_loses_no_record() {
     let killed = tokio::runtime::Runtime::new().unwrap();
     let local = killed.spawn(Local::start(options())).await.unwrap().expect("local starts");
     let bearer = format!("Bearer {}", token(json!({ "customerID": 7 })));
-    let send = async |send: Send| send.header("authorization", &bearer).send_to_local(&local).await;
-    let create = async |body: Value| send(Send::new("POST", END_USERS).json(&body)).await.expect(201);
+    let send = async |send: TestRequest| send.header("authorization", &bearer).send_to_local(&local).await;
+    let create = async |body: Value| send(TestRequest::new("POST", END_USERS).json(&body)).await.expect(201);
     let hold = proxy.hold("BatchGetItem");
     create(json!({ "firstname": "Jane" })).await;
     hold.reached().await;
@@ -72,7 +72,7 @@ async fn kill_between_lanes_loses_no_record() {
         create(json!({ "firstname": format!("Other{n}") })).await;
     }
     let search = async || {
-        let found = send(Send::new("GET", &format!("{END_USERS}?search=other"))).await.expect(200);
+        let found = send(TestRequest::new("GET", &format!("{END_USERS}?search=other"))).await.expect(200);
         ids(&found["items"])
     };
     until_found(search).await;

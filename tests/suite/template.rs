@@ -67,14 +67,14 @@ async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() 
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
         let path = path.replace("{id}", "1");
-        let answer = caller.send(crate::app::Send::new(method, &path)).await;
+        let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
         assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
                 // byUid is an {id} to the other methods of that path.
                 let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
-                let answer = caller.send(crate::app::Send::new(method, &path)).await;
+                let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
                 assert_eq!(answer.status, if id { 401 } else { 404 }, "{method} {path}: {}", answer.text());
             }
         }
@@ -176,7 +176,7 @@ fn reading_functions_may_only_write_build_requests() {
     }
     let [(name, statement)] = &writing[..] else { panic!("{writing:?}") };
     assert_eq!((name.as_str(), &statement["Action"]), ("ListEndUsers", &json!(["dynamodb:PutItem"])));
-    let only = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["C#*#Counted"] } });
+    let only = json!({ "ForAllValues:StringLike": { "dynamodb:LeadingKeys": ["C#*#RankIndex"] } });
     assert_eq!(statement["Condition"], only);
 }
 
@@ -234,7 +234,7 @@ fn the_table_is_that_of_the_design() {
 }
 
 #[test]
-fn the_stream_wakes_the_indexer_for_people_and_orders_to_count_alone_and_gives_up_into_dead_letters() {
+fn the_stream_wakes_the_indexer_for_end_users_and_orders_to_count_alone_and_gives_up_into_dead_letters() {
     let document = document();
     let (_, function) = functions(&document)
         .into_iter()
@@ -259,7 +259,7 @@ fn the_stream_wakes_the_indexer_for_people_and_orders_to_count_alone_and_gives_u
     assert_eq!(
         patterns,
         [
-            json!({ "dynamodb": { "NewImage": kind(json!(["EndUser", "Counted"])) } }),
+            json!({ "dynamodb": { "NewImage": kind(json!(["EndUser", "RankIndex"])) } }),
             json!({ "dynamodb": { "OldImage": kind(json!(["EndUser"])) } })
         ]
     );

@@ -56,13 +56,13 @@ fn but(mut event: Value, name: &str, value: Value) -> Value {
     event
 }
 
-async fn person(caller: &Caller<'_>, body: Value) -> u64 {
+async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
 /// Somebody with the e-mail address of these tests.
 async fn jane(caller: &Caller<'_>) -> u64 {
-    person(caller, json!({ "uids": [{ "uid": JANE }] })).await
+    end_user(caller, json!({ "uids": [{ "uid": JANE }] })).await
 }
 
 async fn page(caller: &Caller<'_>, id: u64, query: &str) -> Value {
@@ -75,7 +75,7 @@ async fn shown(caller: &Caller<'_>, id: u64, query: &str) -> Vec<u64> {
     page["items"].as_array().unwrap().iter().map(|ticket| ticket["ticketID"].as_u64().unwrap()).collect()
 }
 
-/// The one ticket that a person has.
+/// The one ticket that an end user has.
 async fn only(caller: &Caller<'_>, id: u64) -> Value {
     let page = page(caller, id, "").await;
     assert_eq!(page["totalCount"], 1, "{page}");
@@ -140,11 +140,11 @@ async fn what_a_ticket_does_not_have_is_null_and_its_lists_are_empty() {
 }
 
 #[tokio::test]
-async fn a_person_without_uids_or_tickets_has_an_empty_history() {
+async fn an_end_user_without_uids_or_tickets_has_an_empty_history() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
-    let (nobody, id) = (person(&caller, json!({})).await, jane(&caller).await);
+    let (nobody, id) = (end_user(&caller, json!({})).await, jane(&caller).await);
     app.events(&[upserted(1, "john@example.com", json!({}))]).await;
     for id in [nobody, id] {
         assert_eq!(page(&caller, id, "").await, empty);
@@ -226,7 +226,7 @@ async fn the_end_user_message_is_named_when_it_is_the_only_one() {
 async fn a_history_spans_all_uids_and_the_reference_and_holds_each_ticket_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = person(
+    let id = end_user(
         &caller,
         json!({ "customerRef": "Ref-1", "country": "BE", "uids": [
             { "uid": JANE }, { "uidType": "Phone", "uid": "0470 00 00 00" }, { "uidType": "WhatsApp", "uid": "32470000000" },
@@ -256,8 +256,8 @@ async fn a_history_spans_all_uids_and_the_reference_and_holds_each_ticket_once()
 async fn a_text_that_reads_as_a_phone_number_brings_its_tickets_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let text = person(&caller, json!({ "customerRef": "32470000000" })).await;
-    let phone = person(&caller, json!({ "uids": [{ "uidType": "Phone", "uid": "+32470000000" }] })).await;
+    let text = end_user(&caller, json!({ "customerRef": "32470000000" })).await;
+    let phone = end_user(&caller, json!({ "uids": [{ "uidType": "Phone", "uid": "+32470000000" }] })).await;
     app.events(&[upserted(1, "32470000000", json!({})), upserted(2, "+32470000000", json!({}))]).await;
     assert_eq!(shown(&caller, text, "").await, [1]);
     assert_eq!(shown(&caller, text, "uid=32470000000").await, [1]);
@@ -271,7 +271,7 @@ async fn assigning_a_uid_brings_its_old_tickets_and_removing_it_lets_them_go() {
     let caller = app.tenant(1);
     app.events(&[upserted(1, JANE, json!({})), upserted(2, "+32470000000", json!({})), upserted(3, "ref", json!({}))])
         .await;
-    let (id, other) = (jane(&caller).await, person(&caller, json!({})).await);
+    let (id, other) = (jane(&caller).await, end_user(&caller, json!({})).await);
     assert_eq!(shown(&caller, id, "").await, [1]);
     let assign = json!({ "uid": "+32 470 00 00 00", "uidType": "Phone", "endUserID": id });
     let assigned = caller.post("/api/EndUserUIDs/assign", assign).await.expect(201);
@@ -290,7 +290,7 @@ async fn assigning_a_uid_brings_its_old_tickets_and_removing_it_lets_them_go() {
 }
 
 #[tokio::test]
-async fn deleting_a_person_leaves_the_tickets_to_whoever_holds_the_uid_next() {
+async fn deleting_an_end_user_leaves_the_tickets_to_whoever_holds_the_uid_next() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -315,7 +315,7 @@ async fn the_end_user_that_an_event_names_links_nothing() {
 async fn a_ticket_whose_uid_changes_changes_hands() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let (one, two) = (jane(&caller).await, person(&caller, json!({ "customerRef": "two" })).await);
+    let (one, two) = (jane(&caller).await, end_user(&caller, json!({ "customerRef": "two" })).await);
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, json!({ "topics": ["kept"] }))]).await;
     assert_eq!(shown(&caller, one, "").await, [1]);
     app.events(&[event("ticket.upserted", 2, json!({ "ticket": ticket(1, "TWO", json!({})) }))]).await;
@@ -369,7 +369,7 @@ async fn the_tenant_of_an_event_is_a_number_or_its_digits_or_a_name() {
 /// Jane with six tickets.
 async fn six(app: &App) -> u64 {
     let caller = app.tenant(1);
-    let id = person(
+    let id = end_user(
         &caller,
         json!({ "customerRef": "ref-1", "uids": [{ "uid": JANE }, { "uidType": "Phone", "uid": "+32470000000" }] }),
     )
@@ -488,7 +488,7 @@ async fn a_filter_that_is_none_is_refused_with_all_faults_at_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
-    for (query, fault) in [
+    for (query, error) in [
         ("customerRepID=0", "customerRepID"),
         ("customerRepID=-1", "customerRepID"),
         ("customerRepID=x", "customerRepID"),
@@ -514,10 +514,10 @@ async fn a_filter_that_is_none_is_refused_with_all_faults_at_once() {
         ("pageNumber=0", "pageNumber"),
         ("pageSize=101", "pageSize"),
     ] {
-        assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.faults(), [fault], "{query}");
+        assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.errors(), [error], "{query}");
     }
     let query = "customerRepID=x&channelIDs=x&isClosed=x&isSpam=x&sortBy=x&sortOrder=x&pageNumber=x&pageSize=x";
-    assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.faults().len(), 8);
+    assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.errors().len(), 8);
     // What needs no stored record comes before the 404; a bad id before all that.
     caller.get("/api/EndUsers/999999/tickets?pageSize=0").await.expect(400);
     caller.get("/api/EndUsers/999999/tickets").await.expect(404);
@@ -954,7 +954,7 @@ async fn duplicate_members_of_an_event_are_bad() {
     let good = upserted(1, JANE, json!({})).to_string();
     let twice = good.replacen("\"customerID\":1", "\"customerID\":1,\"customerID\":2", 1);
     assert_ne!(good, twice);
-    let send = crate::app::Send::new("POST", "/local/ticket-events").header("content-type", "application/json");
+    let send = crate::app::TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/json");
     send.body(twice).to(&app).await.expect(202);
     app.settle().await;
     assert_eq!(shown(&caller, id, "").await, [0; 0]);
@@ -1004,7 +1004,7 @@ async fn another_sender_is_taken_in_and_counts_as_none() {
 }
 
 #[tokio::test]
-async fn tickets_of_the_oddest_uids_come_back_to_their_people() {
+async fn tickets_of_the_oddest_uids_come_back_to_their_end_users() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = [
@@ -1017,7 +1017,7 @@ async fn tickets_of_the_oddest_uids_come_back_to_their_people() {
     ];
     for (n, value) in (1..).zip(&values) {
         app.events(&[upserted(n, value, json!({ "subject": "odd" }))]).await;
-        let id = person(&caller, json!({ "uids": [{ "uidType": "Other", "uid": value }] })).await;
+        let id = end_user(&caller, json!({ "uids": [{ "uidType": "Other", "uid": value }] })).await;
         assert_eq!(only(&caller, id).await["ticketID"], json!(n), "{value:.20}");
     }
     assert_eq!(dead_letters(&app).await, 0);
@@ -1084,10 +1084,12 @@ async fn a_slow_delivery_does_not_undo_a_newer_one() {
         drop(messages);
     };
     futures::future::join(take(topic(2, "B")), newer).await;
-    let update =
-        shared::domain::end_user::Draft::read(&crate::index::json_of(json!({ "uids": [{ "uid": JANE }] })), None);
-    let person = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
-    let tickets = scope().tickets_of(&person).await.unwrap();
+    let update = shared::domain::end_user::PendingEndUser::read(
+        &crate::index::json_of(json!({ "uids": [{ "uid": JANE }] })),
+        None,
+    );
+    let end_user = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
+    let tickets = scope().tickets_of(&end_user).await.unwrap();
     assert_eq!(tickets[0].computed.topics, ["A"]);
 }
 

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 
-fn uid<'a>(person: &'a Value, value: &str) -> &'a Value {
-    let uids = person["uids"].as_array().unwrap();
-    uids.iter().find(|uid| uid["uid"] == value).unwrap_or_else(|| panic!("{value} is not in {person}"))
+fn uid<'a>(end_user: &'a Value, value: &str) -> &'a Value {
+    let uids = end_user["uids"].as_array().unwrap();
+    uids.iter().find(|uid| uid["uid"] == value).unwrap_or_else(|| panic!("{value} is not in {end_user}"))
 }
 
 /// `type value` of each UID, `*` before the primary, by id.
-fn shown(person: &Value) -> Vec<String> {
-    let uids = person["uids"].as_array().unwrap();
+fn shown(end_user: &Value) -> Vec<String> {
+    let uids = end_user["uids"].as_array().unwrap();
     let ids: Vec<_> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
-    assert!(ids.is_sorted(), "{person}");
+    assert!(ids.is_sorted(), "{end_user}");
     let star = |uid: &Value| if uid["isPrimary"] == true { "*" } else { "" };
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     uids.iter().map(|uid| format!("{}{} {}", star(uid), text(&uid["uidType"]), text(&uid["uid"]))).collect()
@@ -30,11 +30,11 @@ async fn repeats_on_create_converge_on_one() {
     let tenant = app.tenant(7);
     let uids = json!([email("a@x.be", false), { "uid": " A@X.be ", "isPrimary": true, "endUserUIDID": 99, "markAsDeleted": true },
         { "uidType": "CRM", "uid": "42" }, { "uidType": "crm", "uid": "42" }]);
-    let person = tenant.create(json!({ "uids": uids })).await;
-    assert_eq!(shown(&person), ["*Email A@X.be", "crm 42"]);
-    assert_eq!(tenant.read(&person["endUserID"]).await, person);
-    let person = tenant.create(json!({ "uids": [email("b@x.be", true), email("B@x.be", false)] })).await;
-    assert_eq!(shown(&person), ["Email B@x.be"], "the entries count in their order");
+    let end_user = tenant.create(json!({ "uids": uids })).await;
+    assert_eq!(shown(&end_user), ["*Email A@X.be", "crm 42"]);
+    assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
+    let end_user = tenant.create(json!({ "uids": [email("b@x.be", true), email("B@x.be", false)] })).await;
+    assert_eq!(shown(&end_user), ["Email B@x.be"], "the entries count in their order");
 }
 
 #[tokio::test]
@@ -42,24 +42,24 @@ async fn two_uids_marked_primary_are_a_fault() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let body = json!({ "uids": [email("a@x.be", true), email("b@x.be", true)] });
-    assert_eq!(tenant.post("/api/EndUsers", body.clone()).await.faults(), ["uids[1].isPrimary"]);
-    let person = tenant.create(json!({})).await;
-    let answer = tenant.put(&format!("/api/EndUsers/{}", person["endUserID"]), body).await;
-    assert_eq!(answer.faults(), ["uids[1].isPrimary"]);
-    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    assert_eq!(tenant.post("/api/EndUsers", body.clone()).await.errors(), ["uids[1].isPrimary"]);
+    let end_user = tenant.create(json!({})).await;
+    let answer = tenant.put(&format!("/api/EndUsers/{}", end_user["endUserID"]), body).await;
+    assert_eq!(answer.errors(), ["uids[1].isPrimary"]);
+    assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
 async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant
+    let end_user = tenant
         .create(json!({ "firstname": "Jane", "lastname": "Doe", "city": "Gent", "company": "Acme", "customerType": "partner",
             "uids": [email("a@x.be", true)] }))
         .await;
-    let id = &person["endUserID"];
+    let id = &end_user["endUserID"];
     tenant.update(id, json!({ "lastname": null, "city": "", "customerType": "", "uids": null })).await;
-    let mut expected = person.clone();
+    let mut expected = end_user.clone();
     expected["lastname"] = Value::Null;
     expected["city"] = Value::Null;
     expected["name"] = json!("Jane");
@@ -72,12 +72,12 @@ async fn what_was_read_can_be_edited_and_sent_back() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let phone = json!({ "uidType": "Phone", "uid": "0470 00 00 00" });
-    let person = tenant.create(json!({ "country": "be", "uids": [email("a@x.be", true), phone] })).await;
-    let id = &person["endUserID"];
-    tenant.update(id, person.clone()).await;
-    assert_eq!(tenant.read(id).await, person);
+    let end_user = tenant.create(json!({ "country": "be", "uids": [email("a@x.be", true), phone] })).await;
+    let id = &end_user["endUserID"];
+    tenant.update(id, end_user.clone()).await;
+    assert_eq!(tenant.read(id).await, end_user);
 
-    let mut edited = person.clone();
+    let mut edited = end_user.clone();
     edited["firstname"] = json!("Jane");
     edited["uids"][0]["uid"] = json!("jane@x.be");
     tenant.update(id, edited.clone()).await;
@@ -91,9 +91,9 @@ async fn what_was_read_can_be_edited_and_sent_back() {
 async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
-    let id = &person["endUserID"];
-    let a = &uid(&person, "a@x.be")["endUserUIDID"];
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
+    let id = &end_user["endUserID"];
+    let a = &uid(&end_user, "a@x.be")["endUserUIDID"];
     let uids = json!([email("c@x.be", false),
         { "endUserUIDID": a, "uid": "not looked at", "isPrimary": true, "markAsDeleted": true },
         { "endUserUIDID": 4711, "markAsDeleted": true },
@@ -107,9 +107,9 @@ async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
 async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
-    let id = &person["endUserID"];
-    let a = &uid(&person, "a@x.be")["endUserUIDID"];
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
+    let id = &end_user["endUserID"];
+    let a = &uid(&end_user, "a@x.be")["endUserUIDID"];
     tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uid": "new@x.be", "uidType": null }] })).await;
     assert_eq!(shown(&tenant.read(id).await), ["*Email new@x.be", "Email b@x.be"]);
     tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uidType": "External" }] })).await;
@@ -117,20 +117,20 @@ async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name
     let answer = tenant
         .put(&format!("/api/EndUsers/{id}"), json!({ "uids": [{ "endUserUIDID": a, "uidType": "Phone" }] }))
         .await;
-    assert_eq!(answer.faults(), ["uids[0].uid"], "the stored value is no phone number");
+    assert_eq!(answer.errors(), ["uids[0].uid"], "the stored value is no phone number");
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_the_persons_is_a_fault_and_nothing_is_written() {
+async fn an_id_that_is_not_the_end_users_is_a_fault_and_nothing_is_written() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let other = tenant.create(json!({ "uids": [email("o@x.be", false)] })).await;
-    let person = tenant.create(json!({ "uids": [email("a@x.be", false)] })).await;
-    let id = &person["endUserID"];
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", false)] })).await;
+    let id = &end_user["endUserID"];
     let uids = json!([email("b@x.be", false), { "endUserUIDID": other["uids"][0]["endUserUIDID"], "uid": "z@x.be" }]);
     let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
-    assert_eq!(answer.faults(), ["uids[1].endUserUIDID"]);
-    assert_eq!(tenant.read(id).await, person);
+    assert_eq!(answer.errors(), ["uids[1].endUserUIDID"]);
+    assert_eq!(tenant.read(id).await, end_user);
     assert_eq!(tenant.by_uid("b@x.be").await, [0u64; 0]);
 }
 
@@ -138,14 +138,14 @@ async fn an_id_that_is_not_the_persons_is_a_fault_and_nothing_is_written() {
 async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
-    let id = &person["endUserID"];
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
+    let id = &end_user["endUserID"];
     tenant
         .update(id, json!({ "uids": [{ "uid": "A@X.BE" }, { "uidType": "Phone", "uid": "+32 470 00 00 00" }] }))
         .await;
     let after = tenant.read(id).await;
     assert_eq!(shown(&after), ["*Email A@X.BE", "Phone +32470000000"]);
-    assert_eq!(after["uids"][0]["endUserUIDID"], person["uids"][0]["endUserUIDID"]);
+    assert_eq!(after["uids"][0]["endUserUIDID"], end_user["uids"][0]["endUserUIDID"]);
     tenant.update(id, json!({ "uids": [{ "uidType": "phone", "uid": "0032470000000", "isPrimary": true }] })).await;
     assert_eq!(shown(&tenant.read(id).await), ["Email A@X.BE", "*Phone +32470000000"]);
 }
@@ -154,9 +154,9 @@ async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
 async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [email("a@x.be", false), email("b@x.be", false)] })).await;
-    let id = &person["endUserID"];
-    let (a, b) = (&uid(&person, "a@x.be")["endUserUIDID"], &uid(&person, "b@x.be")["endUserUIDID"]);
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", false), email("b@x.be", false)] })).await;
+    let id = &end_user["endUserID"];
+    let (a, b) = (&uid(&end_user, "a@x.be")["endUserUIDID"], &uid(&end_user, "b@x.be")["endUserUIDID"]);
     let swap = json!([{ "endUserUIDID": a, "uid": "b@x.be" }, { "endUserUIDID": b, "uid": "a@x.be" }]);
     tenant.update(id, json!({ "uids": swap })).await;
     let swapped = tenant.read(id).await;
@@ -172,30 +172,30 @@ async fn a_phone_is_read_by_the_country_as_it_will_be() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "NL")]).await;
     let tenant = app.tenant(7);
     let phone = |value: &str| json!([{ "uidType": "Phone", "uid": value }]);
-    let person = tenant.create(json!({ "uids": phone("06 12345678") })).await;
-    assert_eq!(shown(&person), ["Phone +31612345678"], "the default region");
-    let id = &person["endUserID"];
+    let end_user = tenant.create(json!({ "uids": phone("06 12345678") })).await;
+    assert_eq!(shown(&end_user), ["Phone +31612345678"], "the default region");
+    let id = &end_user["endUserID"];
     tenant.update(id, json!({ "country": "BE", "uids": phone("0470 00 00 00") })).await;
     tenant.update(id, json!({ "uids": phone("0471/00.00.00 ext. 5") })).await;
     tenant.update(id, json!({ "country": "UK", "uids": phone("07400 123456") })).await;
     let shown = shown(&tenant.read(id).await);
     assert_eq!(shown, ["Phone +31612345678", "Phone +32470000000", "Phone +32471000000;ext=5", "Phone +447400123456"]);
     let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
-    assert_eq!(answer.faults(), ["uids[0].uid"]);
+    assert_eq!(answer.errors(), ["uids[0].uid"]);
 }
 
 #[tokio::test]
-async fn a_person_has_at_most_forty_uids() {
+async fn an_end_user_has_at_most_forty_uids() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids = |n: usize| (0..n).map(|i| json!({ "uidType": "CRM", "uid": format!("ref {i}") })).collect::<Value>();
-    assert_eq!(tenant.post("/api/EndUsers", json!({ "uids": uids(41) })).await.faults(), ["uids"]);
-    let person = tenant.create(json!({ "uids": uids(40) })).await;
-    let id = &person["endUserID"];
+    assert_eq!(tenant.post("/api/EndUsers", json!({ "uids": uids(41) })).await.errors(), ["uids"]);
+    let end_user = tenant.create(json!({ "uids": uids(40) })).await;
+    let id = &end_user["endUserID"];
     let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
-    assert_eq!(answer.faults(), ["uids"]);
+    assert_eq!(answer.errors(), ["uids"]);
     let answer = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
-    assert_eq!(answer.faults(), ["uids"]);
+    assert_eq!(answer.errors(), ["uids"]);
     let uids = json!([email("a@x.be", false), { "uidType": "crm", "uid": "REF 7", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
     assert_eq!(tenant.read(id).await["uids"].as_array().unwrap().len(), 40);
@@ -205,8 +205,8 @@ async fn a_person_has_at_most_forty_uids() {
 async fn assigning_links_once_and_says_so() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
-    let id = &person["endUserID"];
+    let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
+    let id = &end_user["endUserID"];
     let assign = |body: Value| {
         let tenant = tenant.clone();
         async move { tenant.post("/api/EndUserUIDs/assign", body).await }
@@ -227,11 +227,11 @@ async fn assigning_links_once_and_says_so() {
     let third = assign(json!({ "uid": "visitor@example.com", "endUserID": id, "isPrimary": false })).await.expect(200);
     assert_eq!(third["isPrimary"], true, "only true takes effect");
     assign(json!({ "uid": "x@x.be", "endUserID": 4711 })).await.expect(404);
-    assert_eq!(assign(json!({ "uid": "no mail", "isPrimary": 1 })).await.faults(), ["endUserID", "isPrimary", "uid"]);
+    assert_eq!(assign(json!({ "uid": "no mail", "isPrimary": 1 })).await.errors(), ["endUserID", "isPrimary", "uid"]);
 }
 
 #[tokio::test]
-async fn the_same_uid_may_belong_to_several_people() {
+async fn the_same_uid_may_belong_to_several_end_users() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let one = tenant.create(json!({ "uids": [email("shared@x.be", false)] })).await;
@@ -243,11 +243,11 @@ async fn the_same_uid_may_belong_to_several_people() {
 }
 
 #[tokio::test]
-async fn writers_at_once_on_one_person_lose_nothing() {
+async fn writers_at_once_on_one_end_user_lose_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({})).await;
-    let id = person["endUserID"].clone();
+    let end_user = tenant.create(json!({})).await;
+    let id = end_user["endUserID"].clone();
     let mut tasks = Vec::new();
     for i in 0..16 {
         let (tenant, id) = (tenant.clone(), id.clone());

@@ -4,19 +4,19 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, Send, TIME_OUT};
+use crate::app::{App, Caller, TIME_OUT, TestRequest};
 
-const PEOPLE: &str = "/api/EndUsers";
+const END_USERS: &str = "/api/EndUsers";
 
-async fn faults(tenant: &Caller<'_>, body: Value) -> Vec<String> {
-    tenant.post(PEOPLE, body).await.faults()
+async fn errors(tenant: &Caller<'_>, body: Value) -> Vec<String> {
+    tenant.post(END_USERS, body).await.errors()
 }
 
 #[tokio::test]
-async fn a_person_is_answered_with_every_field() {
+async fn an_end_user_is_answered_with_every_field() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = tenant.post(PEOPLE, json!({})).await;
+    let answer = tenant.post(END_USERS, json!({})).await;
     assert_eq!(answer.header("location"), Some("/api/EndUsers/1"));
     let empty = json!({ "endUserID": 1, "firstname": null, "lastname": null, "name": "", "gender": null,
         "otherContactDetails": null, "aiDocumentation": null, "customerRef": null, "customerType": "Lead", "country": null,
@@ -37,10 +37,10 @@ async fn a_person_is_answered_with_every_field() {
 async fn names_of_members_are_read_without_regard_to_case_and_once() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant
+    let end_user = tenant
         .create(json!({ "FirstName": "Jane", "UIDS": [{ "UidType": "crm", "UID": "1", "isprimary": true }] }))
         .await;
-    assert_eq!((&person["firstname"], &person["uids"][0]["uid"]), (&json!("Jane"), &json!("1")));
+    assert_eq!((&end_user["firstname"], &end_user["uids"][0]["uid"]), (&json!("Jane"), &json!("1")));
     for (body, path) in [
         (r#"{"firstname":"a","firstname":"a"}"#, "firstname"),
         (r#"{"firstname":"a","firstName":"b"}"#, "firstName"),
@@ -48,11 +48,15 @@ async fn names_of_members_are_read_without_regard_to_case_and_once() {
         (r#"{"uids":[{"uid":"a@x.be","Uid":"b@x.be"}]}"#, "uids[0].Uid"),
         (r#"{"unknown":{"a":1,"a":2}}"#, "unknown.a"),
     ] {
-        assert_eq!(tenant.send(Send::new("POST", PEOPLE).body(body)).await.faults(), [path], "{body}");
+        assert_eq!(tenant.send(TestRequest::new("POST", END_USERS).body(body)).await.errors(), [path], "{body}");
     }
     let body = r#"{"firstname":"a","firstname":"b","country":"BEL","uids":[{"uid":"no mail"}]}"#;
     let expected = ["country", "firstname", "uids[0].uid"];
-    assert_eq!(tenant.send(Send::new("POST", PEOPLE).body(body)).await.faults(), expected, "it hides no other fault");
+    assert_eq!(
+        tenant.send(TestRequest::new("POST", END_USERS).body(body)).await.errors(),
+        expected,
+        "it hides no other fault"
+    );
 }
 
 #[tokio::test]
@@ -61,8 +65,8 @@ async fn unknown_and_response_only_members_are_ignored() {
     let tenant = app.tenant(7);
     let body =
         json!({ "endUserID": 99, "name": "No One", "x": [1, { "y": "\u{7}" }], "firstname": "Jane", "lastname": null });
-    let person = tenant.create(body).await;
-    assert_eq!((&person["endUserID"], &person["name"]), (&json!(1), &json!("Jane")));
+    let end_user = tenant.create(body).await;
+    assert_eq!((&end_user["endUserID"], &end_user["name"]), (&json!(1), &json!("Jane")));
 }
 
 #[tokio::test]
@@ -77,19 +81,19 @@ async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
         for name in names {
             // An e and an accent that compose to one character.
             let longest = format!("\u{3000} {} ", "e\u{301}".repeat(limit));
-            let person = tenant.create(json!({ *name: longest })).await;
-            assert_eq!(person[*name], "é".repeat(limit));
-            assert_eq!(faults(&tenant, json!({ *name: "x".repeat(limit + 1) })).await, [*name]);
+            let end_user = tenant.create(json!({ *name: longest })).await;
+            assert_eq!(end_user[*name], "é".repeat(limit));
+            assert_eq!(errors(&tenant, json!({ *name: "x".repeat(limit + 1) })).await, [*name]);
         }
     }
     for (name, bytes) in [("otherContactDetails", 8 * 1024), ("aiDocumentation", 32 * 1024)] {
         let longest = "é".repeat(bytes / 2);
         assert_eq!(tenant.create(json!({ name: longest })).await[name], longest);
-        assert_eq!(faults(&tenant, json!({ name: format!("{longest}x") })).await, [name]);
+        assert_eq!(errors(&tenant, json!({ name: format!("{longest}x") })).await, [name]);
     }
     let uid = |kind: &str, value: String| json!({ "uids": [{ "uidType": kind, "uid": value }] });
     tenant.create(uid(&"k".repeat(20), "u".repeat(320))).await;
-    assert_eq!(faults(&tenant, uid(&"k".repeat(21), "u".repeat(321))).await, ["uids[0].uid", "uids[0].uidType"]);
+    assert_eq!(errors(&tenant, uid(&"k".repeat(21), "u".repeat(321))).await, ["uids[0].uid", "uids[0].uidType"]);
 }
 
 #[tokio::test]
@@ -99,11 +103,11 @@ async fn control_characters_are_refused_but_for_tab_and_line_ends() {
     assert_eq!(tenant.create(json!({ "company": "a\tb\r\nc" })).await["company"], "a\tb\r\nc");
     for c in ['\0', '\u{7}', '\u{b}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9f}'] {
         let body = json!({ "company": format!("a{c}b"), "uids": [{ "uidType": "X", "uid": format!("a{c}b") }] });
-        assert_eq!(faults(&tenant, body).await, ["company", "uids[0].uid"], "{c:?}");
+        assert_eq!(errors(&tenant, body).await, ["company", "uids[0].uid"], "{c:?}");
         let encoded =
             percent_encoding::utf8_percent_encode(&format!("a{c}b"), percent_encoding::NON_ALPHANUMERIC).to_string();
-        assert_eq!(tenant.get(&format!("/api/EndUsers?search={encoded}")).await.faults(), ["search"], "{c:?}");
-        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.faults(), ["uid"], "{c:?}");
+        assert_eq!(tenant.get(&format!("/api/EndUsers?search={encoded}")).await.errors(), ["search"], "{c:?}");
+        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.errors(), ["uid"], "{c:?}");
     }
 }
 
@@ -115,15 +119,15 @@ async fn codes_are_spelt_one_way_or_refused() {
         assert_eq!(tenant.create(json!({ "lang": sent })).await["lang"], stored);
     }
     for bad in ["n", "nlde", "nl-B", "nl-BEL", "nld-BE", "12", "nl-", "-BE", "n l"] {
-        assert_eq!(faults(&tenant, json!({ "lang": bad })).await, ["lang"], "{bad}");
+        assert_eq!(errors(&tenant, json!({ "lang": bad })).await, ["lang"], "{bad}");
     }
     for bad in ["B", "BEL", "1E", "bé", "ＢＥ"] {
-        assert_eq!(faults(&tenant, json!({ "country": bad })).await, ["country"], "{bad}");
+        assert_eq!(errors(&tenant, json!({ "country": bad })).await, ["country"], "{bad}");
     }
     for (sent, stored) in [("lead", "Lead"), ("CUSTOMER", "Customer"), (" Partner ", "Partner"), ("", "Lead")] {
         assert_eq!(tenant.create(json!({ "customerType": sent })).await["customerType"], stored);
     }
-    assert_eq!(faults(&tenant, json!({ "customerType": "Friend" })).await, ["customerType"]);
+    assert_eq!(errors(&tenant, json!({ "customerType": "Friend" })).await, ["customerType"]);
 }
 
 #[tokio::test]
@@ -147,7 +151,7 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
         "uids[6].uid",
         "uids[6].uidType",
     ];
-    assert_eq!(faults(&tenant, body.clone()).await, expected);
+    assert_eq!(errors(&tenant, body.clone()).await, expected);
     // Of whose type or record cannot be read, nothing is said of the value.
     let phone = |more: Value| {
         let mut uid = json!({ "uid": "+32470000000" });
@@ -156,15 +160,15 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
     };
     for uid_type in [json!(5), json!("PhonePhonePhonePhoneX")] {
         let body = json!({ "uids": [phone(json!({ "uidType": uid_type }))] });
-        assert_eq!(faults(&tenant, body).await, ["uids[0].uidType"]);
+        assert_eq!(errors(&tenant, body).await, ["uids[0].uidType"]);
         let body = phone(json!({ "uidType": uid_type, "endUserID": 1 }));
-        assert_eq!(tenant.post("/api/EndUserUIDs/assign", body).await.faults(), ["uidType"]);
+        assert_eq!(tenant.post("/api/EndUserUIDs/assign", body).await.errors(), ["uidType"]);
     }
     let body = json!({ "uids": [phone(json!({ "endUserUIDID": "12" }))] });
-    assert_eq!(tenant.put("/api/EndUsers/1", body).await.faults(), ["uids[0].endUserUIDID"]);
+    assert_eq!(tenant.put("/api/EndUsers/1", body).await.errors(), ["uids[0].endUserUIDID"]);
     let large = json!({ "aiDocumentation": "\"".repeat(32_768), "country": "BEL" });
-    assert_eq!(faults(&tenant, large).await, ["aiDocumentation", "country"]);
-    let problem = tenant.post(PEOPLE, json!({ "customerType": "x", "uids": {} })).await.expect(400);
+    assert_eq!(errors(&tenant, large).await, ["aiDocumentation", "country"]);
+    let problem = tenant.post(END_USERS, json!({ "customerType": "x", "uids": {} })).await.expect(400);
     assert_eq!(
         problem["errors"],
         json!({ "customerType": ["must be Lead, Customer, Partner or empty"], "uids": ["must be an array"] })
@@ -176,7 +180,7 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
 async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let post = |body: &[u8]| tenant.send(Send::new("POST", PEOPLE).body(body));
+    let post = |body: &[u8]| tenant.send(TestRequest::new("POST", END_USERS).body(body));
     for body in [
         &b""[..],
         b" ",
@@ -194,7 +198,7 @@ async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
         b"{'a':1}",
         b"{\"a\":NaN}",
     ] {
-        assert_eq!(post(body).await.faults(), ["body"], "{}", String::from_utf8_lossy(body));
+        assert_eq!(post(body).await.errors(), ["body"], "{}", String::from_utf8_lossy(body));
     }
     let padded = |size: usize| format!("{}{{}}", " ".repeat(size - 2)).into_bytes();
     post(&padded(1 << 20)).await.expect(201);
@@ -239,15 +243,17 @@ async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() 
             Some("uids".to_owned()),
         ),
     ];
-    for (what, body, fault) in cases {
+    for (what, body, error) in cases {
         assert!(body.len() < 1 << 20, "{what}: {}", body.len());
         let asked = Instant::now();
-        let answer = tenant.send(Send::new("POST", PEOPLE).header("content-type", "application/json").body(body)).await;
+        let answer = tenant
+            .send(TestRequest::new("POST", END_USERS).header("content-type", "application/json").body(body))
+            .await;
         assert!(asked.elapsed() < TIME_OUT, "{what}: {:?}", asked.elapsed());
         assert!(answer.body.len() < 1 << 20, "{what}: {} bytes", answer.body.len());
-        match fault {
+        match error {
             None => drop(answer.expect(201)),
-            Some(fault) => assert!(answer.faults().contains(&fault), "{what}"),
+            Some(error) => assert!(answer.errors().contains(&error), "{what}"),
         }
     }
 }
@@ -256,7 +262,8 @@ async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() 
 async fn a_body_is_json_in_utf8_and_not_compressed() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let send = |name: &str, value: &str| tenant.send(Send::new("POST", PEOPLE).header(name, value).body("{}"));
+    let send =
+        |name: &str, value: &str| tenant.send(TestRequest::new("POST", END_USERS).header(name, value).body("{}"));
     for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/merge-patch+json", "text/json"] {
         send("content-type", kind).await.expect(201);
     }
@@ -273,19 +280,19 @@ async fn a_body_is_json_in_utf8_and_not_compressed() {
 async fn checks_come_in_their_order() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let put = |path: &str| Send::new("PUT", path).header("content-type", "text/plain").body("{");
+    let put = |path: &str| TestRequest::new("PUT", path).header("content-type", "text/plain").body("{");
     app.caller(None).send(put("/api/EndUsers/x")).await.expect(401);
     let no_tenant = crate::app::token(json!({}));
     app.caller(Some(no_tenant)).send(put("/api/EndUsers/x")).await.expect(403);
-    assert_eq!(tenant.send(put("/api/EndUsers/x")).await.faults(), ["id"]);
+    assert_eq!(tenant.send(put("/api/EndUsers/x")).await.errors(), ["id"]);
     tenant.send(put("/api/EndUsers/1")).await.expect(415);
-    assert_eq!(tenant.put("/api/EndUsers/1", json!({ "lang": "?" })).await.faults(), ["lang"]);
-    // Without a country in the request the number may be good by that of the stored person.
+    assert_eq!(tenant.put("/api/EndUsers/1", json!({ "lang": "?" })).await.errors(), ["lang"]);
+    // Without a country in the request the number may be good by that of the stored end user.
     let phone =
         json!({ "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }, { "endUserUIDID": 9, "uid": "x@x.be" }] });
     tenant.put("/api/EndUsers/1", phone.clone()).await.expect(404);
     tenant.create(json!({})).await;
-    assert_eq!(tenant.put("/api/EndUsers/1", phone).await.faults(), ["uids[0].uid", "uids[1].endUserUIDID"]);
+    assert_eq!(tenant.put("/api/EndUsers/1", phone).await.errors(), ["uids[0].uid", "uids[1].endUserUIDID"]);
 }
 
 #[tokio::test]
@@ -294,11 +301,11 @@ async fn an_id_in_a_path_is_a_positive_32_bit_integer() {
     let tenant = app.tenant(7);
     for id in ["0", "-1", "x", "1.0", "2147483648", "99999999999999999999", "%31%20", "1%00", "%2B1", "1e3"] {
         for send in [
-            Send::new("GET", &format!("/api/EndUsers/{id}")),
-            Send::new("DELETE", &format!("/api/EndUsers/{id}")),
-            Send::new("GET", &format!("/api/EndUsers/{id}/tickets")),
+            TestRequest::new("GET", &format!("/api/EndUsers/{id}")),
+            TestRequest::new("DELETE", &format!("/api/EndUsers/{id}")),
+            TestRequest::new("GET", &format!("/api/EndUsers/{id}/tickets")),
         ] {
-            assert_eq!(tenant.send(send).await.faults(), ["id"], "{id}");
+            assert_eq!(tenant.send(send).await.errors(), ["id"], "{id}");
         }
     }
     tenant.get("/api/EndUsers/2147483647").await.expect(404);
@@ -313,28 +320,28 @@ async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent(
     }
     assert_eq!(tenant.list("PageSize=1&PAGENUMBER=2&SortOrder=DESC&other=1&other=2").await, [2]);
     assert_eq!(tenant.list("pageSize=&pageNumber=%20&sortBy=&sortOrder=&search=%20").await, [1, 2, 3]);
-    assert_eq!(tenant.get("/api/EndUsers?pageSize=1&PageSize=1").await.faults(), ["pageSize"]);
+    assert_eq!(tenant.get("/api/EndUsers?pageSize=1&PageSize=1").await.errors(), ["pageSize"]);
     let bad = "pageNumber=2147483648&pageSize=x&sortBy=uids&sortOrder=up&search=%ff";
     assert_eq!(
-        tenant.get(&format!("/api/EndUsers?{bad}")).await.faults(),
+        tenant.get(&format!("/api/EndUsers?{bad}")).await.errors(),
         ["pageNumber", "pageSize", "search", "sortBy", "sortOrder"]
     );
     for bad in ["pageSize=0", "pageSize=101", "pageSize=1.5", "pageSize=-1", "pageSize=%D9%A1"] {
-        assert_eq!(tenant.get(&format!("/api/EndUsers?{bad}")).await.faults(), ["pageSize"], "{bad}");
+        assert_eq!(tenant.get(&format!("/api/EndUsers?{bad}")).await.errors(), ["pageSize"], "{bad}");
     }
 }
 
 #[tokio::test]
-async fn a_person_as_a_whole_is_bounded_and_the_largest_member_is_named() {
+async fn an_end_user_as_a_whole_is_bounded_and_the_largest_member_is_named() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     // A quotation mark takes four bytes when it is escaped twice.
-    assert_eq!(faults(&tenant, json!({ "aiDocumentation": "\"".repeat(12_000) })).await, ["aiDocumentation"]);
-    let person = tenant.create(json!({ "aiDocumentation": "\"".repeat(11_000) })).await;
-    let path = format!("/api/EndUsers/{}", person["endUserID"]);
+    assert_eq!(errors(&tenant, json!({ "aiDocumentation": "\"".repeat(12_000) })).await, ["aiDocumentation"]);
+    let end_user = tenant.create(json!({ "aiDocumentation": "\"".repeat(11_000) })).await;
+    let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
     let uids: Vec<_> = (0..40).map(|n| json!({ "uidType": "X", "uid": format!("{n:0320}") })).collect();
-    assert_eq!(tenant.put(&path, json!({ "uids": uids })).await.faults(), ["aiDocumentation"]);
-    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    assert_eq!(tenant.put(&path, json!({ "uids": uids })).await.errors(), ["aiDocumentation"]);
+    assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
 const TEXTS: [&str; 13] = [
@@ -357,38 +364,38 @@ const TEXTS: [&str; 13] = [
 async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let person = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await;
-    let path = format!("/api/EndUsers/{}", person["endUserID"]);
+    let end_user = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await;
+    let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
     let mut names: Vec<_> = TEXTS.into_iter().chain(["customerType", "uids"]).collect();
     names.sort_unstable();
     for wrong in [json!(1), json!(1.5), json!(true), json!({})] {
         let body: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), wrong.clone())).collect();
-        assert_eq!(faults(&tenant, body.clone().into()).await, names, "{wrong}");
-        assert_eq!(tenant.put(&path, body.into()).await.faults(), names, "{wrong}");
+        assert_eq!(errors(&tenant, body.clone().into()).await, names, "{wrong}");
+        assert_eq!(tenant.put(&path, body.into()).await.errors(), names, "{wrong}");
     }
     for wrong in [json!(1), json!("x"), json!(null), json!([]), json!(true)] {
-        assert_eq!(faults(&tenant, json!({ "uids": [{ "uid": "a@x.be" }, wrong] })).await, ["uids[1]"], "{wrong}");
+        assert_eq!(errors(&tenant, json!({ "uids": [{ "uid": "a@x.be" }, wrong] })).await, ["uids[1]"], "{wrong}");
     }
     for wrong in [json!("true"), json!(1), json!(0), json!([]), json!({})] {
         let uid = json!({ "uidType": "X", "uid": "1", "isPrimary": wrong, "markAsDeleted": wrong });
         assert_eq!(
-            tenant.put(&path, json!({ "uids": [uid] })).await.faults(),
+            tenant.put(&path, json!({ "uids": [uid] })).await.errors(),
             ["uids[0].isPrimary", "uids[0].markAsDeleted"]
         );
     }
     for wrong in [json!("1"), json!(0), json!(-1), json!(1.5), json!(2_147_483_648u64), json!(true), json!([1])] {
         let uid = json!({ "endUserUIDID": wrong, "uid": "b@x.be" });
-        assert_eq!(tenant.put(&path, json!({ "uids": [uid] })).await.faults(), ["uids[0].endUserUIDID"], "{wrong}");
+        assert_eq!(tenant.put(&path, json!({ "uids": [uid] })).await.errors(), ["uids[0].endUserUIDID"], "{wrong}");
         let assign = json!({ "uid": "b@x.be", "endUserID": wrong });
-        assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["endUserID"], "{wrong}");
+        assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), ["endUserID"], "{wrong}");
     }
     let assign = json!({ "uid": 1, "endUserID": null, "uidType": 2, "isPrimary": 3 });
     let expected = ["endUserID", "isPrimary", "uid", "uidType"];
-    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), expected);
-    for send in [Send::new("PUT", &path), Send::new("POST", "/api/EndUserUIDs/assign")] {
-        assert_eq!(tenant.send(send).await.faults(), ["body"]);
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), expected);
+    for send in [TestRequest::new("PUT", &path), TestRequest::new("POST", "/api/EndUserUIDs/assign")] {
+        assert_eq!(tenant.send(send).await.errors(), ["body"]);
     }
-    assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
@@ -411,23 +418,23 @@ async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
         let mut full: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), json!("be"))).collect();
         full.insert("customerType".to_owned(), json!("Partner"));
         full.insert("uids".to_owned(), json!([{ "uid": "a@x.be", "isPrimary": true }]));
-        let person = tenant.create(full.into()).await;
-        let id = &person["endUserID"];
+        let end_user = tenant.create(full.into()).await;
+        let id = &end_user["endUserID"];
         tenant.update(id, json!({})).await;
         tenant.update(id, json!({ "uids": null, "customerType": clear })).await;
-        assert_eq!(tenant.read(id).await, person, "nothing was said");
-        tenant.update(id, person.clone()).await;
-        assert_eq!(tenant.read(id).await, person, "what was read can be sent back");
+        assert_eq!(tenant.read(id).await, end_user, "nothing was said");
+        tenant.update(id, end_user.clone()).await;
+        assert_eq!(tenant.read(id).await, end_user, "what was read can be sent back");
         let cleared: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), clear.clone())).collect();
         tenant.update(id, cleared.into()).await;
         let read = tenant.read(id).await;
         assert!(TEXTS.iter().all(|name| read[*name].is_null()), "{clear}: {read}");
         assert_eq!(
             (&read["name"], &read["customerType"], &read["uids"]),
-            (&json!(""), &json!("Partner"), &person["uids"])
+            (&json!(""), &json!("Partner"), &end_user["uids"])
         );
         for blank in [json!(null), json!(""), json!(" ")] {
-            assert_eq!(faults(&tenant, json!({ "uids": [{ "uid": blank }] })).await, ["uids[0].uid"]);
+            assert_eq!(errors(&tenant, json!({ "uids": [{ "uid": blank }] })).await, ["uids[0].uid"]);
         }
     }
 }
@@ -438,9 +445,9 @@ async fn a_create_ignores_what_only_an_update_knows() {
     let tenant = app.tenant(7);
     for ignored in [json!("x"), json!(-1), json!(true), json!({ "a": [] })] {
         let uid = json!({ "endUserUIDID": ignored, "uid": "a@x.be", "markAsDeleted": ignored });
-        let person = tenant.create(json!({ "endUserID": ignored, "name": ignored, "uids": [uid] })).await;
-        assert_eq!(person["uids"].as_array().unwrap().len(), 1, "{ignored}");
-        tenant.update(&person["endUserID"], json!({ "endUserID": ignored, "name": ignored })).await;
+        let end_user = tenant.create(json!({ "endUserID": ignored, "name": ignored, "uids": [uid] })).await;
+        assert_eq!(end_user["uids"].as_array().unwrap().len(), 1, "{ignored}");
+        tenant.update(&end_user["endUserID"], json!({ "endUserID": ignored, "name": ignored })).await;
     }
 }
 
@@ -451,28 +458,31 @@ async fn what_comes_first_hides_what_comes_after() {
     let large = || vec![b'{'; (1 << 20) + 1];
     let writes = [("POST", "/api/EndUsers"), ("PUT", "/api/EndUsers/9"), ("POST", "/api/EndUserUIDs/assign")];
     for (method, path) in writes {
-        app.caller(None).send(Send::new(method, path).body(large())).await.expect(401);
-        app.caller(Some(crate::app::token(json!({})))).send(Send::new(method, path).body(large())).await.expect(403);
-        tenant.send(Send::new(method, path).body(large())).await.expect(413);
-        let typed = Send::new(method, path).header("content-type", "text/plain").body("{");
+        app.caller(None).send(TestRequest::new(method, path).body(large())).await.expect(401);
+        app.caller(Some(crate::app::token(json!({}))))
+            .send(TestRequest::new(method, path).body(large()))
+            .await
+            .expect(403);
+        tenant.send(TestRequest::new(method, path).body(large())).await.expect(413);
+        let typed = TestRequest::new(method, path).header("content-type", "text/plain").body("{");
         tenant.send(typed).await.expect(415);
-        assert_eq!(tenant.send(Send::new(method, path).body("{")).await.faults(), ["body"]);
+        assert_eq!(tenant.send(TestRequest::new(method, path).body("{")).await.errors(), ["body"]);
     }
-    assert_eq!(tenant.send(Send::new("PUT", "/api/EndUsers/0").body(large())).await.faults(), ["id"]);
+    assert_eq!(tenant.send(TestRequest::new("PUT", "/api/EndUsers/0").body(large())).await.errors(), ["id"]);
     for path in ["/api/EndUsers/0/tickets?pageSize=0", "/api/EndUsers/0/tickets?search=%ff"] {
-        let faults = tenant.get(path).await.faults();
-        assert!(faults.contains(&"id".to_owned()), "{path}: {faults:?}");
+        let errors = tenant.get(path).await.errors();
+        assert!(errors.contains(&"id".to_owned()), "{path}: {errors:?}");
     }
-    assert_eq!(tenant.get("/api/EndUsers/9/tickets?pageSize=0").await.faults(), ["pageSize"]);
+    assert_eq!(tenant.get("/api/EndUsers/9/tickets?pageSize=0").await.errors(), ["pageSize"]);
     tenant.get("/api/EndUsers/9/tickets").await.expect(404);
     let assign = json!({ "uid": "no mail", "endUserID": 9 });
-    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["uid"]);
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), ["uid"]);
     tenant.post("/api/EndUserUIDs/assign", json!({ "uid": "a@x.be", "endUserID": 9 })).await.expect(404);
     assert_eq!(
         tenant
             .put("/api/EndUsers/9", json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "1" }] }))
             .await
-            .faults(),
+            .errors(),
         ["uids[0].uid"]
     );
 }
@@ -498,7 +508,7 @@ async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
     let bad = "isClosed=yes&isSpam=1&customerRepID=0&channelIDs=1,x&sortBy=topics&sortOrder=down&pageNumber=0&pageSize=101&status=a%00b";
     let mut expected: Vec<_> = bad.split('&').map(|pair| pair.split('=').next().unwrap()).collect();
     expected.sort_unstable();
-    assert_eq!(tickets(bad).await.faults(), expected);
+    assert_eq!(tickets(bad).await.errors(), expected);
     for name in [
         "status",
         "customerRepID",
@@ -512,8 +522,8 @@ async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
         "pageNumber",
         "pageSize",
     ] {
-        assert_eq!(tickets(&format!("{name}=1&{}=1", name.to_uppercase())).await.faults(), [name]);
-        assert_eq!(tickets(&format!("{name}=%c3%28")).await.faults(), [name]);
+        assert_eq!(tickets(&format!("{name}=1&{}=1", name.to_uppercase())).await.errors(), [name]);
+        assert_eq!(tickets(&format!("{name}=%c3%28")).await.errors(), [name]);
     }
     for query in [
         "",
@@ -528,32 +538,33 @@ async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
         "uid=a%07b",
         "other=1",
     ] {
-        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?{query}")).await.faults(), ["uid"], "{query}");
+        assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?{query}")).await.errors(), ["uid"], "{query}");
     }
     let long = "x".repeat(320);
     assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?uid={long}")).await.expect(200), json!([]));
-    assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?UID={long}x")).await.faults(), ["uid"]);
+    assert_eq!(tenant.get(&format!("/api/EndUsers/byUid?UID={long}x")).await.errors(), ["uid"]);
     tenant.get(&format!("/api/EndUsers?search={long}")).await.expect(200);
-    assert_eq!(tenant.get(&format!("/api/EndUsers?search={long}x")).await.faults(), ["search"]);
+    assert_eq!(tenant.get(&format!("/api/EndUsers?search={long}x")).await.errors(), ["search"]);
 }
 
 #[tokio::test]
-async fn a_person_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
+async fn an_end_user_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let size =
-        |person: &Value| person.to_string().bytes().map(|b| if b == b'"' || b == b'\\' { 2 } else { 1 }).sum::<usize>();
+    let size = |end_user: &Value| {
+        end_user.to_string().bytes().map(|b| if b == b'"' || b == b'\\' { 2 } else { 1 }).sum::<usize>()
+    };
     let body =
         |plain: usize| json!({ "aiDocumentation": "\\".repeat(11_000), "otherContactDetails": "x".repeat(plain) });
     let base = size(&tenant.create(body(1)).await) - 1;
     // An id is as long as its digits: leave room for ten.
-    let person = tenant.create(body(48_000 - base - 10)).await;
-    assert!((47_980..=48_000).contains(&size(&person)), "{}", size(&person));
-    assert_eq!(faults(&tenant, body(48_001 - base)).await, ["aiDocumentation"]);
-    let id = &person["endUserID"];
+    let end_user = tenant.create(body(48_000 - base - 10)).await;
+    assert!((47_980..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
+    assert_eq!(errors(&tenant, body(48_001 - base)).await, ["aiDocumentation"]);
+    let id = &end_user["endUserID"];
     let assign = json!({ "endUserID": id, "uidType": "X", "uid": "y".repeat(300) });
-    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.faults(), ["aiDocumentation"]);
+    assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), ["aiDocumentation"]);
     let path = format!("/api/EndUsers/{id}");
-    assert_eq!(tenant.put(&path, json!({ "street": "z".repeat(200) })).await.faults(), ["aiDocumentation"]);
-    assert_eq!(tenant.read(id).await, person);
+    assert_eq!(tenant.put(&path, json!({ "street": "z".repeat(200) })).await.errors(), ["aiDocumentation"]);
+    assert_eq!(tenant.read(id).await, end_user);
 }

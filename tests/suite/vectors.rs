@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::domain::search::Search;
 use shared::domain::text;
 
-use crate::app::{App, Caller, Send};
+use crate::app::{App, Caller, TestRequest};
 use crate::auth::{Says, assert_refused};
 use crate::issuer::Issuer;
 
@@ -61,9 +61,9 @@ async fn what_is_not_json_is_a_fault_of_the_body_and_nothing_is_a_fault_of_ours(
     let tenant = app.tenant(7);
     let cases = file["cases"].as_array().unwrap();
     for case in cases {
-        let answer = tenant.send(Send::new("POST", "/api/EndUsers").body(content(case))).await;
+        let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(content(case))).await;
         if case["expect"] == "must_reject" {
-            assert_eq!(answer.faults(), ["body"], "{}", case["name"]);
+            assert_eq!(answer.errors(), ["body"], "{}", case["name"]);
         } else {
             assert!([201, 400].contains(&answer.status), "{}: {}", case["name"], answer.text());
         }
@@ -89,25 +89,25 @@ async fn naughty_strings_are_stored_and_found_or_refused_with_a_reason() {
         match searched.status {
             200 => assert!(search.is_some_and(|search| search.is_ok()), "{naughty:?}"),
             _ => {
-                assert!(searched.faults() == ["search"] && search.is_none_or(|search| search.is_err()), "{naughty:?}")
+                assert!(searched.errors() == ["search"] && search.is_none_or(|search| search.is_err()), "{naughty:?}")
             }
         }
         let reasons = match &kept {
             None => vec!["firstname", "otherContactDetails", "uids[0].uid"],
             Some(kept) => {
                 let (length, blank) = (kept.chars().count(), kept.is_empty());
-                let faults = [("firstname", length > 200), ("uids[0].uid", length > 320 || blank)];
-                faults.into_iter().filter(|(_, fault)| *fault).map(|(path, _)| path).collect()
+                let errors = [("firstname", length > 200), ("uids[0].uid", length > 320 || blank)];
+                errors.into_iter().filter(|(_, error)| *error).map(|(path, _)| path).collect()
             }
         };
         if !reasons.is_empty() {
-            assert_eq!(answer.faults(), reasons, "{naughty:?}");
+            assert_eq!(answer.errors(), reasons, "{naughty:?}");
             continue;
         }
-        let person = answer.expect(201);
+        let end_user = answer.expect(201);
         let found = tenant.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200);
         let found = found.as_array().unwrap();
-        assert!(found.contains(&person), "{naughty:?} does not find {person}");
+        assert!(found.contains(&end_user), "{naughty:?} does not find {end_user}");
         stored += 1;
     }
     assert!(stored > 400, "only {stored} were stored");
@@ -127,7 +127,7 @@ async fn a_value_of_any_valid_json_is_read_past() {
     let cases = file["cases"].as_array().unwrap();
     for case in cases {
         let body = [b"{\"firstname\":\"J\",\"unknown\":", &content(case)[..], b"}"].concat();
-        let answer = tenant.send(Send::new("POST", "/api/EndUsers").body(body)).await;
+        let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
         let name = case["name"].as_str().unwrap();
         // The contract refuses what RFC 8259 leaves open: a name that stands twice.
         let doubled = name.starts_with("y_object_duplicated_key");
@@ -139,7 +139,7 @@ async fn a_value_of_any_valid_json_is_read_past() {
                 answer.text()
             );
         } else if doubled {
-            assert_eq!(answer.faults(), ["unknown.a"], "{name}");
+            assert_eq!(answer.errors(), ["unknown.a"], "{name}");
         } else {
             assert!([201, 400].contains(&answer.status), "{name}: {}", answer.text());
         }
@@ -168,24 +168,24 @@ async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
         let body: serde_json::Map<_, _> = limits.iter().map(|(name, _)| ((*name).to_owned(), json!(naughty))).collect();
         let answer = tenant.post("/api/EndUsers", body.into()).await;
         let Some(kept) = clean(naughty) else {
-            assert_eq!(answer.faults().len(), limits.len(), "{naughty:?}");
+            assert_eq!(answer.errors().len(), limits.len(), "{naughty:?}");
             continue;
         };
         let mut over: Vec<_> =
             limits.iter().filter(|(_, limit)| kept.chars().count() > *limit).map(|(name, _)| *name).collect();
         over.sort_unstable();
         if !over.is_empty() {
-            assert_eq!(answer.faults(), over, "{naughty:?}");
+            assert_eq!(answer.errors(), over, "{naughty:?}");
             continue;
         }
-        let person = answer.expect(201);
+        let end_user = answer.expect(201);
         for (name, _) in limits {
-            assert_eq!(person[name].as_str().unwrap_or_default(), kept, "{name} of {naughty:?}");
+            assert_eq!(end_user[name].as_str().unwrap_or_default(), kept, "{name} of {naughty:?}");
         }
         let encoded = percent_encoding::utf8_percent_encode(naughty, percent_encoding::NON_ALPHANUMERIC).to_string();
         if !kept.is_empty() {
             let found = tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.expect(200);
-            assert!(found.as_array().unwrap().contains(&person), "{naughty:?}");
+            assert!(found.as_array().unwrap().contains(&end_user), "{naughty:?}");
         }
         // One of the other places in turn: what they make of it is theirs, but it is never a fault of ours.
         let uid = |kind: &str, uid: &str| json!({ "country": "BE", "uids": [{ "uidType": kind, "uid": uid }] });
@@ -203,7 +203,7 @@ async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
         assert!([201, 400].contains(&answer.status), "{} {naughty:?}: {}", turn % bodies.len(), answer.text());
         let list = ["sortBy", "sortOrder", "pageSize", "pageNumber"].map(|name| format!("/api/EndUsers?{name}"));
         let names = ["status", "channelIDs", "isClosed", "uid", "search", "customerRepID", "sortBy"];
-        let tickets = names.map(|name| format!("/api/EndUsers/{}/tickets?{name}", person["endUserID"]));
+        let tickets = names.map(|name| format!("/api/EndUsers/{}/tickets?{name}", end_user["endUserID"]));
         let paths: Vec<_> = list.into_iter().chain(tickets).collect();
         let answer = tenant.get(&format!("{}={encoded}", paths[turn % paths.len()])).await;
         assert!([200, 400].contains(&answer.status), "{} {naughty:?}: {}", answer.what, answer.text());
@@ -224,7 +224,7 @@ fn html(address: &str) -> bool {
     !local.is_empty() && local.chars().all(atom) && domain.split('.').all(label)
 }
 
-/// Posts values as UIDs of one type, 40 a person; answers which of them were at fault.
+/// Posts values as UIDs of one type, 40 an end user; answers which of them were at fault.
 async fn at_fault(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&String]) -> BTreeSet<usize> {
     let mut faulty = BTreeSet::new();
     for (chunk, values) in values.chunks(40).enumerate() {
@@ -233,7 +233,7 @@ async fn at_fault(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&Str
         if answer.status == 201 {
             continue;
         }
-        for path in answer.faults() {
+        for path in answer.errors() {
             let index = path.strip_prefix("uids[").and_then(|rest| rest.strip_suffix("].uid")).unwrap();
             faulty.insert(chunk * 40 + index.parse::<usize>().unwrap());
         }
@@ -268,8 +268,8 @@ async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
         let Some(address) = cell(row, "address") else {
             // A lone surrogate: no JSON text can hold it.
             let body = format!(r#"{{"uids":[{{"uid":{}}}]}}"#, row["address"]);
-            let answer = tenant.send(Send::new("POST", "/api/EndUsers").body(body)).await;
-            assert_eq!(answer.faults(), ["body"], "{}", row["id"]);
+            let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
+            assert_eq!(answer.errors(), ["body"], "{}", row["id"]);
             assert!(row["valid_html5"] == "false", "{}", row["id"]);
             continue;
         };
@@ -288,9 +288,9 @@ async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
     let valid: Vec<_> = cases.iter().filter(|(.., valid)| *valid).map(|(_, address, _)| address).collect();
     for chunk in valid.chunks(40) {
         let uids: Vec<_> = chunk.iter().map(|uid| json!({ "uid": uid })).collect();
-        let person = tenant.create(json!({ "uids": uids })).await;
+        let end_user = tenant.create(json!({ "uids": uids })).await;
         for address in chunk {
-            assert!(tenant.by_uid(address).await.contains(&person["endUserID"].as_u64().unwrap()), "{address:?}");
+            assert!(tenant.by_uid(address).await.contains(&end_user["endUserID"].as_u64().unwrap()), "{address:?}");
         }
     }
     println!("email.csv: {} addresses, {} valid, {different} differences", rows.len(), valid.len());
@@ -345,9 +345,9 @@ async fn a_phone_number_is_read_as_its_country_dials_it() {
         });
         for chunk in said.collect::<Vec<_>>().chunks(40) {
             let uids: Vec<_> = chunk.iter().map(|(_, raw, _)| json!({ "uidType": "Phone", "uid": raw })).collect();
-            let person = tenant.create(json!({ "country": region, "uids": uids })).await;
+            let end_user = tenant.create(json!({ "country": region, "uids": uids })).await;
             let stored: Vec<_> =
-                person["uids"].as_array().unwrap().iter().map(|u| u["uid"].as_str().unwrap()).collect();
+                end_user["uids"].as_array().unwrap().iter().map(|u| u["uid"].as_str().unwrap()).collect();
             // One after another as they were sent, a number that came before left out.
             let mut distinct = Vec::new();
             for (.., expected) in chunk {
@@ -462,7 +462,7 @@ async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
             tally.unsendable += 1;
             continue;
         }
-        let answer = Send::new("GET", "/api/EndUsers").header("authorization", &header).to(app).await;
+        let answer = TestRequest::new("GET", "/api/EndUsers").header("authorization", &header).to(app).await;
         tally.sent += 1;
         let ours = ["HS256", "RS256", "ES256", "EdDSA"].contains(&vector["alg"].as_str().unwrap());
         match (vector["profile"].as_str().unwrap(), vector["result"].as_str().unwrap()) {
@@ -487,8 +487,8 @@ async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
                 let claims: Value =
                     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap_or_default();
                 // Only a good signature gets as far as to have expired.
-                let says = if claims["exp"].is_number() { Says::Expired } else { Says::Invalid };
-                assert_refused(answer, says, &vector.to_string());
+                let is_present = if claims["exp"].is_number() { Says::Expired } else { Says::Invalid };
+                assert_refused(answer, is_present, &vector.to_string());
                 tally.no_claims += 1;
             }
         }

@@ -1,6 +1,5 @@
 //! The API of a deployment, asked until it answers.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use aws_smithy_types::byte_stream::ByteStream;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
-use shared::domain::input::{Faults, Json};
+use shared::domain::input::{Json, ValidationErrors};
 
-use crate::journal::Whose;
-use crate::stop::Stop;
+use crate::error::Error;
+use crate::journal::Destination;
 
 /// How long one try may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,7 +33,7 @@ pub(crate) const END_USERS: &str = "/api/EndUsers";
 /// A deployment and a token for it.
 pub(crate) struct Api {
     connector: Connector,
-    whose: Whose,
+    whose: Destination,
     authorization: String,
     /// Whether somebody was told that requests fail and are sent again.
     told: AtomicBool,
@@ -60,15 +59,15 @@ impl Answer {
     }
 
     /// What a problem says is wrong with the request, by path.
-    pub(crate) fn faults(&self) -> Faults {
-        let mut faults = Faults::default();
+    pub(crate) fn errors(&self) -> ValidationErrors {
+        let mut errors = ValidationErrors::default();
         let body = Json::parse(&self.body).unwrap_or(Json::Null);
-        let Some(Json::Object(errors)) = body.member("errors") else { return faults };
-        for (path, messages) in errors {
+        let Some(Json::Object(by_path)) = body.member("errors") else { return errors };
+        for (path, messages) in by_path {
             let Json::Array(messages) = messages else { continue };
-            messages.iter().filter_map(Json::as_str).for_each(|message| faults.add(path, message));
+            messages.iter().filter_map(Json::as_str).for_each(|message| errors.add(path, message));
         }
-        faults
+        errors
     }
 
     /// The id of the end user that was created.
@@ -77,43 +76,43 @@ impl Answer {
     }
 
     /// That nobody expected it.
-    pub(crate) fn unexpected(&self) -> Stop {
-        Stop::Unexpected { status: self.status, detail: self.detail(), request_id: self.request_id.clone() }
+    pub(crate) fn unexpected(&self) -> Error {
+        Error::Unexpected { status: self.status, detail: self.detail(), request_id: self.request_id.clone() }
     }
 }
 
 impl Api {
     /// The API at `url`, with or without `/api`.
-    pub(crate) fn new(url: &str, token: &str) -> Result<Self, Stop> {
+    pub(crate) fn new(url: &str, token: &str) -> Result<Self, Error> {
         let url = normal_url(url)?;
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Stop::Usage("the token is empty or holds what no header can".to_owned()));
+            return Err(Error::Usage("the token is empty or holds what no header can".to_owned()));
         }
         let authorization = format!("Bearer {token}");
         let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
-        let whose = Whose { url, customer: customer(token) };
+        let whose = Destination { url, customer: customer(token) };
         Ok(Self { connector, whose, authorization, told: AtomicBool::new(false) })
     }
 
     /// Where it is, and whose token this is.
-    pub(crate) fn whose(&self) -> &Whose {
+    pub(crate) fn whose(&self) -> &Destination {
         &self.whose
     }
 
     /// Reads what is at `path`.
-    pub(crate) async fn get(&self, path: &str, trouble: impl Fn(&str)) -> Result<Answer, Stop> {
-        self.send("GET", path, None, &[], trouble).await
+    pub(crate) async fn get(&self, path: &str, on_retry: impl Fn(&str)) -> Result<Answer, Error> {
+        self.send("GET", path, None, &[], on_retry).await
     }
 
-    /// Creates a person; sent again with the same `key`, it is not created again.
-    pub(crate) async fn create(&self, key: &str, body: &[u8], trouble: impl Fn(&str)) -> Result<Answer, Stop> {
-        self.send("POST", END_USERS, Some(key), body, trouble).await
+    /// Creates an end user; sent again with the same `key`, it is not created again.
+    pub(crate) async fn create(&self, key: &str, body: &[u8], on_retry: impl Fn(&str)) -> Result<Answer, Error> {
+        self.send("POST", END_USERS, Some(key), body, on_retry).await
     }
 
     /// Whether there is an end user with this id.
-    pub(crate) async fn has_end_user(&self, id: u64, trouble: impl Fn(&str)) -> Result<bool, Stop> {
-        let answer = self.get(&format!("{END_USERS}/{id}"), trouble).await?;
+    pub(crate) async fn has_end_user(&self, id: u64, on_retry: impl Fn(&str)) -> Result<bool, Error> {
+        let answer = self.get(&format!("{END_USERS}/{id}"), on_retry).await?;
         match answer.status {
             200 => Ok(true),
             404 => Ok(false),
@@ -121,7 +120,7 @@ impl Api {
         }
     }
 
-    /// Sends until there is an answer that a further try would not change. `trouble` is told of the first of
+    /// Sends until there is an answer that a further try would not change. `on_retry` is told of the first of
     /// all failures.
     async fn send(
         &self,
@@ -129,8 +128,8 @@ impl Api {
         path: &str,
         key: Option<&str>,
         body: &[u8],
-        trouble: impl Fn(&str),
-    ) -> Result<Answer, Stop> {
+        on_retry: impl Fn(&str),
+    ) -> Result<Answer, Error> {
         let mut reason = String::new();
         for tried in 0..TRIES {
             let answer = tokio::time::timeout(TIMEOUT, self.try_once(method, path, key, body)).await;
@@ -139,7 +138,7 @@ impl Api {
                 Err(_) => format!("no answer in {} s", TIMEOUT.as_secs()),
                 Ok(Err(error)) => error,
                 Ok(Ok(answer)) if matches!(answer.status, 401 | 403) => {
-                    return Err(Stop::Refused { status: answer.status, detail: answer.detail() });
+                    return Err(Error::Auth { status: answer.status, detail: answer.detail() });
                 }
                 Ok(Ok(answer)) if !matches!(answer.status, 429 | 500 | 502 | 503 | 504) => return Ok(answer),
                 Ok(Ok(answer)) => {
@@ -148,13 +147,13 @@ impl Api {
                 }
             };
             if !self.told.swap(true, Ordering::Relaxed) {
-                trouble(&format!("{}: {reason}; requests that fail are sent again", self.whose.url));
+                on_retry(&format!("{}: {reason}; requests that fail are sent again", self.whose.url));
             }
             if tried + 1 < TRIES {
                 tokio::time::sleep(wait(tried, asked)).await;
             }
         }
-        Err(Stop::Unanswered { tries: TRIES, reason: format!("{}: {reason}", self.whose.url) })
+        Err(Error::Unanswered { tries: TRIES, reason: format!("{}: {reason}", self.whose.url) })
     }
 
     async fn try_once(&self, method: &str, path: &str, key: Option<&str>, body: &[u8]) -> Result<Answer, String> {
@@ -197,7 +196,7 @@ fn wait(tried: u32, asked: Option<Duration>) -> Duration {
 }
 
 /// An error and what it comes from, in one line.
-fn chain(error: &dyn Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let cause = error.source().map(|cause| format!(": {}", chain(cause)));
     format!("{error}{}", cause.unwrap_or_default())
 }
@@ -212,7 +211,7 @@ fn customer(token: &str) -> Option<String> {
     }
 }
 
-fn normal_url(url: &str) -> Result<String, Stop> {
+fn normal_url(url: &str) -> Result<String, Error> {
     let parsed: Option<Uri> = url.trim().parse().ok();
     let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
     // Not with a password, which would be printed.
@@ -222,7 +221,7 @@ fn normal_url(url: &str) -> Result<String, Stop> {
             let url = url.trim().trim_end_matches('/');
             Ok(url.strip_suffix("/api").unwrap_or(url).to_owned())
         }
-        None => Err(Stop::Usage("--url must be like https://api.example.com or http://127.0.0.1:3000".to_owned())),
+        None => Err(Error::Usage("--url must be like https://api.example.com or http://127.0.0.1:3000".to_owned())),
     }
 }
 

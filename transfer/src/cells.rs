@@ -1,4 +1,4 @@
-//! What a single cell says: texts that a spreadsheet has marked or changed, and the identifiers of a person.
+//! What a single cell says: texts that a spreadsheet has marked or changed, and the identifiers of an end user.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use shared::domain::uid::UidType;
 
 use crate::phones;
 
-/// The most identifiers that are read of one cell: one more than the API takes of a person.
+/// The most identifiers that are read of one cell: one more than the API takes of an end user.
 const MAX_VALUES: usize = 401;
 
 /// The message for a number that a spreadsheet or a program has rounded.

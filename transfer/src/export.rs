@@ -1,4 +1,4 @@
-//! All people of a tenant, or those whom a search finds, written down as they come.
+//! All end users of a tenant, or those whom a search finds, written down as they come.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,18 +11,18 @@ use shared::domain::profile::Field;
 
 use crate::api::{Api, END_USERS};
 use crate::cells;
+use crate::error::Error;
 use crate::journal::name_after;
 use crate::paging::{Page, Step, Walk};
+use crate::progress::{ProgressDisplay, say};
 use crate::rows::Format;
-use crate::screen::{Screen, say};
-use crate::stop::Stop;
 
-/// How often the end of the list is looked at for people who are counted and were not listed, and how long after the
+/// How often the end of the list is looked at for end users who are counted and were not listed, and how long after the
 /// look before: the index may be behind.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Where people are written, and who.
+/// Where end users are written, and who.
 pub(crate) struct Options {
     /// stdout where there is none.
     pub(crate) file: Option<PathBuf>,
@@ -32,43 +32,48 @@ pub(crate) struct Options {
     pub(crate) bom: bool,
 }
 
-/// Exports people by ascending id.
-pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Stop> {
+/// Exports end users by ascending id.
+pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Error> {
     let format = match &options.file {
         Some(file) => Format::chosen(options.format, file)?,
         None => options.format.unwrap_or(Format::Ndjson),
     };
     if options.bom && format != Format::Csv {
-        return Err(Stop::Usage("--bom is for CSV only".to_owned()));
+        return Err(Error::Usage("--bom is for CSV only".to_owned()));
     }
     let mut output = Output::open(options.file.as_deref(), format, options.bom)?;
-    let screen = Screen::start(0, 0);
+    let screen = ProgressDisplay::start(0, 0);
     let written = write_all(options.search.as_deref(), api, &screen, &mut output).await;
     let seconds = screen.end();
-    let people = written?;
+    let end_users = written?;
     output.finish()?;
-    say(&format!("{people} people in {seconds:.1} s, {:.0}/s", people as f64 / seconds.max(f64::MIN_POSITIVE)));
+    say(&format!("{end_users} people in {seconds:.1} s, {:.0}/s", end_users as f64 / seconds.max(f64::MIN_POSITIVE)));
     Ok(())
 }
 
-/// Writes down page after page; how many people they were.
-async fn write_all(search: Option<&str>, api: &Api, screen: &Screen, output: &mut Output) -> Result<u64, Stop> {
+/// Writes down page after page; how many end users they were.
+async fn write_all(
+    search: Option<&str>,
+    api: &Api,
+    screen: &ProgressDisplay,
+    output: &mut Output,
+) -> Result<u64, Error> {
     let query = utf8_percent_encode(search.unwrap_or_default(), NON_ALPHANUMERIC);
-    let (mut walk, mut people, mut looks) = (Walk::default(), 0, 0);
+    let (mut walk, mut end_users, mut looks) = (Walk::default(), 0, 0);
     loop {
         let Page { number, size } = walk.page();
         let path = format!("{END_USERS}?pageNumber={number}&pageSize={size}&search={query}");
         let answer = api.get(&path, |text| screen.say(text)).await?;
         if answer.status == 400 {
-            let faults: Vec<_> = answer.faults().as_map().values().flatten().cloned().collect();
-            return Err(Stop::Usage(format!("--search {}", faults.join("; "))));
+            let errors: Vec<_> = answer.errors().as_map().values().flatten().cloned().collect();
+            return Err(Error::Usage(format!("--search {}", errors.join("; "))));
         }
         let Some(List { ids, items, total, pages }) = List::read(&answer.body).filter(|_| answer.status == 200) else {
             return Err(answer.unexpected());
         };
         screen.set_length(total);
         let (new, last) = match walk.step(&ids, pages) {
-            // People are gone whom the index still counts, or were deleted just now.
+            // End users are gone whom the index still counts, or were deleted just now.
             Step::Back => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -78,7 +83,7 @@ async fn write_all(search: Option<&str>, api: &Api, screen: &Screen, output: &mu
         };
         for item in &items[new..] {
             output.write(item)?;
-            people += 1;
+            end_users += 1;
             screen.step();
         }
         if !last {
@@ -86,12 +91,12 @@ async fn write_all(search: Option<&str>, api: &Api, screen: &Screen, output: &mu
         }
         // All who were there throughout and those gone since are no fewer than are counted; of a search, the
         // index counts.
-        if people >= total || search.is_some() {
-            return Ok(people);
+        if end_users >= total || search.is_some() {
+            return Ok(end_users);
         }
         looks = if new < items.len() { 0 } else { looks + 1 };
         if looks == LOOKS {
-            return Err(Stop::Incomplete { total, listed: people });
+            return Err(Error::Incomplete { total, listed: end_users });
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -115,7 +120,7 @@ impl List {
     }
 }
 
-/// Where people are written.
+/// Where end users are written.
 struct Output {
     writer: Writer,
     /// The file that is there in the end, and the one that is until then.
@@ -128,15 +133,15 @@ enum Writer {
 }
 
 impl Output {
-    fn open(file: Option<&Path>, format: Format, bom: bool) -> Result<Self, Stop> {
+    fn open(file: Option<&Path>, format: Format, bom: bool) -> Result<Self, Error> {
         let paths = file.map(|file| (file.to_owned(), name_after(file, "part")));
         let mut sink: Box<dyn Write + Send> = match &paths {
-            Some((_, part)) => Box::new(File::create(part).map_err(|error| Stop::file(part, error))?),
+            Some((_, part)) => Box::new(File::create(part).map_err(|error| Error::file(part, error))?),
             None => Box::new(io::stdout()),
         };
         if bom {
             let part = paths.as_ref().map_or(Path::new("stdout"), |(_, part)| part);
-            sink.write_all("\u{feff}".as_bytes()).map_err(|error| Stop::file(part, error))?;
+            sink.write_all("\u{feff}".as_bytes()).map_err(|error| Error::file(part, error))?;
         }
         let writer = match format {
             Format::Ndjson => Writer::Ndjson(BufWriter::new(sink)),
@@ -153,20 +158,20 @@ impl Output {
         Ok(output)
     }
 
-    fn write(&mut self, person: &Json) -> Result<(), Stop> {
+    fn write(&mut self, end_user: &Json) -> Result<(), Error> {
         let written = match &mut self.writer {
-            Writer::Ndjson(lines) => serde_json::to_writer(&mut *lines, person)
+            Writer::Ndjson(lines) => serde_json::to_writer(&mut *lines, end_user)
                 .map_err(io::Error::from)
                 .and_then(|()| lines.write_all(b"\n")),
             Writer::Csv(csv) => {
-                csv.write_record(columns().map(|name| cell(name, person.member(name)))).map_err(io::Error::from)
+                csv.write_record(columns().map(|name| cell(name, end_user.member(name)))).map_err(io::Error::from)
             }
         };
         written.map_err(|error| self.stop(error))
     }
 
     /// Gives the file its name.
-    fn finish(mut self) -> Result<(), Stop> {
+    fn finish(mut self) -> Result<(), Error> {
         let flushed = match &mut self.writer {
             Writer::Ndjson(lines) => lines.flush(),
             Writer::Csv(csv) => csv.flush(),
@@ -178,8 +183,8 @@ impl Output {
         renamed.map_err(|error| self.stop(error))
     }
 
-    fn stop(&self, reason: impl ToString) -> Stop {
-        Stop::file(self.paths.as_ref().map_or(Path::new("stdout"), |(_, part)| part), reason)
+    fn stop(&self, reason: impl ToString) -> Error {
+        Error::file(self.paths.as_ref().map_or(Path::new("stdout"), |(_, part)| part), reason)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The names of columns, as people and programs write them.
+//! The names of columns, as end users and programs write them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! A file of people, created one by one through the API: each row once, however often the command is ended and
+//! A file of end users, created one by one through the API: each row once, however often the command is ended and
 //! run again.
 
 use std::fs::{File, TryLockError};
@@ -11,19 +11,19 @@ use encoding_rs::Encoding;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use sha2::Digest;
-use shared::domain::end_user::Draft;
-use shared::domain::input::{Faults, Json};
-use shared::domain::phone::{PhoneFault, Region};
+use shared::domain::end_user::PendingEndUser;
+use shared::domain::input::{Json, ValidationErrors};
+use shared::domain::phone::{PhoneError, Region};
 use tokio::time::Instant;
 
 use crate::api::{Answer, Api};
+use crate::error::Error;
 use crate::headers;
 use crate::journal::{Journal, name_after};
 use crate::mapping::{Choices, Mapping};
+use crate::progress::{ProgressDisplay, say};
 use crate::report::{self, Report};
 use crate::rows::{Format, Reading, Row, Rows, Scan, scan};
-use crate::screen::{Screen, say};
-use crate::stop::Stop;
 
 /// The journal is written after so many answers, or this long after the last time.
 const SAVE_AFTER: u64 = 200;
@@ -63,12 +63,12 @@ struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     /// Finds whatever is wrong with the source as a whole, and says what is going to be imported.
-    fn new(source: &'a Source) -> Result<Self, Stop> {
+    fn new(source: &'a Source) -> Result<Self, Error> {
         let Source { file, format, encoding, delimiter, choices } = source;
         let reading = Reading { format: Format::chosen(*format, file)?, encoding: *encoding, delimiter: *delimiter };
         let Scan { columns, rows, digest, invalid, unreadable } = scan(file, &reading)?;
         if columns.is_empty() {
-            return Err(Stop::file(
+            return Err(Error::file(
                 file,
                 match unreadable {
                     Some((line, message)) => format!("no row can be read; line {line} {message}"),
@@ -89,20 +89,20 @@ impl<'a> Opened<'a> {
         Ok(Self { file, reading, mapping, rows, digest })
     }
 
-    fn read(&self) -> Result<Rows<File>, Stop> {
-        let file = File::open(self.file).map_err(|error| Stop::file(self.file, error))?;
-        Rows::open(file, &self.reading).map_err(|error| Stop::file(self.file, error))
+    fn read(&self) -> Result<Rows<File>, Error> {
+        let file = File::open(self.file).map_err(|error| Error::file(self.file, error))?;
+        Rows::open(file, &self.reading).map_err(|error| Error::file(self.file, error))
     }
 
-    fn next(&self, rows: &mut Rows<File>) -> Result<Option<Row>, Stop> {
-        rows.next().map_err(|error| Stop::file(self.file, error))
+    fn next(&self, rows: &mut Rows<File>) -> Result<Option<Row>, Error> {
+        rows.next().map_err(|error| Error::file(self.file, error))
     }
 
     /// The body that a row becomes.
-    fn body(&self, row: &Row) -> Result<Json, Faults> {
-        let members = row.members.as_ref().map_err(Faults::clone)?;
+    fn body(&self, row: &Row) -> Result<Json, ValidationErrors> {
+        let members = row.members.as_ref().map_err(ValidationErrors::clone)?;
         self.mapping.check_swallowed(&row.swallowed)?;
-        self.mapping.person(members)
+        self.mapping.end_user(members)
     }
 
     fn beside(&self, ending: &str) -> PathBuf {
@@ -111,25 +111,25 @@ impl<'a> Opened<'a> {
 }
 
 /// Checks every row as the API would; sends nothing. Whether none is rejected.
-pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Stop> {
+pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Error> {
     let opened = Opened::new(source)?;
     let mut rows = opened.read()?;
     // Apart from the files of an import that may be half done.
     let mut report = Report::open((opened.beside("dry-run.txt"), 0), None, &[])?;
-    let screen = Screen::start(0, opened.rows);
+    let screen = ProgressDisplay::start(0, opened.rows);
     let (mut rejected, mut undecided) = (0, 0);
     while let Some(row) = opened.next(&mut rows)? {
         screen.step();
         let body = opened.body(&row);
-        let checked = body.as_ref().map_err(Faults::clone).and_then(|body| draft(body, region));
-        let Err(mut faults) = checked else { continue };
-        if region.is_none() && body.is_ok_and(|body| hangs_on_region(&body, &faults)) {
+        let checked = body.as_ref().map_err(ValidationErrors::clone).and_then(|body| draft(body, region));
+        let Err(mut errors) = checked else { continue };
+        if region.is_none() && body.is_ok_and(|body| depends_on_region(&body, &errors)) {
             undecided += 1;
-            faults.add("body", "is taken where the deployment's DEFAULT_PHONE_REGION has such numbers; see --region");
+            errors.add("body", "is taken where the deployment's DEFAULT_PHONE_REGION has such numbers; see --region");
         } else {
             rejected += 1;
         }
-        report.add(&row, &faults)?;
+        report.add(&row, &errors)?;
     }
     report.flush()?;
     screen.end();
@@ -143,22 +143,22 @@ pub(crate) fn check(source: &Source, region: Option<Region>) -> Result<bool, Sto
 }
 
 /// What the API finds wrong with a body.
-fn draft(body: &Json, region: Option<Region>) -> Result<(), Faults> {
-    Draft::read(body, region)?.save_with_shortest_ids().map(drop)
+fn draft(body: &Json, region: Option<Region>) -> Result<(), ValidationErrors> {
+    PendingEndUser::read(body, region)?.save_with_shortest_ids().map(drop)
 }
 
-/// Whether nothing is wrong but numbers that no numbering plan at hand has, of a person without a country: then
+/// Whether nothing is wrong but numbers that no numbering plan at hand has, of an end user without a country: then
 /// the deployment's default decides.
-fn hangs_on_region(body: &Json, faults: &Faults) -> bool {
-    let impossible = PhoneFault::Impossible.to_string();
-    body.member("country").is_none() && faults.as_map().values().flatten().all(|message| *message == impossible)
+fn depends_on_region(body: &Json, errors: &ValidationErrors) -> bool {
+    let impossible = PhoneError::Impossible.to_string();
+    body.member("country").is_none() && errors.as_map().values().flatten().all(|message| *message == impossible)
 }
 
 /// Imports a file, or what is left of it. Whether no row was rejected, by this run or those before.
-pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result<bool, Stop> {
-    let lock = File::open(&source.file).map_err(|error| Stop::file(&source.file, error))?;
+pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result<bool, Error> {
+    let lock = File::open(&source.file).map_err(|error| Error::file(&source.file, error))?;
     if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        return Err(Stop::file(&source.file, "another process imports it"));
+        return Err(Error::file(&source.file, "another process imports it"));
     }
     let opened = Opened::new(source)?;
     let mut journal = Journal::open(opened.beside("progress"), &opened.digest, api.whose(), sending.restart)?;
@@ -184,7 +184,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     if before > 0 {
         say(&format!("{before} rows were answered before; --restart would start over"));
     }
-    let screen = Screen::start(before, opened.rows);
+    let screen = ProgressDisplay::start(before, opened.rows);
     let mut import = Import { journal, report, screen, unsaved: 0, saved_at: Instant::now() };
     let ended = import.send_rows(&opened, &mut rows, sending, api).await;
     import.journal.progress.ended = true;
@@ -210,16 +210,16 @@ fn show(report: &Report) {
 }
 
 /// What became of a row.
-enum Fate {
+enum Outcome {
     Created { replayed: bool },
-    Rejected(Faults),
+    Rejected(ValidationErrors),
 }
 
 /// An import under way.
 struct Import {
     journal: Journal,
     report: Report,
-    screen: Screen,
+    screen: ProgressDisplay,
     /// Rows answered since the journal was written.
     unsaved: u64,
     saved_at: Instant,
@@ -234,16 +234,16 @@ impl Import {
         rows: &mut Rows<File>,
         sending: &Sending,
         api: &Api,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Error> {
         let screen = self.screen.clone();
-        let trouble = |text: &str| screen.say(text);
+        let on_retry = |text: &str| screen.say(text);
         let mut pace = Pace::new(sending.rate);
         let mut ended = pin!(interrupted());
         let mut clock = tokio::time::interval(SAVE_EVERY);
         let restarted = self.journal.progress.restarted;
-        let (mut flying, mut more) = (FuturesUnordered::new(), true);
+        let (mut in_flight, mut more) = (FuturesUnordered::new(), true);
         let stop = loop {
-            while more && flying.len() < sending.parallel {
+            while more && in_flight.len() < sending.parallel {
                 let Some(row) = opened.next(rows)? else {
                     more = false;
                     break;
@@ -252,27 +252,27 @@ impl Import {
                     continue;
                 }
                 match opened.body(&row) {
-                    Err(faults) => self.note(&row, Fate::Rejected(faults))?,
+                    Err(errors) => self.note(&row, Outcome::Rejected(errors))?,
                     Ok(body) => {
                         // The number, as rows that a lone carriage return divides stand on one line.
                         let key = format!("import-{}-{}", &opened.digest[..16], row.number);
                         let due = pace.next(Instant::now());
-                        flying.push(async move { (row, send(api, &key, &body, due, restarted, trouble).await) });
+                        in_flight.push(async move { (row, send(api, &key, &body, due, restarted, on_retry).await) });
                     }
                 }
             }
             tokio::select! {
-                answered = flying.next() => match answered {
+                answered = in_flight.next() => match answered {
                     None => return Ok(()),
                     Some((row, Ok(fate))) => self.note(&row, fate)?,
                     Some((_, Err(stop))) => break stop,
                 },
                 _ = clock.tick() => self.save_if_late()?,
-                () = &mut ended => break Stop::Interrupted,
+                () = &mut ended => break Error::Interrupted,
             }
         };
         let last_answers = async {
-            while let Some((row, fate)) = flying.next().await {
+            while let Some((row, fate)) = in_flight.next().await {
                 if let Ok(fate) = fate {
                     self.note(&row, fate)?;
                 }
@@ -283,16 +283,16 @@ impl Import {
         Err(stop)
     }
 
-    fn note(&mut self, row: &Row, fate: Fate) -> Result<(), Stop> {
+    fn note(&mut self, row: &Row, fate: Outcome) -> Result<(), Error> {
         let progress = &mut self.journal.progress;
         match fate {
-            Fate::Created { replayed } => {
+            Outcome::Created { replayed } => {
                 progress.created += 1;
                 progress.replayed += u64::from(replayed);
             }
-            Fate::Rejected(faults) => {
+            Outcome::Rejected(errors) => {
                 progress.rejected += 1;
-                self.report.add(row, &faults)?;
+                self.report.add(row, &errors)?;
             }
         }
         progress.done.insert(row.number);
@@ -301,12 +301,12 @@ impl Import {
         self.save_if_late()
     }
 
-    fn save_if_late(&mut self) -> Result<(), Stop> {
+    fn save_if_late(&mut self) -> Result<(), Error> {
         let late = self.unsaved >= SAVE_AFTER || self.unsaved > 0 && self.saved_at.elapsed() >= SAVE_EVERY;
         if late { self.save() } else { Ok(()) }
     }
 
-    fn save(&mut self) -> Result<(), Stop> {
+    fn save(&mut self) -> Result<(), Error> {
         let progress = &mut self.journal.progress;
         (progress.report_bytes, progress.rejected_bytes) = self.report.flush()?;
         self.journal.save()?;
@@ -341,34 +341,37 @@ async fn send(
     body: &Json,
     due: Instant,
     restarted: bool,
-    trouble: impl Fn(&str),
-) -> Result<Fate, Stop> {
+    on_retry: impl Fn(&str),
+) -> Result<Outcome, Error> {
     tokio::time::sleep_until(due).await;
-    let body = serde_json::to_vec(body).map_err(|error| Stop::Usage(error.to_string()))?;
+    let body = serde_json::to_vec(body).map_err(|error| Error::Usage(error.to_string()))?;
     let mut current = key.to_owned();
     for _ in 0..MAX_DELETIONS {
-        let answer = api.create(&current, &body, &trouble).await?;
+        let answer = api.create(&current, &body, &on_retry).await?;
         match answer.status {
             201 if restarted && answer.replayed => match answer.end_user_id() {
                 // The next key follows from the deleted id, so that it is the same after a kill.
-                Some(id) if !api.has_end_user(id, &trouble).await? => current = format!("{key}-{id}"),
-                _ => return Ok(Fate::Created { replayed: true }),
+                Some(id) if !api.has_end_user(id, &on_retry).await? => current = format!("{key}-{id}"),
+                _ => return Ok(Outcome::Created { replayed: true }),
             },
-            201 => return Ok(Fate::Created { replayed: answer.replayed }),
-            400 | 413 | 422 => return Ok(Fate::Rejected(faults(&answer))),
+            201 => return Ok(Outcome::Created { replayed: answer.replayed }),
+            400 | 413 | 422 => return Ok(Outcome::Rejected(errors(&answer))),
             _ => return Err(answer.unexpected()),
         }
     }
-    Ok(Fate::Rejected(Faults::one("body", format!("was created and deleted {MAX_DELETIONS} times within a day"))))
+    Ok(Outcome::Rejected(ValidationErrors::single(
+        "body",
+        format!("was created and deleted {MAX_DELETIONS} times within a day"),
+    )))
 }
 
 /// What an answer says is wrong.
-fn faults(answer: &Answer) -> Faults {
-    let mut faults = answer.faults();
-    if faults.is_empty() {
-        faults.add("body", format!("{} ({})", answer.detail(), answer.status));
+fn errors(answer: &Answer) -> ValidationErrors {
+    let mut errors = answer.errors();
+    if errors.is_empty() {
+        errors.add("body", format!("{} ({})", answer.detail(), answer.status));
     }
-    faults
+    errors
 }
 
 /// When each request is due: none sooner after another than the rate allows.
@@ -406,17 +409,17 @@ mod tests {
             (r#"{"uids":[{"uidType":"Phone","uid":"0470l00000"}]}"#, false),
             (r#"{"lang":"x","uids":[{"uidType":"Phone","uid":"0470000000"}]}"#, false),
         ] {
-            let faults = draft(&body(text), None).expect_err("faults");
-            assert_eq!(hangs_on_region(&body(text), &faults), hangs, "{text}: {faults:?}");
+            let errors = draft(&body(text), None).expect_err("faults");
+            assert_eq!(depends_on_region(&body(text), &errors), hangs, "{text}: {errors:?}");
         }
         assert_eq!(draft(&body(r#"{"uids":[{"uidType":"Phone","uid":"0470000000"}]}"#), Region::parse("BE")), Ok(()));
     }
 
     #[test]
-    fn a_person_who_is_too_large_is_found_without_the_api() {
+    fn an_end_user_who_is_too_large_is_found_without_the_api() {
         let large = format!(r#"{{"aiDocumentation":"{}"}}"#, "x\\n".repeat(16_000));
-        let faults = draft(&body(&large), None).expect_err("a fault");
-        assert_eq!(faults.as_map().keys().collect::<Vec<_>>(), ["aiDocumentation"]);
+        let errors = draft(&body(&large), None).expect_err("a fault");
+        assert_eq!(errors.as_map().keys().collect::<Vec<_>>(), ["aiDocumentation"]);
     }
 
     #[test]

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stop::Stop;
+use crate::error::Error;
 
 /// A set of row numbers: ranges of first and last, ascending, with gaps between. While 16 requests are under
 /// way at once, there are at most 17 of them.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Numbers(Vec<(u64, u64)>);
+pub(crate) struct RowSet(Vec<(u64, u64)>);
 
-impl Numbers {
+impl RowSet {
     /// Adds a number that is not there yet.
     pub(crate) fn insert(&mut self, number: u64) {
         let at = self.0.partition_point(|(_, last)| *last < number);
@@ -41,9 +41,9 @@ impl Numbers {
     }
 }
 
-/// Into what people are imported.
+/// Into what end users are imported.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Whose {
+pub(crate) struct Destination {
     /// The deployment.
     pub(crate) url: String,
     /// The tenant, where the token tells.
@@ -57,15 +57,15 @@ pub(crate) struct Progress {
     /// Of the file and the mapping, in hexadecimal.
     digest: String,
     /// The deployment and the tenant.
-    whose: Whose,
+    whose: Destination,
     /// Whether it was begun with `--restart`: end users that were deleted since are created again.
     #[serde(default)]
     pub(crate) restarted: bool,
     /// Whether the last run ended by itself, and was not killed.
     pub(crate) ended: bool,
     /// The rows that were answered, by their numbers.
-    pub(crate) done: Numbers,
-    /// People created, those among them whom the API knew from an earlier run, and rows rejected.
+    pub(crate) done: RowSet,
+    /// End users created, those among them whom the API knew from an earlier run, and rows rejected.
     pub(crate) created: u64,
     pub(crate) replayed: u64,
     pub(crate) rejected: u64,
@@ -93,17 +93,17 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Takes up the progress at `path`, or begins one where there is none or where to `restart`.
-    pub(crate) fn open(path: PathBuf, digest: &str, whose: &Whose, restart: bool) -> Result<Self, Stop> {
+    pub(crate) fn open(path: PathBuf, digest: &str, whose: &Destination, restart: bool) -> Result<Self, Error> {
         let fresh =
             Progress { digest: digest.to_owned(), whose: whose.clone(), restarted: restart, ..Progress::default() };
         let text = match fs::read(&path) {
             Ok(text) if !restart => text,
             Ok(_) => return Ok(Self { path, progress: fresh }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, progress: fresh }),
-            Err(error) => return Err(Stop::file(&path, error)),
+            Err(error) => return Err(Error::file(&path, error)),
         };
         let progress: Progress = serde_json::from_slice(&text)
-            .map_err(|error| Stop::file(&path, format!("it is damaged ({error}); --restart starts over")))?;
+            .map_err(|error| Error::file(&path, format!("it is damaged ({error}); --restart starts over")))?;
         let other = match () {
             () if progress.whose.url != whose.url => format!("it is of an import into {}", progress.whose.url),
             () if progress.whose.customer != whose.customer => {
@@ -113,11 +113,11 @@ impl Journal {
             () if progress.digest != digest => "it is of another file or mapping".to_owned(),
             () => return Ok(Self { path, progress }),
         };
-        Err(Stop::file(&path, format!("{other}; with --restart all rows are sent, also those whose people are there")))
+        Err(Error::file(&path, format!("{other}; with --restart all rows are sent, also those whose people are there")))
     }
 
     /// Writes it down; a kill leaves the one before or this one.
-    pub(crate) fn save(&self) -> Result<(), Stop> {
+    pub(crate) fn save(&self) -> Result<(), Error> {
         let unfinished = name_after(&self.path, "unfinished");
         let write = || {
             let mut file = File::create(&unfinished)?;
@@ -125,7 +125,7 @@ impl Journal {
             file.sync_data()?;
             fs::rename(&unfinished, &self.path)
         };
-        write().map_err(|error: io::Error| Stop::file(&self.path, error))
+        write().map_err(|error: io::Error| Error::file(&self.path, error))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
             let mut all: Vec<u64> = (1..=40).collect();
             rng.shuffle(&mut all);
             all.truncate(rng.usize(0..=40));
-            let (mut numbers, expected) = (Numbers::default(), all.iter().copied().collect::<BTreeSet<u64>>());
+            let (mut numbers, expected) = (RowSet::default(), all.iter().copied().collect::<BTreeSet<u64>>());
             all.iter().for_each(|number| numbers.insert(*number));
             assert!((0..=42).all(|number| numbers.contains(number) == expected.contains(&number)), "{numbers:?}");
             assert_eq!(numbers.count(), expected.len() as u64);
@@ -161,7 +161,7 @@ mod tests {
     fn progress_is_taken_up_by_the_same_import_alone() {
         let path = std::env::temp_dir().join(format!("transfer-journal-{}", std::process::id()));
         let open = |digest, (url, customer): (&str, &str), restart| {
-            let whose = Whose { url: url.to_owned(), customer: Some(customer.to_owned()) };
+            let whose = Destination { url: url.to_owned(), customer: Some(customer.to_owned()) };
             Journal::open(path.clone(), digest, &whose, restart)
         };
         let mut journal = open("d", ("http://a", "7"), false).expect("a fresh one");

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::BufRead;
 
 use serde::de::IgnoredAny;
-use shared::domain::input::{Faults, Fields, Json};
+use shared::domain::input::{Fields, Json, ValidationErrors};
 
 use crate::cells::{self, Integer};
 use crate::rows::{MAX_ROW, RowsError};
@@ -136,8 +136,8 @@ impl Values {
 }
 
 /// The members of an object, read as strictly as the API reads a body.
-pub(crate) fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, Faults> {
-    let parse = |text: &[u8]| Json::parse(text).map_err(|message| Faults::one("body", message));
+pub(crate) fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, ValidationErrors> {
+    let parse = |text: &[u8]| Json::parse(text).map_err(|message| ValidationErrors::single("body", message));
     let json = match with_exact_numbers(raw) {
         Cow::Borrowed(raw) => parse(raw)?,
         Cow::Owned(text) => {
@@ -146,11 +146,11 @@ pub(crate) fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, Faults> {
             parse(&text)?
         }
     };
-    let mut faults = Faults::default();
-    let is_object = Fields::of_body(&json, &mut faults).is_some();
-    match faults.or(json)? {
+    let mut errors = ValidationErrors::default();
+    let is_object = Fields::of_body(&json, &mut errors).is_some();
+    match errors.into_result(json)? {
         Json::Object(members) if is_object => Ok(members),
-        _ => Err(Faults::one("body", "must be a JSON object")),
+        _ => Err(ValidationErrors::single("body", "must be a JSON object")),
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
     fn members(text: &str) -> String {
         match read_object(text.as_bytes()) {
             Ok(members) => serde_json::to_string(&Json::Object(members)).expect("JSON"),
-            Err(faults) => format!("{:?}", faults.as_map()),
+            Err(errors) => format!("{:?}", errors.as_map()),
         }
     }
 

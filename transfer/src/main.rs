@@ -1,8 +1,9 @@
-//! `cargo run -p transfer`: moving people in and out of a deployment, by the API that everybody has.
+//! `cargo run -p transfer`: moving end users in and out of a deployment, by the API that everybody has.
 
 mod api;
 mod cells;
 mod decode;
+mod error;
 mod export;
 mod headers;
 mod import;
@@ -14,10 +15,9 @@ mod mapping;
 mod paging;
 mod phones;
 mod presets;
+mod progress;
 mod report;
 mod rows;
-mod screen;
-mod stop;
 mod table;
 
 use std::path::PathBuf;
@@ -28,12 +28,12 @@ use encoding_rs::Encoding;
 use shared::domain::phone::Region;
 
 use api::Api;
+use error::Error;
 use mapping::Choices;
 use presets::Preset;
 use rows::Format;
-use stop::Stop;
 
-/// Moves people in and out of a deployment of the End Users API.
+/// Moves end users in and out of a deployment of the End Users API.
 #[derive(Parser)]
 #[command(name = "transfer")]
 struct Cli {
@@ -47,7 +47,7 @@ enum Command {
     Export(Export),
 }
 
-/// Creates a person per row of a file.
+/// Creates an end user per row of a file.
 ///
 /// What is wrong with rows is written to FILE.report.txt, with line numbers, and the rows themselves to
 /// FILE.rejected.csv (or as FILE ends), to be mended and imported. Ended at any moment, the same command
@@ -56,7 +56,7 @@ enum Command {
 /// Ctrl-C waits for them. For another tenant of the same deployment, import a copy. Exits with 1 where a row
 /// was rejected or the import stopped.
 ///
-/// A cell of CSV is read as a person reads it, or its row is rejected: - and n/a are no identifier, two numbers in a
+/// A cell of CSV is read as an end user reads it, or its row is rejected: - and n/a are no identifier, two numbers in a
 /// cell are two UIDs, and a number without its last digits is none.
 #[derive(Args)]
 struct Import {
@@ -109,7 +109,7 @@ struct Import {
     restart: bool,
 }
 
-/// Writes all people to a file or stdout, by ascending id.
+/// Writes all end users to a file or stdout, by ascending id.
 ///
 /// Whoever is there from the beginning to the end is written once, whatever is written meanwhile. In CSV, a
 /// text that a spreadsheet would run as a formula begins with an apostrophe, which the import removes.
@@ -167,13 +167,13 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(stop) => {
-            screen::say(&format!("transfer: {stop}"));
+            progress::say(&format!("transfer: {stop}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn import(options: Import) -> Result<bool, Stop> {
+async fn import(options: Import) -> Result<bool, Error> {
     let Import { file, url, token, format, encoding, delimiter, parallel, rate, restart, .. } = options;
     let Import { maps, preset, country, without_identifiers, .. } = options;
     let choices = Choices { maps, preset, country, without_identifiers };
@@ -186,7 +186,7 @@ async fn import(options: Import) -> Result<bool, Stop> {
     import::run(&source, &sending, &api).await
 }
 
-async fn export(options: Export) -> Result<(), Stop> {
+async fn export(options: Export) -> Result<(), Error> {
     let Export { file, url, token, format, search, bom } = options;
     let api = Api::new(&url, &token)?;
     export::run(&export::Options { file, format, search, bom }, &api).await

@@ -3,20 +3,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use shared::domain::input::{Faults, Json};
+use shared::domain::input::{Json, ValidationErrors};
 use shared::domain::profile::Field;
 use shared::domain::uid::UidType;
 
 use crate::cells;
+use crate::error::Error;
 use crate::headers::{self, same};
 use crate::locale;
 use crate::phones;
 use crate::presets::Preset;
 use crate::rows::Format;
-use crate::stop::Stop;
 use crate::table::Swallowed;
 
-/// The most UIDs that are sent of a person: one more than the API takes, so that it refuses them.
+/// The most UIDs that are sent of an end user: one more than the API takes, so that it refuses them.
 const MAX_UIDS: usize = 401;
 
 /// What a column is.
@@ -26,7 +26,7 @@ pub(crate) enum Target {
     Field(Field),
     /// A whole name: the first name up to the first space, the last name behind it.
     Name,
-    /// HubSpot's lifecycle stage: a customer from `Customer` on, else what a new person is.
+    /// HubSpot's lifecycle stage: a customer from `Customer` on, else what a new end user is.
     Lifecycle,
     /// UIDs of a type.
     Uid(UidType),
@@ -123,7 +123,7 @@ pub(crate) struct Choices {
     pub(crate) without_identifiers: bool,
 }
 
-/// What each column of a file is. The order is that in which a person's UIDs stand, and in which the
+/// What each column of a file is. The order is that in which an end user's UIDs stand, and in which the
 /// first of several values is chosen.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -139,12 +139,12 @@ impl Mapping {
     /// The mapping of a file with these columns: what is asked for by `--map`, then what the preset says, then columns
     /// with the names of fields, then other plain headers of fields that no column has yet. A column may be several
     /// fields, and a field may have several columns.
-    pub(crate) fn new(columns: &[String], format: Format, choices: &Choices) -> Result<Self, Stop> {
+    pub(crate) fn new(columns: &[String], format: Format, choices: &Choices) -> Result<Self, Error> {
         let mut found: Vec<(String, Target)> = Vec::new();
         for (header, name) in &choices.maps {
-            let target = Target::parse(name.trim()).ok_or_else(|| Stop::Usage(unknown_field(name)))?;
+            let target = Target::parse(name.trim()).ok_or_else(|| Error::Usage(unknown_field(name)))?;
             let column = columns.iter().find(|column| same(column, header));
-            let column = column.ok_or_else(|| Stop::Usage(unknown_column(header, columns)))?;
+            let column = column.ok_or_else(|| Error::Usage(unknown_column(header, columns)))?;
             found.push((column.clone(), target));
         }
         let is_free = |found: &[(String, Target)], column: &String| found.iter().all(|(taken, _)| !same(taken, column));
@@ -172,7 +172,7 @@ impl Mapping {
         found.retain(|(_, target)| *target != Target::Nothing);
         if found.is_empty() {
             let message = format!("no column is mapped to a field; {}", choice(columns));
-            return Err(Stop::Usage(message));
+            return Err(Error::Usage(message));
         }
         let has_identifier = found.iter().any(|(_, target)| target.is_identifier());
         if !has_identifier && !ignored.is_empty() && !choices.without_identifiers {
@@ -181,7 +181,7 @@ impl Mapping {
                  which one does by --map HEADER=FIELD, or --without-identifiers",
                 choice(columns)
             );
-            return Err(Stop::Usage(message));
+            return Err(Error::Usage(message));
         }
         let needs_name = !has_identifier && !choices.without_identifiers;
         Ok(Self { columns: found, ignored, format, country: choices.country.clone(), needs_name })
@@ -193,36 +193,41 @@ impl Mapping {
     }
 
     /// The EndUserCreateDTO of a row.
-    pub(crate) fn person(&self, members: &[(String, Json)]) -> Result<Json, Faults> {
-        let mut person = Person::default();
+    pub(crate) fn end_user(&self, members: &[(String, Json)]) -> Result<Json, ValidationErrors> {
+        let mut end_user = RowEndUser::default();
         for (column, target) in &self.columns {
             for (_, value) in members.iter().filter(|(name, value)| same(name, column) && !is_blank(value)) {
                 let value = self.read(target, value);
-                let added = value.and_then(|value| value.map_or(Ok(()), |value| person.add(target, &value)));
-                added.map_err(|message| Faults::one(column.clone(), message))?;
+                let added = value.and_then(|value| value.map_or(Ok(()), |value| end_user.add(target, &value)));
+                added.map_err(|message| ValidationErrors::single(column.clone(), message))?;
             }
         }
-        if person.is_empty() {
-            return Err(Faults::one("body", "nothing of it is mapped to a field"));
+        if end_user.is_empty() {
+            return Err(ValidationErrors::single("body", "nothing of it is mapped to a field"));
         }
-        let body = person.body(self.country.as_deref()).map_err(|message| Faults::one("uids", message))?;
+        let body =
+            end_user.body(self.country.as_deref()).map_err(|message| ValidationErrors::single("uids", message))?;
         let is_named = ["firstname", "lastname", "company"].iter().any(|name| body.member(name).is_some());
         if self.needs_name && !is_named {
-            return Err(Faults::one("body", "has neither a name nor an identifier; see --without-identifiers"));
+            return Err(ValidationErrors::single(
+                "body",
+                "has neither a name nor an identifier; see --without-identifiers",
+            ));
         }
         Ok(body)
     }
 
     /// Refuses a row of which a cell seems to hold other rows.
-    pub(crate) fn check_swallowed(&self, swallowed: &[Swallowed]) -> Result<(), Faults> {
+    pub(crate) fn check_swallowed(&self, swallowed: &[Swallowed]) -> Result<(), ValidationErrors> {
         let is_wrong = |found: &&Swallowed| {
             let mut targets = self.columns.iter().filter(|(column, _)| same(column, &found.column));
             targets.any(|(_, target)| found.entirely || !target.is_long_text())
         };
         match swallowed.iter().find(is_wrong) {
-            Some(Swallowed { column, .. }) => {
-                Err(Faults::one(column.clone(), "holds lines that look like rows of the file; is a quote not closed?"))
-            }
+            Some(Swallowed { column, .. }) => Err(ValidationErrors::single(
+                column.clone(),
+                "holds lines that look like rows of the file; is a quote not closed?",
+            )),
             None => Ok(()),
         }
     }
@@ -280,7 +285,7 @@ fn unknown_field(name: &str) -> String {
 
 /// A body in the making.
 #[derive(Default)]
-struct Person {
+struct RowEndUser {
     fields: Vec<(Field, Json)>,
     name: Option<String>,
     uids: Vec<Json>,
@@ -292,7 +297,7 @@ struct Person {
     has_primary: bool,
 }
 
-impl Person {
+impl RowEndUser {
     fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.name.is_none() && self.uids.is_empty()
     }
@@ -440,7 +445,7 @@ fn spell(field: Field, text: String) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use shared::domain::end_user::Draft;
+    use shared::domain::end_user::PendingEndUser;
 
     use super::*;
 
@@ -461,13 +466,13 @@ mod tests {
     fn body(mapping: &Mapping, cells: &[(&str, &str)]) -> String {
         let cells: Vec<_> =
             cells.iter().map(|(name, text)| ((*name).to_owned(), Json::String((*text).into()))).collect();
-        match mapping.person(&cells) {
+        match mapping.end_user(&cells) {
             Ok(body) => serde_json::to_string(&body).expect("JSON"),
-            Err(faults) => format!("{:?}", faults.as_map()),
+            Err(errors) => format!("{:?}", errors.as_map()),
         }
     }
 
-    fn person(cells: &[(&str, &str)], maps: &[(&str, &str)]) -> String {
+    fn end_user(cells: &[(&str, &str)], maps: &[(&str, &str)]) -> String {
         let names: Vec<_> = cells.iter().map(|(name, _)| *name).collect();
         body(&mapping(&names, maps).expect("a mapping"), cells)
     }
@@ -484,7 +489,7 @@ mod tests {
             ("whatsapp", " "),
         ];
         assert_eq!(
-            person(&cells, &[]),
+            end_user(&cells, &[]),
             r#"{"firstname":"Ann","customerRef":"7","uids":[{"uidType":"Email","uid":"a@x.be","isPrimary":true},{"uidType":"Crm","uid":"1, 2"},{"uidType":"Phone","uid":"1"}]}"#
         );
         let mapping = mapping(&cells.map(|(name, _)| name), &[]).expect("a mapping");
@@ -497,7 +502,7 @@ mod tests {
         let cells = [("Id", "7"), ("Email", "a@x.be"), ("Phone", "1"), ("Work", "b@x.be")];
         let maps = [("id", "customerRef"), ("Id", "uid:Crm"), ("work", "email"), ("Phone", "-")];
         assert_eq!(
-            person(&cells, &maps),
+            end_user(&cells, &maps),
             r#"{"customerRef":"7","uids":[{"uidType":"Crm","uid":"7"},{"uidType":"Email","uid":"b@x.be","isPrimary":true},{"uidType":"Email","uid":"a@x.be"}]}"#
         );
     }
@@ -515,9 +520,9 @@ mod tests {
     #[test]
     fn a_whole_name_is_divided_at_its_first_space_unless_its_parts_are_there() {
         let map = [("Full", "name")];
-        assert_eq!(person(&[("Full", " Ann van Dam ")], &map), r#"{"firstname":"Ann","lastname":"van Dam"}"#);
-        assert_eq!(person(&[("Full", "Ann")], &map), r#"{"firstname":"Ann"}"#);
-        assert_eq!(person(&[("Full", "Ann Dam"), ("lastname", "Smit")], &map), r#"{"lastname":"Smit"}"#);
+        assert_eq!(end_user(&[("Full", " Ann van Dam ")], &map), r#"{"firstname":"Ann","lastname":"van Dam"}"#);
+        assert_eq!(end_user(&[("Full", "Ann")], &map), r#"{"firstname":"Ann"}"#);
+        assert_eq!(end_user(&[("Full", "Ann Dam"), ("lastname", "Smit")], &map), r#"{"lastname":"Smit"}"#);
     }
 
     #[test]
@@ -532,16 +537,16 @@ mod tests {
             ("g", "customerRef"),
         ];
         let cells = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "3"), ("e", ""), ("f", "5"), ("g", "6")];
-        assert_eq!(person(&cells, &maps), r#"{"otherContactDetails":"1\n2","street":"3","customerRef":"5"}"#);
+        assert_eq!(end_user(&cells, &maps), r#"{"otherContactDetails":"1\n2","street":"3","customerRef":"5"}"#);
     }
 
     #[test]
     fn uids_are_taken_as_the_export_writes_them_with_their_own_primary() {
         let uids = r#"[{"endUserUIDID":1,"uidType":"Phone","uid":"1","isPrimary":true}]"#;
         let expected = format!(r#"{{"uids":[{{"uidType":"Email","uid":"a@x.be"}},{}}}"#, &uids[1..]);
-        assert_eq!(person(&[("email", "a@x.be"), ("uids", uids)], &[]), expected);
-        assert!(person(&[("uids", "{}")], &[]).starts_with(r#"{"uids": ["must be a JSON array"#));
-        assert!(person(&[("uids", "a@x.be")], &[]).starts_with(r#"{"uids": "#));
+        assert_eq!(end_user(&[("email", "a@x.be"), ("uids", uids)], &[]), expected);
+        assert!(end_user(&[("uids", "{}")], &[]).starts_with(r#"{"uids": ["must be a JSON array"#));
+        assert!(end_user(&[("uids", "a@x.be")], &[]).starts_with(r#"{"uids": "#));
     }
 
     #[test]
@@ -550,19 +555,19 @@ mod tests {
         let Ok(Json::Object(members)) = Json::parse(text.as_bytes()) else { panic!("an object") };
         let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
         let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
-        let body = mapping.person(&members).expect("a body");
+        let body = mapping.end_user(&members).expect("a body");
         assert_eq!(
             serde_json::to_string(&body).expect("JSON"),
             r#"{"firstname":true,"postalCode":"2000","uids":[{"uidType":"Email","uid":"a@x.be","isPrimary":true},{"uidType":"Email","uid":{}}]}"#
                 .replace(r#""firstname":true,"postalCode":"2000""#, r#""postalCode":"2000","firstname":true"#)
         );
-        let faults = Draft::read(&body, None).expect_err("faults");
-        assert_eq!(faults.as_map().keys().collect::<Vec<_>>(), ["firstname", "uids[1].uid"]);
+        let errors = PendingEndUser::read(&body, None).expect_err("faults");
+        assert_eq!(errors.as_map().keys().collect::<Vec<_>>(), ["firstname", "uids[1].uid"]);
     }
 
     #[test]
     fn a_row_with_nothing_in_it_is_nobody() {
-        assert!(person(&[("firstname", " "), ("email", ";"), ("x", "1")], &[]).contains("nothing of it is mapped"));
+        assert!(end_user(&[("firstname", " "), ("email", ";"), ("x", "1")], &[]).contains("nothing of it is mapped"));
     }
 
     #[test]
@@ -579,13 +584,13 @@ mod tests {
             ("id", "7"),
         ];
         assert_eq!(
-            person(&cells, &[]),
+            end_user(&cells, &[]),
             r#"{"firstname":"Ann","lastname":"Smit","company":"Acme","customerRef":"R1","postalCode":"2000","uids":[{"uidType":"Email","uid":"a@x.be","isPrimary":true},{"uidType":"Phone","uid":"1"},{"uidType":"Phone","uid":"2"}]}"#
         );
         // A field that has its own column keeps it.
         let cells =
             [("First name", "Anna"), ("firstname", "Ann"), ("identifier", "2"), ("customerRef", ""), ("name", "B C")];
-        assert_eq!(person(&cells, &[]), r#"{"firstname":"Ann"}"#);
+        assert_eq!(end_user(&cells, &[]), r#"{"firstname":"Ann"}"#);
     }
 
     #[test]
@@ -631,13 +636,15 @@ mod tests {
             ("street", "-"),
         ];
         assert_eq!(
-            person(&cells, &[]),
+            end_user(&cells, &[]),
             r#"{"firstname":"=1+1","lastname":"'t Hooft","customerRef":"007","street":"-","uids":[{"uidType":"Phone","uid":"+32470123456"}]}"#
         );
-        assert_eq!(person(&[("customerRef", "'-")], &[]), r#"{"customerRef":"-"}"#);
-        assert!(person(&[("customerRef", "-")], &[]).contains("nothing of it is mapped"));
-        assert!(person(&[("customerRef", "1.23457E+11")], &[]).starts_with(r#"{"customerRef": ["is a number without"#));
-        assert!(person(&[("phone", "02 123 45 67 / 68")], &[]).starts_with(r#"{"phone": ["holds several numbers"#));
+        assert_eq!(end_user(&[("customerRef", "'-")], &[]), r#"{"customerRef":"-"}"#);
+        assert!(end_user(&[("customerRef", "-")], &[]).contains("nothing of it is mapped"));
+        assert!(
+            end_user(&[("customerRef", "1.23457E+11")], &[]).starts_with(r#"{"customerRef": ["is a number without"#)
+        );
+        assert!(end_user(&[("phone", "02 123 45 67 / 68")], &[]).starts_with(r#"{"phone": ["holds several numbers"#));
     }
 
     #[test]
@@ -646,7 +653,7 @@ mod tests {
             let members = crate::json::read_object(text.as_bytes()).expect("an object");
             let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
             let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
-            let body = mapping.person(&members).map_err(|faults| faults.as_map().keys().cloned().collect::<Vec<_>>());
+            let body = mapping.end_user(&members).map_err(|errors| errors.as_map().keys().cloned().collect::<Vec<_>>());
             body.map(|body| serde_json::to_string(&body).expect("JSON"))
         };
         assert_eq!(
@@ -677,9 +684,9 @@ mod tests {
     }
 
     #[test]
-    fn person_has_a_bounded_number_of_uids() {
+    fn end_user_has_a_bounded_number_of_uids() {
         let many = "a@x.be,".repeat(1_000);
-        let body = person(&[("email", &many), ("phone", "1")], &[]);
+        let body = end_user(&[("email", &many), ("phone", "1")], &[]);
         assert_eq!(body.matches("uidType").count(), MAX_UIDS);
     }
 }

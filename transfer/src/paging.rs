@@ -1,4 +1,4 @@
-//! The way through a list that is only to be had by numbered pages, while people are deleted and created.
+//! The way through a list that is only to be had by numbered pages, while end users are deleted and created.
 
 /// A page of the list by id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ impl Page {
     }
 }
 
-/// How far a list was read. Each page begins at or before the last person seen, so that nobody stands between two
+/// How far a list was read. Each page begins at or before the last end user seen, so that nobody stands between two
 /// pages; where deletions have moved it, it is read again from farther back.
 #[derive(Default)]
 pub(crate) struct Walk {
@@ -38,7 +38,7 @@ pub(crate) struct Walk {
 /// What to do with a page.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// It begins behind the last person seen: read another.
+    /// It begins behind the last end user seen: read another.
     Back,
     /// Its rows from this one on are new.
     New(usize),

@@ -1,4 +1,4 @@
-//! Phone numbers as people and spreadsheets write them. What is a number is decided by the API.
+//! Phone numbers as end users and spreadsheets write them. What is a number is decided by the API.
 
 use std::str::FromStr;
 

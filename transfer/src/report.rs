@@ -1,14 +1,14 @@
-//! What is wrong with rows, for people to read, and the rows themselves, to be mended and imported again.
+//! What is wrong with rows, for end users to read, and the rows themselves, to be mended and imported again.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use shared::domain::input::Faults;
+use shared::domain::input::ValidationErrors;
 
+use crate::error::Error;
+use crate::progress::printable;
 use crate::rows::Row;
-use crate::screen::printable;
-use crate::stop::Stop;
 
 /// A file that is made when the first text comes.
 struct Text {
@@ -35,7 +35,7 @@ impl Text {
         Ok(Self { path, file: Some(BufWriter::new(file)), bytes })
     }
 
-    fn write(&mut self, text: &[u8]) -> Result<(), Stop> {
+    fn write(&mut self, text: &[u8]) -> Result<(), Error> {
         let Self { path, file, bytes } = self;
         let mut write = || {
             let file = match file {
@@ -45,21 +45,21 @@ impl Text {
             *bytes += text.len() as u64;
             file.write_all(text)
         };
-        write().map_err(|error| Stop::file(&self.path, error))
+        write().map_err(|error| Error::file(&self.path, error))
     }
 
-    fn flush(&mut self) -> Result<u64, Stop> {
+    fn flush(&mut self) -> Result<u64, Error> {
         let flushed = self.file.as_mut().map_or(Ok(()), BufWriter::flush);
-        flushed.map_err(|error| Stop::file(&self.path, error)).map(|()| self.bytes)
+        flushed.map_err(|error| Error::file(&self.path, error)).map(|()| self.bytes)
     }
 }
 
 /// That a file is still as long as an import left it that ended in order: whoever mended it has not moved it
 /// away, and it is not to be written over.
-pub(crate) fn check_untouched(path: &Path, bytes: u64) -> Result<(), Stop> {
+pub(crate) fn check_untouched(path: &Path, bytes: u64) -> Result<(), Error> {
     match fs::metadata(path) {
         Ok(found) if found.len() != bytes => {
-            Err(Stop::file(path, "it was changed since the import ended; move it away, rows go on being noted in it"))
+            Err(Error::file(path, "it was changed since the import ended; move it away, rows go on being noted in it"))
         }
         _ => Ok(()),
     }
@@ -74,14 +74,14 @@ pub(crate) struct Report {
 
 impl Report {
     /// Goes on behind what is noted of both files; `header` stands before rejected rows.
-    pub(crate) fn open(report: (PathBuf, u64), rejected: Option<(PathBuf, u64)>, header: &[u8]) -> Result<Self, Stop> {
-        let open = |(path, bytes): (PathBuf, u64)| Text::open(path.clone(), bytes).map_err(|e| Stop::file(&path, e));
+    pub(crate) fn open(report: (PathBuf, u64), rejected: Option<(PathBuf, u64)>, header: &[u8]) -> Result<Self, Error> {
+        let open = |(path, bytes): (PathBuf, u64)| Text::open(path.clone(), bytes).map_err(|e| Error::file(&path, e));
         Ok(Self { report: open(report)?, rejected: rejected.map(open).transpose()?, header: header.to_vec() })
     }
 
     /// Notes what is wrong with a row.
-    pub(crate) fn add(&mut self, row: &Row, faults: &Faults) -> Result<(), Stop> {
-        for (path, messages) in faults.as_map() {
+    pub(crate) fn add(&mut self, row: &Row, errors: &ValidationErrors) -> Result<(), Error> {
+        for (path, messages) in errors.as_map() {
             for message in messages {
                 let line = printable(&format!("line {}: {path}: {message}", row.line));
                 self.report.write(format!("{line}\n").as_bytes())?;
@@ -95,11 +95,11 @@ impl Report {
     }
 
     /// Hands all to the system; how long the two files are.
-    pub(crate) fn flush(&mut self) -> Result<(u64, u64), Stop> {
+    pub(crate) fn flush(&mut self) -> Result<(u64, u64), Error> {
         Ok((self.report.flush()?, self.rejected.as_mut().map_or(Ok(0), Text::flush)?))
     }
 
-    /// The files, for people to find.
+    /// The files, for end users to find.
     pub(crate) fn paths(&self) -> Vec<&Path> {
         std::iter::once(&self.report).chain(&self.rejected).map(|text| text.path.as_path()).collect()
     }
@@ -115,24 +115,24 @@ mod tests {
         let paths = ["report", "rejected"].map(|ending| base.with_extension(ending));
         let row =
             |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()), swallowed: Vec::new() };
-        let faults = Faults::one("uids[0].uid", "is required");
+        let errors = ValidationErrors::single("uids[0].uid", "is required");
         let open = |bytes: (u64, u64)| {
             Report::open((paths[0].clone(), bytes.0), Some((paths[1].clone(), bytes.1)), b"a,b").expect("a report")
         };
         let mut report = open((0, 0));
-        report.add(&row("1,2"), &faults).expect("noted");
+        report.add(&row("1,2"), &errors).expect("noted");
         let noted = report.flush().expect("flushed");
-        report.add(&row("lost"), &faults).expect("noted");
+        report.add(&row("lost"), &errors).expect("noted");
         drop(report);
         let mut report = open(noted);
-        report.add(&row("3,4"), &faults).expect("noted");
+        report.add(&row("3,4"), &errors).expect("noted");
         report.flush().expect("flushed");
         let read = |path| fs::read_to_string(path).expect("a text");
         assert_eq!(read(&paths[0]), "line 2: uids[0].uid: is required\n".repeat(2));
         assert_eq!(read(&paths[1]), "a,b\n1,2\n3,4\n");
         // What somebody took away begins anew; what belongs to no noted run goes.
         fs::remove_file(&paths[1]).expect("removed");
-        open((1, noted.1)).add(&row("5,6"), &faults).expect("noted");
+        open((1, noted.1)).add(&row("5,6"), &errors).expect("noted");
         assert_eq!(read(&paths[1]), "a,b\n5,6\n");
         drop(open((0, 0)));
         assert!(paths.iter().all(|path| !path.exists()));

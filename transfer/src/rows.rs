@@ -7,13 +7,13 @@ use std::path::Path;
 use clap::ValueEnum;
 use encoding_rs::Encoding;
 use sha2::{Digest, Sha256};
-use shared::domain::input::{Faults, Json};
+use shared::domain::input::{Json, ValidationErrors};
 
 use crate::decode::{DecodeError, Decoded};
+use crate::error::Error;
 use crate::headers;
 use crate::json::{self, Values};
 use crate::lines::{Lines, without_end};
-use crate::stop::Stop;
 use crate::table::{self, Record, Swallowed};
 
 /// The most bytes of a row: more than the API takes of a body (1 MiB).
@@ -33,9 +33,9 @@ pub(crate) enum Format {
 
 impl Format {
     /// The one asked for, or what the name of the file says.
-    pub(crate) fn chosen(asked: Option<Self>, file: &Path) -> Result<Self, Stop> {
+    pub(crate) fn chosen(asked: Option<Self>, file: &Path) -> Result<Self, Error> {
         let format = asked.or_else(|| Self::of(file));
-        format.ok_or_else(|| Stop::file(file, "its name does not tell its format; say --format"))
+        format.ok_or_else(|| Error::file(file, "its name does not tell its format; say --format"))
     }
 
     fn of(path: &Path) -> Option<Self> {
@@ -74,7 +74,7 @@ pub(crate) struct Row {
     /// Its bytes as UTF-8, without the line's end.
     pub(crate) raw: Vec<u8>,
     /// The value under each column or member name, or why the row cannot be read.
-    pub(crate) members: Result<Vec<(String, Json)>, Faults>,
+    pub(crate) members: Result<Vec<(String, Json)>, ValidationErrors>,
     /// The cells that may hold other rows.
     pub(crate) swallowed: Vec<Swallowed>,
 }
@@ -193,9 +193,9 @@ fn next_record<R: Read>(lines: &mut Lines<Decoded<R>>, delimiter: u8) -> Result<
 }
 
 /// The members of a row of JSON.
-fn object(raw: &[u8], invalid: &str) -> Result<Vec<(String, Json)>, Faults> {
+fn object(raw: &[u8], invalid: &str) -> Result<Vec<(String, Json)>, ValidationErrors> {
     if std::str::from_utf8(raw).is_err() {
-        return Err(Faults::one("body", invalid));
+        return Err(ValidationErrors::single("body", invalid));
     }
     json::read_object(raw)
 }
@@ -222,7 +222,7 @@ impl Table {
         let delimiter = delimiter.or(named).unwrap_or_else(|| table::guess_delimiter(&first));
         lines.give_back(vec![first]);
         let record = table::read_record(lines, delimiter)?.ok_or(RowsError::Empty)?;
-        let cells = record.cells.map_err(|fault| RowsError::Header(format!("has an error: {fault}")))?;
+        let cells = record.cells.map_err(|error| RowsError::Header(format!("has an error: {error}")))?;
         if cells.len() > MAX_COLUMNS {
             return Err(RowsError::Header(format!("has more than {MAX_COLUMNS} columns")));
         }
@@ -237,13 +237,17 @@ impl Table {
     }
 
     /// The members of a row. Cells that are missing at the end are empty.
-    fn members(&self, cells: Result<Vec<Vec<u8>>, String>, invalid: &str) -> Result<Vec<(String, Json)>, Faults> {
-        let cells = cells.map_err(|fault| Faults::one("body", fault))?;
+    fn members(
+        &self,
+        cells: Result<Vec<Vec<u8>>, String>,
+        invalid: &str,
+    ) -> Result<Vec<(String, Json)>, ValidationErrors> {
+        let cells = cells.map_err(|error| ValidationErrors::single("body", error))?;
         let (count, width) = (cells.len(), self.header.len());
         let texts: Result<Vec<_>, _> = cells.into_iter().map(String::from_utf8).collect();
-        let texts = texts.map_err(|_| Faults::one("body", invalid))?;
+        let texts = texts.map_err(|_| ValidationErrors::single("body", invalid))?;
         if count > MAX_COLUMNS || texts.iter().skip(width).any(|text| !text.trim().is_empty()) {
-            return Err(Faults::one("body", format!("has {count} cells, the header has {width}")));
+            return Err(ValidationErrors::single("body", format!("has {count} cells, the header has {width}")));
         }
         let texts = texts.into_iter().chain(std::iter::repeat(String::new())).map(Json::String);
         Ok(self.header.iter().cloned().zip(texts).collect())
@@ -270,8 +274,8 @@ pub(crate) struct Scan {
 }
 
 /// Reads a file from end to end.
-pub(crate) fn scan(path: &Path, reading: &Reading) -> Result<Scan, Stop> {
-    let stop = |error: RowsError| Stop::file(path, error);
+pub(crate) fn scan(path: &Path, reading: &Reading) -> Result<Scan, Error> {
+    let stop = |error: RowsError| Error::file(path, error);
     let file = File::open(path).map_err(|error| stop(error.into()))?;
     let mut rows = Rows::open(Hashing { file, digest: Sha256::new() }, reading).map_err(stop)?;
     let (mut columns, is_csv) = match &rows.shape {
@@ -283,8 +287,8 @@ pub(crate) fn scan(path: &Path, reading: &Reading) -> Result<Scan, Stop> {
         if invalid.is_none() && std::str::from_utf8(&row.raw).is_err() {
             invalid = Some((row.line, rows.invalid.clone()));
         }
-        if let Err(faults) = &row.members {
-            let message = || faults.as_map().values().flatten().next().cloned().unwrap_or_default();
+        if let Err(errors) = &row.members {
+            let message = || errors.as_map().values().flatten().next().cloned().unwrap_or_default();
             unreadable.get_or_insert_with(|| (row.line, message()));
         }
         for (name, _) in row.members.into_iter().flatten().filter(|_| !is_csv) {
@@ -330,7 +334,7 @@ mod tests {
             .map(|row| {
                 let members = match &row.members {
                     Ok(members) => Json::Object(members.clone()),
-                    Err(faults) => Json::String(format!("{:?}", faults.as_map())),
+                    Err(errors) => Json::String(format!("{:?}", errors.as_map())),
                 };
                 let members = serde_json::to_string(&members).expect("JSON");
                 (row.line, String::from_utf8_lossy(&row.raw).into_owned(), members)

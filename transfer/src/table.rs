@@ -23,7 +23,7 @@ pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Re
     let Some(first) = lines.next()? else { return Ok(None) };
     let line = lines.number;
     let (mut scanner, mut bytes, mut read) = (Scanner::new(delimiter), first.len(), vec![first]);
-    let fault = loop {
+    let error = loop {
         match scanner.add_line(&read[read.len() - 1], read.len() - 1) {
             Progress::Complete => break None,
             Progress::Stray => break Some("text follows its closing quote; inside a quoted cell, write a quote twice"),
@@ -36,11 +36,11 @@ pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Re
             }
         }
     };
-    let cells = match fault {
+    let cells = match error {
         None => Ok(scanner.cells),
-        Some(fault) => {
+        Some(error) => {
             lines.give_back(read.split_off(scanner.opened + 1));
-            Err(format!("a quote opens a cell in line {}: {fault}", line + scanner.opened as u64))
+            Err(format!("a quote opens a cell in line {}: {error}", line + scanner.opened as u64))
         }
     };
     Ok(Some(Record { line, raw: without_end(&read.concat()).to_vec(), cells }))
@@ -181,7 +181,7 @@ mod tests {
             .map(|Record { line, raw, cells }| {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let cells = cells.map(|cells| cells.iter().map(|cell| text(cell)).collect::<Vec<_>>().join("|"));
-                (line, text(&raw), cells.unwrap_or_else(|fault| format!("! {fault}")))
+                (line, text(&raw), cells.unwrap_or_else(|error| format!("! {error}")))
             })
             .collect()
     }

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// The built functions.
     #[arg(long, value_name = "DIR", default_value = "target/lambda")]
     functions: PathBuf,
-    /// Where the people are whom the requests are about; emptied first.
+    /// Where the end users are whom the requests are about; emptied first.
     #[arg(long, default_value = "target/bench/instructions")]
     data: PathBuf,
     /// Puts what is counted on record, in bench/instructions.json.

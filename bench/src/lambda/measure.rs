@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use local::runtime::{Asking, Process};
+use local::runtime::{NextRequest, Process};
 use tests::proxy::Proxy;
 use tokio::process::Command;
 
@@ -51,7 +51,7 @@ pub(crate) struct Held {
 pub(super) struct Running<'a> {
     subject: &'a Subject,
     process: Process,
-    asking: Option<Asking>,
+    asking: Option<NextRequest>,
     /// How many events there were, of all processes.
     next: &'a mut u32,
 }

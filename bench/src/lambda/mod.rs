@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// How often each is repeated with the CPU of each size of memory; 0 where no quota can be set.
     #[arg(long, default_value_t = 200)]
     held: u32,
-    /// Where the people are whom the requests are about; emptied first.
+    /// Where the end users are whom the requests are about; emptied first.
     #[arg(long, default_value = "target/bench/lambda")]
     data: PathBuf,
     /// Writes docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg.

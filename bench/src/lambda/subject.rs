@@ -11,12 +11,12 @@ use shared::domain::ids::EndUserId;
 use shared::store::keys;
 
 use crate::system::{Engine, TABLE, tenant};
-use crate::{Outcome, load, people};
+use crate::{Outcome, end_users, load};
 
 /// The tenant in whose name the event files ask.
 const TENANT: u32 = 7;
-/// People whom requests read and change; those behind them are there to be deleted.
-const PEOPLE: u32 = 1_000;
+/// End users whom requests read and change; those behind them are there to be deleted.
+const END_USERS: u32 = 1_000;
 /// How many requests of one kind there may be: each deletes somebody.
 pub(crate) const MOST: u32 = 20_000;
 
@@ -56,44 +56,44 @@ impl Subject {
     }
 }
 
-/// What is asked of each function: the event files of tests/events, made out to the people who are there.
+/// What is asked of each function: the event files of tests/events, made out to the end users who are there.
 /// (request, function, event)
 const REQUESTS: [(&str, &str, MakeEvent); 13] = [
-    ("GET one", "get-end-user", |file, number| of_person(file, someone(number))),
-    ("byUid, e-mail", "find-end-users-by-uid", |file, number| query(file, "uid", &people::email(someone(number)))),
+    ("GET one", "get-end-user", |file, number| of_end_user(file, someone(number))),
+    ("byUid, e-mail", "find-end-users-by-uid", |file, number| query(file, "uid", &end_users::email(someone(number)))),
     ("byUid, phone", "find-end-users-by-uid", |file, number| {
-        query(file, "uid", &people::phone(someone(number)).replace('+', "%2B"))
+        query(file, "uid", &end_users::phone(someone(number)).replace('+', "%2B"))
     }),
     ("list, first page", "list-end-users", |file, _| query(file, "pageSize", "10")),
     ("list, first page by lastname", "list-end-users", |file, _| query(file, "sortBy", "lastname")),
     ("search, 10 found", "list-end-users", |file, number| {
         // Those of whom the last digit is 5 have ten colleagues, and the company's first word to themselves.
-        let company = people::company(someone(number) / 10 * 10 + 5);
+        let company = end_users::company(someone(number) / 10 * 10 + 5);
         query(file, "search", company.split(' ').next().unwrap_or_default())
     }),
-    ("tickets, 30", "list-end-user-tickets", |file, _| query(of_person(file, 1), "pageSize", "30")),
-    ("create", "create-end-user", |file, number| body(file, &people::body(MOST * 2 + number))),
+    ("tickets, 30", "list-end-user-tickets", |file, _| query(of_end_user(file, 1), "pageSize", "30")),
+    ("create", "create-end-user", |file, number| body(file, &end_users::body(MOST * 2 + number))),
     ("update of one name", "update-end-user", |file, number| {
-        body(of_person(file, someone(number)), &json!({ "lastname": format!("Renamed{number}") }))
+        body(of_end_user(file, someone(number)), &json!({ "lastname": format!("Renamed{number}") }))
     }),
     ("assign", "assign-end-user-uid", |file, number| {
         let uid = format!("assigned{number}@example.com");
         body(file, &json!({ "endUserID": someone(number), "uid": uid, "uidType": "Email" }))
     }),
-    ("delete", "delete-end-user", |file, number| of_person(file, PEOPLE + 1 + number)),
+    ("delete", "delete-end-user", |file, number| of_end_user(file, END_USERS + 1 + number)),
     ("index one new person", "index-end-users", |mut file, number| {
         // Those who were created before have the next ids, and nobody has indexed them.
-        file["Records"][0]["dynamodb"]["Keys"]["sk"]["S"] = json!(format!("{:010}", PEOPLE + MOST + 1 + number));
+        file["Records"][0]["dynamodb"]["Keys"]["sk"]["S"] = json!(format!("{:010}", END_USERS + MOST + 1 + number));
         file
     }),
     ("ticket event", "ingest-tickets", |file, number| ticket(file, number)),
 ];
 
 fn someone(number: u32) -> u32 {
-    number % PEOPLE + 1
+    number % END_USERS + 1
 }
 
-fn of_person(mut event: Value, id: u32) -> Value {
+fn of_end_user(mut event: Value, id: u32) -> Value {
     let path = event["rawPath"].as_str().unwrap_or_default().replacen("/1", &format!("/{id}"), 1);
     event["rawPath"] = json!(path);
     event["pathParameters"]["id"] = json!(id.to_string());
@@ -111,13 +111,13 @@ fn body(mut event: Value, body: &Value) -> Value {
     event
 }
 
-/// Thirty tickets of the first person, then one each of the others.
+/// Thirty tickets of the first end user, then one each of the others.
 fn ticket(mut event: Value, number: u32) -> Value {
     let whose = if number < 30 { 1 } else { someone(number) };
     let ticket = json!({
         "type": "ticket.upserted", "customerID": TENANT, "occurredAt": "2026-11-24T10:00:00Z",
         "ticket": {
-            "ticketID": number + 1, "uid": people::email(whose), "subject": "Opening hours?", "status": "Open",
+            "ticketID": number + 1, "uid": end_users::email(whose), "subject": "Opening hours?", "status": "Open",
             "isClosed": false, "dateCreated": "2026-11-24T10:00:00Z", "lastMessageDate": "2026-11-24T10:00:00Z",
         },
     });
@@ -126,11 +126,11 @@ fn ticket(mut event: Value, number: u32) -> Value {
     event
 }
 
-/// An engine in a directory with the people whom the requests are about, and so many to be deleted.
+/// An engine in a directory with the end users whom the requests are about, and so many to be deleted.
 pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) -> Outcome<Engine> {
     Engine::fresh(directory).await?.stop().await;
     let (owned, bar) = (directory.to_owned(), bar.clone());
-    let load = move || load::load(&owned, TABLE, &tenant(TENANT), PEOPLE + guests, &bar);
+    let load = move || load::load(&owned, TABLE, &tenant(TENANT), END_USERS + guests, &bar);
     tokio::task::spawn_blocking(load).await??;
     Engine::open(directory)
 }
@@ -142,7 +142,7 @@ pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>>
     // As deployed, where nobody asks what an answer cost.
     let own = [("TABLE_NAME", TABLE), ("SERVER_TIMING", "false")];
     let own: HashMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut variables = local::reaching(url, &own);
+    let mut variables = local::endpoint_variables(url, &own);
     local::token::use_development_secret(&mut variables);
     let function = |name: &str| {
         let function = template.functions.iter().find(|function| function.name == name);
@@ -158,11 +158,11 @@ pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>>
         Ok(event)
     };
     let mut all = Vec::new();
-    let person = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is an id")?);
+    let end_user = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is an id")?);
     for (request, program) in [("a constant", "baseline-constant"), ("one GetItem", "baseline-get-item")] {
         let function = function("get-end-user")?;
         let mut environment = [runtime::environment(&function, &variables), more.to_vec()].concat();
-        environment.extend([("PK".to_owned(), person.pk.clone()), ("SK".to_owned(), person.sk.clone())]);
+        environment.extend([("PK".to_owned(), end_user.pk.clone()), ("SK".to_owned(), end_user.sk.clone())]);
         let file = file("get-end-user")?;
         all.push(Subject { request, program: program.to_owned(), function, environment, event: |file, _| file, file });
     }

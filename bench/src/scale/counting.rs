@@ -6,22 +6,22 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::app::App;
-use shared::domain::end_user::{Expected, SortField, Update};
+use shared::domain::end_user::{EndUserUpdate, Precondition, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::store::Meter;
 
 use crate::Outcome;
+use crate::end_users;
 use crate::http::Cost;
-use crate::people;
 use crate::system::{self, Engine, scope};
 
-/// How many people there are before.
-const PEOPLE: u32 = 1_000;
+/// How many end users there are before.
+const END_USERS: u32 = 1_000;
 /// How many are indexed together, as a batch of the stream holds them, and how often each is measured.
 const BATCH: usize = 100;
 
-/// What indexing costs per person on average.
+/// What indexing costs per end user on average.
 #[derive(Serialize, Deserialize, Clone)]
 pub(crate) struct Counted {
     /// How many orders are counted.
@@ -36,19 +36,19 @@ pub(crate) struct Counted {
 pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Outcome<Counted> {
     let engine = Engine::fresh(directory).await?;
     let app = engine.app()?;
-    let tenant = system::tenant(PEOPLE);
-    create(&app, &tenant, 1, PEOPLE, bar).await.map(drop)?;
+    let tenant = system::tenant(END_USERS);
+    create(&app, &tenant, 1, END_USERS, bar).await.map(drop)?;
     // By last name first, the order that an update of one name touches.
     let mut fields = SortField::ALL;
     fields.sort_by_key(|field| field.name() != "lastname");
     for field in fields.into_iter().take(orders) {
         count(&app, &tenant, field).await?;
     }
-    let alone = create(&app, &tenant, PEOPLE + 1, BATCH as u32, bar).await?;
+    let alone = create(&app, &tenant, END_USERS + 1, BATCH as u32, bar).await?;
     let create_alone = index(&app, &tenant, alone.iter().map(std::slice::from_ref)).await?;
     rename(&app, &tenant, &alone).await?;
     let update_alone = index(&app, &tenant, alone.iter().map(std::slice::from_ref)).await?;
-    let batch = create(&app, &tenant, PEOPLE + 1 + BATCH as u32, BATCH as u32, bar).await?;
+    let batch = create(&app, &tenant, END_USERS + 1 + BATCH as u32, BATCH as u32, bar).await?;
     let create_in_batch = index(&app, &tenant, [&batch[..]]).await?;
     rename(&app, &tenant, &batch).await?;
     let update_in_batch = index(&app, &tenant, [&batch[..]]).await?;
@@ -60,18 +60,18 @@ pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) 
 async fn count(app: &App, tenant: &Tenant, field: SortField) -> Outcome<()> {
     let meter = Meter::default();
     let scope = scope(app, tenant, &meter);
-    scope.count_order(field).await?;
+    scope.start_build(field).await?;
     // It reads one page of entries each time; a tenant this small has no more than that.
-    scope.count_on(field).await?;
+    scope.build_next(field).await?;
     Ok(())
 }
 
-/// Creates people from the `first` number on, and indexes the first thousand.
+/// Creates end users from the `first` number on, and indexes the first thousand.
 async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &ProgressBar) -> Outcome<Vec<EndUserId>> {
     let meter = Meter::default();
     let mut ids = Vec::new();
     for number in first..first + count {
-        let draft = people::draft(&people::body(number))?;
+        let draft = end_users::draft(&end_users::body(number))?;
         let created = scope(app, tenant, &meter).create_end_user(&draft, None).await;
         ids.push(created.map_err(|error| format!("{error:?}"))?.answer.id);
         bar.inc(1);
@@ -83,21 +83,21 @@ async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &Progre
 }
 
 /// Gives everybody another last name.
-async fn rename(app: &App, tenant: &Tenant, people: &[EndUserId]) -> Outcome<()> {
+async fn rename(app: &App, tenant: &Tenant, end_users: &[EndUserId]) -> Outcome<()> {
     let meter = Meter::default();
-    for id in people {
+    for id in end_users {
         let body = json!({ "lastname": format!("Renamed{id}") }).to_string();
         let body = Json::parse(body.as_bytes()).map_err(|_| "no JSON")?;
-        let update = Update::read(&body, None).map_err(|faults| format!("{faults:?}"))?;
-        let updated = scope(app, tenant, &meter).update_end_user(*id, &update, &Expected::default()).await;
+        let update = EndUserUpdate::read(&body, None).map_err(|errors| format!("{errors:?}"))?;
+        let updated = scope(app, tenant, &meter).update_end_user(*id, &update, &Precondition::default()).await;
         updated.map_err(|error| format!("{error:?}"))?;
     }
     Ok(())
 }
 
-/// Indexes batch by batch; answers what that cost per person.
+/// Indexes batch by batch; answers what that cost per end user.
 async fn index<'a>(app: &App, tenant: &Tenant, batches: impl IntoIterator<Item = &'a [EndUserId]>) -> Outcome<Cost> {
-    let (mut sum, mut people) = (Cost::default(), 0.0);
+    let (mut sum, mut end_users) = (Cost::default(), 0.0);
     for batch in batches {
         let meter = Meter::default();
         scope(app, tenant, &meter).index_end_users(batch.iter().copied()).await?;
@@ -105,7 +105,7 @@ async fn index<'a>(app: &App, tenant: &Tenant, batches: impl IntoIterator<Item =
         sum.round_trips = sum.round_trips.max(cost.round_trips);
         sum.read += cost.read;
         sum.write += cost.write;
-        people += batch.len() as f64;
+        end_users += batch.len() as f64;
     }
-    Ok(Cost { read: sum.read / people, write: sum.write / people, ..sum })
+    Ok(Cost { read: sum.read / end_users, write: sum.write / end_users, ..sum })
 }

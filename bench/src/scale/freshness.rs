@@ -1,4 +1,4 @@
-//! How long after the answer to a create the new person is found by a search, and stands in a sorted list.
+//! How long after the answer to a create the new end user is found by a search, and stands in a sorted list.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::GUESTS;
 use crate::Outcome;
+use crate::end_users;
 use crate::http::{Caller, list};
-use crate::people;
 use crate::times::Times;
 
 /// How many creates are followed.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Who does not show by then shows that indexing does not keep up.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
-/// How long it took until people showed.
+/// How long it took until end users showed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Freshness {
     /// How many others are created each second.
@@ -33,7 +33,7 @@ pub(crate) async fn measure(caller: &Caller, load: u32, bar: &ProgressBar) -> Ou
     let (mut listed, mut found) = (Vec::new(), Vec::new());
     for i in 0..FOLLOWED {
         let number = GUESTS + i;
-        let mut body = people::body(number);
+        let mut body = end_users::body(number);
         // Before all others and all who came earlier.
         body["lastname"] = format!("{:08}", GUESTS - i - 1_000 * load).into();
         body["company"] = format!("Fresh{load}x{i}x").into();
@@ -58,7 +58,7 @@ pub(crate) async fn measure(caller: &Caller, load: u32, bar: &ProgressBar) -> Ou
     Ok(Freshness { load, list: Times::of(listed), search: Times::of(found) })
 }
 
-/// Creates so many people a second, until it is aborted.
+/// Creates so many end users a second, until it is aborted.
 async fn create_others(caller: Caller, a_second: u32) {
     if a_second == 0 {
         return;
@@ -68,6 +68,6 @@ async fn create_others(caller: Caller, a_second: u32) {
         pace.tick().await;
         let caller = caller.clone();
         // Whether it succeeds is not what is measured.
-        tokio::spawn(async move { drop(caller.post("/api/EndUsers", &people::body(number)).await) });
+        tokio::spawn(async move { drop(caller.post("/api/EndUsers", &end_users::body(number)).await) });
     }
 }

@@ -1,4 +1,4 @@
-//! Sixteen writers creating people in one tenant at once, on a database whose transactions get in each
+//! Sixteen writers creating end users in one tenant at once, on a database whose transactions get in each
 //! other's way as DynamoDB's do; the embedded engine's never do.
 
 use std::collections::BTreeSet;
@@ -14,11 +14,11 @@ use shared::store::{ListOrder, Meter, Page};
 use tests::proxy::{Fault, Proxy};
 
 use crate::Outcome;
-use crate::people;
+use crate::end_users;
 use crate::system::{self, Engine, app, scope};
 
 const WRITERS: u32 = 16;
-/// How many people each creates.
+/// How many end users each creates.
 const EACH: u32 = 200;
 /// How long a transaction takes at least, and keeps others from its items: about what one of DynamoDB's takes.
 const LASTING: Duration = Duration::from_millis(8);
@@ -33,10 +33,10 @@ pub(crate) struct Hot {
     pub(crate) refused: usize,
     pub(crate) conflicts: u64,
     pub(crate) seconds: f64,
-    /// Ids given twice, and people created who are not there.
+    /// Ids given twice, and end users created who are not there.
     pub(crate) doubled: usize,
     pub(crate) lost: usize,
-    /// The number of people that the tenant says it has.
+    /// The number of end users that the tenant says it has.
     pub(crate) counted: u64,
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar)
 async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Outcome<Vec<EndUserId>> {
     let mut ids = Vec::new();
     for number in writer * EACH + 1..=(writer + 1) * EACH {
-        let draft = people::draft(&people::body(number))?;
+        let draft = end_users::draft(&end_users::body(number))?;
         let meter = Meter::default();
         if let Ok(created) = scope(app, tenant, &meter).create_end_user(&draft, None).await {
             ids.push(created.answer.id);
@@ -76,7 +76,7 @@ async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Ou
     Ok(ids)
 }
 
-/// How many of those created are not there, and how many people the tenant says it has.
+/// How many of those created are not there, and how many end users the tenant says it has.
 async fn audit(app: &App, tenant: &Tenant, created: &BTreeSet<EndUserId>) -> Outcome<(usize, u64)> {
     let meter = Meter::default();
     let scope = scope(app, tenant, &meter);

@@ -7,15 +7,15 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::app::App;
-use shared::domain::end_user::Expected;
+use shared::domain::end_user::Precondition;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::ticket::Event;
 use shared::store::Meter;
 
 use super::orders::Orders;
 use crate::Outcome;
+use crate::end_users;
 use crate::http::{Answer, Caller, Cost, list};
-use crate::people;
 use crate::system::{self, Engine};
 use crate::times::Times;
 
@@ -29,7 +29,7 @@ const SELDOM: usize = 5;
 /// A ticket's facts, or one of its messages, that the queue hands on; its ticket comes to have so many.
 pub(crate) const EVENT: &str = "ticket event, 10 messages";
 const MESSAGES: u32 = 10;
-/// The first number of people who are not loaded but created through the API, and deleted again.
+/// The first number of end users who are not loaded but created through the API, and deleted again.
 pub(crate) const GUESTS: u32 = 9_000_000;
 
 /// One request: its highest cost, and its times.
@@ -52,14 +52,14 @@ pub(crate) struct Counting {
     pub(crate) seconds: f64,
 }
 
-/// The page in the middle of so many people.
-fn middle(people: u32) -> u32 {
-    people / 20
+/// The page in the middle of so many end users.
+fn middle(end_users: u32) -> u32 {
+    end_users / 20
 }
 
 /// Whether the middle page is found by blocks.
-pub(crate) fn is_deep(people: u32) -> bool {
-    10 * (middle(people) - 1) > NEAR
+pub(crate) fn is_deep(end_users: u32) -> bool {
+    10 * (middle(end_users) - 1) > NEAR
 }
 
 /// Rows in the making.
@@ -90,7 +90,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The same list again and again, which must show these people.
+    /// The same list again and again, which must show these end users.
     async fn list(&mut self, caller: &Caller, request: &str, repeats: usize, path: &str, ids: &[u32]) -> Outcome<()> {
         self.add(request, repeats, async |_| {
             let answer = caller.get(path).await?;
@@ -102,9 +102,9 @@ impl Rows<'_> {
 }
 
 /// Asks for the first deep page of an order, which is walked, and waits until the order is counted.
-pub(crate) async fn count(caller: &Caller, people: u32, order: &str, bar: &ProgressBar) -> Outcome<Counting> {
+pub(crate) async fn count(caller: &Caller, end_users: u32, order: &str, bar: &ProgressBar) -> Outcome<Counting> {
     let mut rows = Rows { rows: Vec::new(), bar };
-    let path = list("", order, false, middle(people));
+    let path = list("", order, false, middle(end_users));
     rows.add(&format!("first deep page by {order}"), 1, async |_| Ok((caller.get(&path).await?, true))).await?;
     let started = Instant::now();
     caller.settle().await?;
@@ -113,11 +113,11 @@ pub(crate) async fn count(caller: &Caller, people: u32, order: &str, bar: &Progr
 }
 
 /// All requests that only read.
-pub(crate) async fn reads(caller: &Caller, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
-    let orders = Orders::of(people)?;
+pub(crate) async fn reads(caller: &Caller, end_users: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let orders = Orders::of(end_users)?;
     let mut rows = Rows { rows: Vec::new(), bar };
-    let mut rng = Rng::with_seed(people.into());
-    let mut someone = || rng.u32(1..=people);
+    let mut rng = Rng::with_seed(end_users.into());
+    let mut someone = || rng.u32(1..=end_users);
     rows.add("GET one", OFTEN, async |_| {
         let id = someone();
         let answer = caller.get(&format!("/api/EndUsers/{id}")).await?;
@@ -125,7 +125,8 @@ pub(crate) async fn reads(caller: &Caller, people: u32, bar: &ProgressBar) -> Ou
         Ok((answer, good))
     })
     .await?;
-    for (request, uid) in [("byUid, e-mail", people::email as fn(u32) -> String), ("byUid, phone", people::phone)] {
+    for (request, uid) in [("byUid, e-mail", end_users::email as fn(u32) -> String), ("byUid, phone", end_users::phone)]
+    {
         rows.add(request, OFTEN, async |_| {
             let id = someone();
             let answer = caller.get(&format!("/api/EndUsers/byUid?uid={}", uid(id).replace('+', "%2B"))).await?;
@@ -134,7 +135,7 @@ pub(crate) async fn reads(caller: &Caller, people: u32, bar: &ProgressBar) -> Ou
         })
         .await?;
     }
-    let (middle, last) = (middle(people), people / 10);
+    let (middle, last) = (middle(end_users), end_users / 10);
     let everybody: fn(u32) -> bool = |_| true;
     let mut pages =
         vec![("list, first page", "endUserID", false, 1), ("list, first page by lastname", "lastname", false, 1)];
@@ -156,35 +157,35 @@ pub(crate) async fn reads(caller: &Caller, people: u32, bar: &ProgressBar) -> Ou
     }
 
     rows.add("search, 7 found", OFTEN, async |_| {
-        let firm = someone() / people::COLLEAGUES * people::COLLEAGUES;
-        // The first firm lacks the person 0, who is one of the 30 %; the last is cut off.
-        let firm = firm.min(people - people::COLLEAGUES);
-        let company = people::company(firm + people::COLLEAGUES - 1);
+        let firm = someone() / end_users::COLLEAGUES * end_users::COLLEAGUES;
+        // The first firm lacks the end user 0, who is one of the 30 %; the last is cut off.
+        let firm = firm.min(end_users - end_users::COLLEAGUES);
+        let company = end_users::company(firm + end_users::COLLEAGUES - 1);
         let answer = caller.get(&list(company.split(' ').next().unwrap_or_default(), "endUserID", false, 1)).await?;
         let good = answer.body["totalCount"] == 7;
         Ok((answer, good))
     })
     .await?;
-    let found = (1..=people).filter(|number| people::is_frequent(*number)).count() as u32;
-    let repeats = if people > 100_000 { SELDOM } else { 2 * SELDOM };
+    let found = (1..=end_users).filter(|number| end_users::is_frequent(*number)).count() as u32;
+    let repeats = if end_users > 100_000 { SELDOM } else { 2 * SELDOM };
     for (request, order, page) in [
         ("search, 30 % found", "endUserID", 1),
         ("search, 30 % found, by lastname", "lastname", 1),
         ("search, 30 % found, middle page by lastname", "lastname", found / 20),
     ] {
-        let ids = orders.page(order, false, page, people::is_frequent);
-        rows.list(caller, request, repeats, &list(people::FREQUENT, order, false, page), &ids).await?;
+        let ids = orders.page(order, false, page, end_users::is_frequent);
+        rows.list(caller, request, repeats, &list(end_users::FREQUENT, order, false, page), &ids).await?;
     }
     Ok(rows.rows)
 }
 
-/// All requests that write, and a person's tickets; the people whom they are about come and go.
-pub(crate) async fn writes(caller: &Caller, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
-    clean(caller, people).await?;
+/// All requests that write, and an end user's tickets; the end users whom they are about come and go.
+pub(crate) async fn writes(caller: &Caller, end_users: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    clean(caller, end_users).await?;
     let mut rows = Rows { rows: Vec::new(), bar };
     let mut ids = Vec::new();
     rows.add("create", OFTEN, async |i| {
-        let answer = caller.post("/api/EndUsers", &people::body(GUESTS + i as u32)).await?.expect(201)?;
+        let answer = caller.post("/api/EndUsers", &end_users::body(GUESTS + i as u32)).await?.expect(201)?;
         ids.push(answer.id()?);
         Ok((answer, true))
     })
@@ -204,29 +205,29 @@ pub(crate) async fn writes(caller: &Caller, people: u32, bar: &ProgressBar) -> O
         Ok((caller.post("/api/EndUserUIDs/assign", &assign).await?, true))
     })
     .await?;
-    let id = with_tickets(caller, people).await?;
+    let id = with_tickets(caller, end_users).await?;
     rows.add("tickets, 3 UIDs, 30 tickets", OFTEN, async |_| {
         let answer = caller.get(&format!("/api/EndUsers/{id}/tickets")).await?;
         let good = answer.body["totalCount"] == 30;
         Ok((answer, good))
     })
     .await?;
-    clean(caller, people).await?;
+    clean(caller, end_users).await?;
     Ok(rows.rows)
 }
 
-/// A new person with three UIDs, each with ten tickets.
-async fn with_tickets(caller: &Caller, people: u32) -> Outcome<u32> {
+/// A new end user with three UIDs, each with ten tickets.
+async fn with_tickets(caller: &Caller, end_users: u32) -> Outcome<u32> {
     let number = GUESTS + OFTEN as u32;
-    let mut body = people::body(number);
-    let uids = [people::email(number), people::phone(number), format!("+3248{number:07}")];
+    let mut body = end_users::body(number);
+    let uids = [end_users::email(number), end_users::phone(number), format!("+3248{number:07}")];
     if let Some(all) = body["uids"].as_array_mut() {
         all.push(json!({ "uidType": "WhatsApp", "uid": uids[2] }));
     }
     let id = caller.post("/api/EndUsers", &body).await?.expect(201)?.id()?;
     for n in 1..=30 {
         let uid = &uids[n as usize % 3];
-        for event in [ticket_event(people, n, uid), message_event(people, n, n)] {
+        for event in [ticket_event(end_users, n, uid), message_event(end_users, n, n)] {
             caller.post("/local/ticket-events", &event).await?.expect(202)?;
         }
     }
@@ -234,27 +235,27 @@ async fn with_tickets(caller: &Caller, people: u32) -> Outcome<u32> {
     Ok(id)
 }
 
-/// The facts of a ticket that is stored in less than a kilobyte, in the tenant of so many people.
-fn ticket_event(people: u32, id: u32, uid: &str) -> Value {
+/// The facts of a ticket that is stored in less than a kilobyte, in the tenant of so many end users.
+fn ticket_event(end_users: u32, id: u32, uid: &str) -> Value {
     let at = format!("2026-11-{:02}T10:00:00Z", 1 + id % 30);
     let ticket = json!({ "ticketID": id, "uid": uid, "subject": "x".repeat(400), "status": "Open",
         "customFieldsData": { "text": "y".repeat(100) }, "dateCreated": at, "lastMessageDate": at });
-    json!({ "type": "ticket.upserted", "customerID": people, "occurredAt": at, "ticket": ticket })
+    json!({ "type": "ticket.upserted", "customerID": end_users, "occurredAt": at, "ticket": ticket })
 }
 
 /// One of its messages.
-fn message_event(people: u32, ticket: u32, id: u32) -> Value {
+fn message_event(end_users: u32, ticket: u32, id: u32) -> Value {
     let at = format!("2026-11-{:02}T10:00:00Z", 1 + id % 30);
     let message = json!({ "ticketMessageID": id, "ticketID": ticket, "date": at, "sender": "EndUser",
         "topics": ["Billing"], "isEscalated": true, "feedbackComment": "wrong tone" });
-    json!({ "type": "message.upserted", "customerID": people, "occurredAt": at, "message": message })
+    json!({ "type": "message.upserted", "customerID": end_users, "occurredAt": at, "message": message })
 }
 
 /// Deletes whom a run left behind.
-pub(crate) async fn clean(caller: &Caller, people: u32) -> Outcome<()> {
+pub(crate) async fn clean(caller: &Caller, end_users: u32) -> Outcome<()> {
     loop {
         let ids = caller.get("/api/EndUsers?sortOrder=desc&pageSize=100").await?.expect(200)?.ids();
-        let guests: Vec<_> = ids.into_iter().filter(|id| *id > people).collect();
+        let guests: Vec<_> = ids.into_iter().filter(|id| *id > end_users).collect();
         if guests.is_empty() {
             return caller.settle().await;
         }
@@ -267,17 +268,17 @@ pub(crate) async fn clean(caller: &Caller, people: u32) -> Outcome<()> {
     }
 }
 
-/// What indexing one new person costs; nothing else follows the stream meanwhile.
+/// What indexing one new end user costs; nothing else follows the stream meanwhile.
 pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -> Outcome<Vec<Row>> {
     let app = engine.app()?;
     let mut rows = Rows { rows: Vec::new(), bar };
     rows.add("index one new person", OFTEN, async |i| {
-        let draft = people::draft(&people::body(GUESTS + i as u32))?;
+        let draft = end_users::draft(&end_users::body(GUESTS + i as u32))?;
         let meter = Meter::default();
         let scope = system::scope(&app, tenant, &meter);
         let id = scope.create_end_user(&draft, None).await.map_err(|error| format!("{error:?}"))?.answer.id;
         let answer = indexed(&app, tenant, id).await?;
-        scope.delete_end_user(id, &Expected::default()).await.map_err(|error| format!("{error:?}"))?;
+        scope.delete_end_user(id, &Precondition::default()).await.map_err(|error| format!("{error:?}"))?;
         indexed(&app, tenant, id).await?;
         Ok((answer, true))
     })
@@ -286,16 +287,16 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
 }
 
 /// What taking in the events of tickets costs.
-pub(crate) async fn events(engine: &Engine, people: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
-    let (app, tenant) = (engine.app()?, system::tenant(people));
+pub(crate) async fn events(engine: &Engine, end_users: u32, bar: &ProgressBar) -> Outcome<Vec<Row>> {
+    let (app, tenant) = (engine.app()?, system::tenant(end_users));
     let mut rows = Rows { rows: Vec::new(), bar };
     // Any that are new: an event of a ticket that an interrupted run left would be an old one.
     let first = fastrand::u32(1_000_000..1_000_000_000);
     rows.add(EVENT, OFTEN, async |i| {
         let (ticket, n) = (first + i as u32 / (1 + MESSAGES), i as u32 % (1 + MESSAGES));
         let event = match n {
-            0 => ticket_event(people, ticket, &people::email(1)),
-            _ => message_event(people, ticket, n),
+            0 => ticket_event(end_users, ticket, &end_users::email(1)),
+            _ => message_event(end_users, ticket, n),
         };
         let event = Event::parse(event.to_string().as_bytes()).map_err(|faults| format!("{faults:?}"))?;
         let meter = Meter::default();
@@ -307,7 +308,7 @@ pub(crate) async fn events(engine: &Engine, people: u32, bar: &ProgressBar) -> O
     Ok(rows.rows)
 }
 
-/// Indexes a person; answers as a request would.
+/// Indexes an end user; answers as a request would.
 async fn indexed(app: &App, tenant: &Tenant, id: EndUserId) -> Outcome<Answer> {
     let meter = Meter::default();
     let started = Instant::now();

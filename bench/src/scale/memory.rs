@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Caller, list};
-use crate::{Outcome, people, process};
+use crate::{Outcome, end_users, process};
 
 /// The function whose process is looked at.
 const FUNCTION: &str = "list-end-users";
@@ -36,7 +36,7 @@ pub(crate) async fn measure(caller: &Caller, found: u32) -> Outcome<Vec<Footprin
         ("search, 30 % found, middle page by lastname", "lastname", found / 20),
     ] {
         let (before, started) = (process::cpu(&process)?, Instant::now());
-        let answer = caller.get(&list(people::FREQUENT, order, false, page)).await?;
+        let answer = caller.get(&list(end_users::FREQUENT, order, false, page)).await?;
         let wall_seconds = started.elapsed().as_secs_f64();
         let cpu_seconds = (process::cpu(&process)? - before).as_secs_f64();
         let lambda_seconds = cpu_seconds * process::MB_PER_VCPU / MB;

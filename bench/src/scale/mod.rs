@@ -24,9 +24,9 @@ use report::{Report, TenantReport};
 /// What is measured, and where data is kept.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many people the tenants have, ascending.
+    /// How many end users the tenants have, ascending.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
-    people: Vec<u32>,
+    end_users: Vec<u32>,
     /// Where data and results are kept; what is there is not done again.
     #[arg(long, default_value = "target/bench/scale")]
     data: PathBuf,
@@ -50,8 +50,8 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let tenants = options.data.join("tenants");
     let report = Report {
-        loads: load_all(&stages, &tenants, &options.people).await?,
-        tenants: measure_all(&stages, &tenants, &options.people).await?,
+        loads: load_all(&stages, &tenants, &options.end_users).await?,
+        tenants: measure_all(&stages, &tenants, &options.end_users).await?,
         memory: measure_memory(&stages, &tenants, &options).await?,
         freshness: measure_freshness(&stages, &tenants, &options).await?,
         counted: measure_counting(&stages, &options.data).await?,
@@ -72,13 +72,13 @@ async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome
     // The table is made as everywhere.
     start(directory, None).await?.stop().await;
     let mut loads = Vec::new();
-    for &people in tenants {
+    for &end_users in tenants {
         let load = async || {
-            let (bar, directory) = (bar("load", people.into()), directory.to_owned());
-            let load = move || load::load(&directory, TABLE, &tenant(people), people, &bar);
+            let (bar, directory) = (bar("load", end_users.into()), directory.to_owned());
+            let load = move || load::load(&directory, TABLE, &tenant(end_users), end_users, &bar);
             tokio::task::spawn_blocking(load).await?
         };
-        loads.push(stages.run(&format!("load-{people}"), load).await?);
+        loads.push(stages.run(&format!("load-{end_users}"), load).await?);
     }
     Ok(loads)
 }
@@ -87,36 +87,36 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outc
     // What indexing costs is measured before any order is counted.
     let mut behind = Vec::new();
     let engine = Engine::open(directory)?;
-    for &people in tenants {
+    for &end_users in tenants {
         let bar = bar("index", 0);
-        let index = async || measure::index(&engine, &tenant(people), &bar).await;
-        let mut rows = stages.run(&format!("index-{people}"), index).await?;
-        let events = async || measure::events(&engine, people, &bar).await;
-        rows.extend(stages.run(&format!("events-{people}"), events).await?);
+        let index = async || measure::index(&engine, &tenant(end_users), &bar).await;
+        let mut rows = stages.run(&format!("index-{end_users}"), index).await?;
+        let events = async || measure::events(&engine, end_users, &bar).await;
+        rows.extend(stages.run(&format!("events-{end_users}"), events).await?);
         behind.push(rows);
     }
     engine.stop().await;
 
     let local = start(directory, None).await?;
     let mut all = Vec::new();
-    for (&people, behind) in tenants.iter().zip(behind) {
-        let caller = Caller::new(&local, &tenant(people))?;
+    for (&end_users, behind) in tenants.iter().zip(behind) {
+        let caller = Caller::new(&local, &tenant(end_users))?;
         caller.settle().await?;
-        let bar = bar(&people.to_string(), people.into());
-        let naive = async || naive::page(local.client(), &tenant(people), people, &bar).await;
-        let naive = stages.run(&format!("naive-{people}"), naive).await?;
+        let bar = bar(&end_users.to_string(), end_users.into());
+        let naive = async || naive::page(local.client(), &tenant(end_users), end_users, &bar).await;
+        let naive = stages.run(&format!("naive-{end_users}"), naive).await?;
         let mut counting = Vec::new();
-        for order in measure::ORDERS.into_iter().filter(|_| measure::is_deep(people)) {
-            let count = async || measure::count(&caller, people, order, &bar).await;
-            counting.push(stages.run(&format!("count-{people}-{order}"), count).await?);
+        for order in measure::ORDERS.into_iter().filter(|_| measure::is_deep(end_users)) {
+            let count = async || measure::count(&caller, end_users, order, &bar).await;
+            counting.push(stages.run(&format!("count-{end_users}-{order}"), count).await?);
         }
         bar.set_length(0);
-        let reads = async || measure::reads(&caller, people, &bar).await;
-        let mut rows = stages.run(&format!("reads-{people}"), reads).await?;
-        let writes = async || measure::writes(&caller, people, &bar).await;
-        rows.extend(stages.run(&format!("writes-{people}"), writes).await?);
+        let reads = async || measure::reads(&caller, end_users, &bar).await;
+        let mut rows = stages.run(&format!("reads-{end_users}"), reads).await?;
+        let writes = async || measure::writes(&caller, end_users, &bar).await;
+        rows.extend(stages.run(&format!("writes-{end_users}"), writes).await?);
         rows.extend(behind);
-        all.push(TenantReport { people, rows, counting, naive });
+        all.push(TenantReport { end_users, rows, counting, naive });
     }
     local.stop().await;
     Ok(all)
@@ -127,30 +127,30 @@ async fn measure_memory(
     directory: &Path,
     options: &Options,
 ) -> Outcome<Option<Vec<memory::Footprint>>> {
-    let (Some(functions), Some(&people)) = (&options.functions, options.people.last()) else { return Ok(None) };
+    let (Some(functions), Some(&end_users)) = (&options.functions, options.end_users.last()) else { return Ok(None) };
     let memory = async || {
         let local = start(directory, Some(functions.clone())).await?;
-        let footprints = memory::measure(&Caller::new(&local, &tenant(people))?, people / 10 * 3).await;
+        let footprints = memory::measure(&Caller::new(&local, &tenant(end_users))?, end_users / 10 * 3).await;
         local.stop().await;
         footprints
     };
-    Ok(Some(stages.run(&format!("memory-{people}"), memory).await?))
+    Ok(Some(stages.run(&format!("memory-{end_users}"), memory).await?))
 }
 
 async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options) -> Outcome<Vec<freshness::Freshness>> {
-    let Some(&people) = options.people.last() else { return Ok(Vec::new()) };
+    let Some(&end_users) = options.end_users.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for load in BTreeSet::from([0, options.load]) {
         let freshness = async || {
             let local = start(directory, None).await?;
-            let caller = Caller::new(&local, &tenant(people))?;
-            measure::clean(&caller, people).await?;
+            let caller = Caller::new(&local, &tenant(end_users))?;
+            measure::clean(&caller, end_users).await?;
             let freshness = freshness::measure(&caller, load, &bar("freshness", 0)).await;
-            measure::clean(&caller, people).await?;
+            measure::clean(&caller, end_users).await?;
             local.stop().await;
             freshness
         };
-        all.push(stages.run(&format!("freshness-{people}-{load}"), freshness).await?);
+        all.push(stages.run(&format!("freshness-{end_users}-{load}"), freshness).await?);
     }
     Ok(all)
 }

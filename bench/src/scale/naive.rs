@@ -1,4 +1,4 @@
-//! The plan without an index: read all people of a tenant, sort them in memory, cut out a page.
+//! The plan without an index: read all end users of a tenant, sort them in memory, cut out a page.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub(crate) struct Naive {
 }
 
 /// Reads the middle page by last name.
-pub(crate) async fn page(client: &Client, tenant: &Tenant, people: u32, bar: &ProgressBar) -> Outcome<Naive> {
+pub(crate) async fn page(client: &Client, tenant: &Tenant, end_users: u32, bar: &ProgressBar) -> Outcome<Naive> {
     let started = Instant::now();
     let mut cost = Cost::default();
     let (mut all, mut start) = (Vec::new(), None);
@@ -52,8 +52,8 @@ pub(crate) async fn page(client: &Client, tenant: &Tenant, people: u32, bar: &Pr
         }
     }
     all.sort();
-    let page = all.iter().skip(people as usize / 2).take(10).count();
-    if page != 10 || all.len() != people as usize {
+    let page = all.iter().skip(end_users as usize / 2).take(10).count();
+    if page != 10 || all.len() != end_users as usize {
         return Err(format!("{} people were read, {page} on the page", all.len()).into());
     }
     Ok(Naive { cost, seconds: started.elapsed().as_secs_f64() })

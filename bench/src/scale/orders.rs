@@ -1,11 +1,11 @@
-//! Who must stand where, known from the people's numbers alone.
+//! Who must stand where, known from the end users's numbers alone.
 
 use serde_json::json;
 use shared::domain::end_user::SortField;
 use shared::domain::profile::Field;
 
 use crate::Outcome;
-use crate::people::{self, LAST_NAMES};
+use crate::end_users::{self, LAST_NAMES};
 
 /// All ids of a tenant in the orders whose pages are checked.
 pub(crate) struct Orders {
@@ -16,11 +16,11 @@ pub(crate) struct Orders {
 impl Orders {
     pub(crate) fn of(all: u32) -> Outcome<Self> {
         let mut named = vec![Vec::new(); LAST_NAMES];
-        (1..=all).for_each(|number| named[people::last_name_rank(number)].push(number));
+        (1..=all).for_each(|number| named[end_users::last_name_rank(number)].push(number));
         let mut names = Vec::with_capacity(LAST_NAMES);
         for (rank, ids) in named.into_iter().enumerate() {
-            let person = people::read(&json!({ "lastname": people::last_name(rank) }), 1)?;
-            names.push((SortField::Field(Field::Lastname).key(&person), ids));
+            let end_user = end_users::read(&json!({ "lastname": end_users::last_name(rank) }), 1)?;
+            names.push((SortField::Field(Field::Lastname).key(&end_user), ids));
         }
         names.sort();
         let by_last_name = names.into_iter().flat_map(|(_, ids)| ids).collect();
@@ -56,6 +56,6 @@ mod tests {
             last.reverse();
             assert_eq!(orders.page(name, false, 1, |_| true), last);
         }
-        assert_eq!(orders.page("country", false, 1, people::is_frequent), [1, 2, 10, 11, 12, 20, 21, 22, 30, 31]);
+        assert_eq!(orders.page("country", false, 1, end_users::is_frequent), [1, 2, 10, 11, 12, 20, 21, 22, 30, 31]);
     }
 }

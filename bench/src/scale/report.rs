@@ -45,7 +45,7 @@ pub(crate) struct Report {
 
 /// What was measured in one tenant.
 pub(crate) struct TenantReport {
-    pub(crate) people: u32,
+    pub(crate) end_users: u32,
     pub(crate) rows: Vec<Row>,
     pub(crate) counting: Vec<Counting>,
     pub(crate) naive: Naive,
@@ -79,7 +79,7 @@ impl Report {
     }
 
     fn sizes(&self) -> Vec<String> {
-        self.tenants.iter().map(|tenant| thousands(tenant.people.into())).collect()
+        self.tenants.iter().map(|tenant| thousands(tenant.end_users.into())).collect()
     }
 
     /// A row per request, a cell per tenant.
@@ -96,10 +96,10 @@ impl Report {
         let mut rows = Vec::new();
         for tenant in &self.tenants {
             for Counting { order, first, seconds } in &tenant.counting {
-                let people = thousands(tenant.people.into());
+                let end_users = thousands(tenant.end_users.into());
                 let walked = format!("{:.0}", first.times.max);
                 rows.push(vec![
-                    people,
+                    end_users,
                     order.clone(),
                     cost(first.cost, first.failures),
                     walked,
@@ -118,7 +118,8 @@ impl Report {
             let cheaper = page.map_or(0.0, |row| spent.read / row.cost.read);
             let faster = page.map_or(0.0, |row| seconds * 1e3 / row.times.p50);
             let ratios = [format!("{cheaper:.0} ×"), format!("{faster:.0} ×")];
-            [vec![thousands(tenant.people.into()), cost(*spent, 0), format!("{seconds:.2}")], ratios.to_vec()].concat()
+            [vec![thousands(tenant.end_users.into()), cost(*spent, 0), format!("{seconds:.2}")], ratios.to_vec()]
+                .concat()
         });
         let names = ["full read", "in s", "read units, against the indexed page", "time, against its p50"];
         section("The plan without an index: read all, sort, cut", "people", &names.map(str::to_owned), rows.collect())
@@ -143,9 +144,10 @@ impl Report {
             let Hot { instances, created, refused, conflicts, seconds, doubled, lost, counted } = hot;
             let retries = format!("{:.2}", *conflicts as f64 / *created as f64);
             let rate = format!("{:.0}", *created as f64 / seconds);
-            let people = [created, refused].map(ToString::to_string);
+            let end_users = [created, refused].map(ToString::to_string);
             let wrong = format!("{doubled}, {lost}, {}", counted.abs_diff(*created as u64));
-            [vec![instances.to_string()], people.to_vec(), vec![conflicts.to_string(), retries, rate, wrong]].concat()
+            [vec![instances.to_string()], end_users.to_vec(), vec![conflicts.to_string(), retries, rate, wrong]]
+                .concat()
         });
         let names =
             ["created", "given up", "conflicts", "retries per create", "creates a second", "doubled, lost, miscounted"];
@@ -179,7 +181,7 @@ impl Report {
     fn loads(&self) -> String {
         let rows = self.loads.iter().map(|load| {
             let gigabytes = load.file_bytes as f64 / 1e9;
-            vec![thousands(load.people.into()), format!("{:.0}", load.rate), format!("{gigabytes:.2}")]
+            vec![thousands(load.end_users.into()), format!("{:.0}", load.rate), format!("{gigabytes:.2}")]
         });
         let names = ["loaded a second", "file behind it, GB"].map(str::to_owned);
         section("Loading", "people", &names, rows.collect())
@@ -188,7 +190,7 @@ impl Report {
     fn figure(&self) -> String {
         let line = |name: &str, value: &dyn Fn(&TenantReport) -> Option<f64>| Line {
             name: name.to_owned(),
-            points: self.tenants.iter().filter_map(|t| Some((f64::from(t.people), value(t)?))).collect(),
+            points: self.tenants.iter().filter_map(|t| Some((f64::from(t.end_users), value(t)?))).collect(),
         };
         let panels = DRAWN.map(|request| {
             let own = |name, value: fn(&Row) -> f64| line(name, &|tenant| tenant.row(request).map(value));

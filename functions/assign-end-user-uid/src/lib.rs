@@ -1,16 +1,16 @@
 //! `POST /api/EndUserUIDs/assign`: links a UID to an end user.
 
 use shared::app::App;
-use shared::domain::end_user::{AssignedDto, Assignment};
+use shared::domain::end_user::{AssignedDto, UidAssignment};
 use shared::http::{Error, Request, Response};
-use shared::store::{Answered, Scope};
+use shared::store::{Idempotent, Scope};
 
 /// Takes an AssignUIDRequest; answers 201 with the record, 200 where it was linked before, 404, or
 /// 422 where its Idempotency-Key came with another request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
-    let (assignment, once) = request.idempotent(|json| Assignment::read(json, app.default_region()))?;
-    let Answered { answer, replayed } = db.assign_uid(&assignment, once.as_ref()).await?;
+    let (assignment, idempotency_key) = request.idempotent(|json| UidAssignment::read(json, app.default_region()))?;
+    let Idempotent { answer, replayed } = db.assign_uid(&assignment, idempotency_key.as_ref()).await?;
     let dto = AssignedDto::from(&answer);
-    let response = if answer.already { Response::ok(&dto) } else { Response::created(&dto) };
+    let response = if answer.already_linked { Response::ok(&dto) } else { Response::created(&dto) };
     Ok(response?.replayed(replayed))
 }

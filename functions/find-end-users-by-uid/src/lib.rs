@@ -16,6 +16,6 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let readings = query.or(readings)?;
 
     let asked = readings.iter().flat_map(|value| uid::lookup_keys(value, app.default_region())).collect();
-    let people = db.find_end_users(&asked).await?;
-    Response::ok(&people.iter().map(EndUserReadDto::from).collect::<Vec<_>>())
+    let end_users = db.find_end_users(&asked).await?;
+    Response::ok(&end_users.iter().map(EndUserReadDto::from).collect::<Vec<_>>())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use shared::app::App;
+use shared::bootstrap::{Operation, log_event};
 use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::{Meter, StoredResponse, keys, stored_responses};
@@ -14,7 +15,7 @@ use shared::store::{Meter, StoredResponse, keys, stored_responses};
 /// What a record of the stream asks for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Task {
-    /// To index a person.
+    /// To index an end user.
     Index(EndUserId),
     /// To count on in an order.
     Count(SortField),
@@ -47,7 +48,7 @@ pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEvent
                 break 'turns;
             }
             let group = tasks.drain(..tasks.len().min(GROUP)).collect();
-            for done in act(app, tenant, group, deadline).await {
+            for done in run(app, tenant, group, deadline).await {
                 left.remove(&(tenant.clone(), done));
             }
         }
@@ -66,7 +67,7 @@ pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEvent
 
 /// Does a group of a tenant's tasks, and returns those that are done. End users that cannot be indexed together are
 /// indexed one by one, so that one that cannot be read or written stops no other.
-async fn act(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) -> Vec<Task> {
+async fn run(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) -> Vec<Task> {
     let within = || deadline.min(Instant::now() + GROUP_TIME);
     let mut end_users = BTreeSet::new();
     let mut done = Vec::new();
@@ -78,10 +79,10 @@ async fn act(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
                 end_users.insert(*id);
                 continue;
             }
-            Task::Count(field) => ("count", scope.count_on(*field).await),
-            Task::Erase(id, responses) => ("erase", scope.erase_responses(*id, responses).await),
+            Task::Count(field) => (Operation::Count, scope.build_next(*field).await),
+            Task::Erase(id, responses) => (Operation::Erase, scope.erase_responses(*id, responses).await),
         };
-        if shared::bootstrap::log_event(operation, tenant, &meter, result.as_ref().err()) {
+        if log_event(operation, tenant, &meter, result.as_ref().err()) {
             done.push(task);
         }
     }
@@ -98,10 +99,10 @@ async fn act(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
     done
 }
 
-async fn index(app: &App, tenant: &Tenant, people: &BTreeSet<EndUserId>, deadline: Instant) -> bool {
+async fn index(app: &App, tenant: &Tenant, end_users: &BTreeSet<EndUserId>, deadline: Instant) -> bool {
     let meter = Meter::default();
-    let result = app.scope(tenant, &meter, deadline).index_end_users(people.iter().copied()).await;
-    shared::bootstrap::log_event("index", tenant, &meter, result.as_ref().err())
+    let result = app.scope(tenant, &meter, deadline).index_end_users(end_users.iter().copied()).await;
+    log_event(Operation::Index, tenant, &meter, result.as_ref().err())
 }
 
 /// The tasks of a record, which is about a document or a counted order, and their tenant.
@@ -112,7 +113,7 @@ pub fn tasks(record: &EventRecord) -> Vec<(Tenant, Task)> {
         sk: String,
     }
     let Ok(Keys { pk, sk }) = serde_dynamo::from_item(record.change.keys.clone()) else { return Vec::new() };
-    if let Some((tenant, field)) = keys::read_counted_order(&pk, &sk) {
+    if let Some((tenant, field)) = keys::read_rank_index(&pk, &sk) {
         return vec![(tenant, Task::Count(field))];
     }
     let Some((tenant, id)) = keys::read_end_user(&pk, &sk) else { return Vec::new() };

@@ -23,12 +23,12 @@ pub async fn handle(app: &App, event: SqsEvent, deadline: Instant) -> SqsBatchRe
 async fn take_in(app: &App, body: &str, deadline: Instant) -> bool {
     let event = match Event::parse(body.as_bytes()) {
         Ok(event) => event,
-        Err(faults) => {
-            shared::bootstrap::log_bad_event(&faults);
+        Err(errors) => {
+            shared::bootstrap::log_bad_event(&errors);
             return false;
         }
     };
     let meter = Meter::default();
     let result = app.scope(&event.tenant, &meter, deadline).take_ticket_event(&event).await;
-    shared::bootstrap::log_event("ingest", &event.tenant, &meter, result.as_ref().err())
+    shared::bootstrap::log_event(shared::bootstrap::Operation::Ingest, &event.tenant, &meter, result.as_ref().err())
 }

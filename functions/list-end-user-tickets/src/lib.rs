@@ -19,10 +19,10 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let page = query.page();
     let filter = query.or(filter)?;
 
-    let person = db.end_user(id).await?.ok_or(Error::NotFound)?;
-    let filter = filter.of(&person);
-    let mut tickets = db.tickets_of(&person).await?;
-    tickets.retain(|ticket| filter.admits(ticket));
+    let end_user = db.end_user(id).await?.ok_or(Error::NotFound)?;
+    let filter = filter.of(&end_user);
+    let mut tickets = db.tickets_of(&end_user).await?;
+    tickets.retain(|ticket| filter.is_met_by(ticket));
     sort.unwrap_or(TicketSort::LastMessageDate).sort(&mut tickets, descending);
     let total = tickets.len() as u64;
     let tickets = page.of(tickets);

@@ -19,6 +19,6 @@ pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Respon
         Some(search) => db.search_end_users(&search, order, page).await?,
         None => db.list_end_users(order, page).await?,
     };
-    let items: Vec<_> = listed.people.iter().map(EndUserReadDto::from).collect();
+    let items: Vec<_> = listed.end_users.iter().map(EndUserReadDto::from).collect();
     Response::ok(&Paginated::new(items, listed.total, page))
 }

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::error::display::DisplayErrorContext;
 
-use super::Refusal;
+use super::AuthError;
 use super::keys::Key;
 use crate::domain::input::Json;
 
@@ -71,7 +71,7 @@ impl Jwks {
     }
 
     /// The key named `kid`, as of `now` (seconds since 1970).
-    pub(super) async fn key(&self, kid: &str, now: f64) -> Result<Arc<Key>, Refusal> {
+    pub(super) async fn key(&self, kid: &str, now: f64) -> Result<Arc<Key>, AuthError> {
         let (known, due, fetches) = {
             let state = self.state();
             let known = state.find(kid);
@@ -88,7 +88,7 @@ impl Jwks {
             }
         }
         let state = self.state();
-        let absent = if state.keys.is_some() { Refusal::Invalid } else { Refusal::IssuerUnavailable };
+        let absent = if state.keys.is_some() { AuthError::Invalid } else { AuthError::IssuerUnavailable };
         state.find(kid).ok_or(absent)
     }
 
@@ -98,7 +98,7 @@ impl Jwks {
         let first = state.keys.is_none();
         match fetched {
             Ok(keys) => (state.keys, state.loaded_at) = (Some(keys), now),
-            Err(fault) => tracing::warn!(fault, "the issuer's keys could not be fetched"),
+            Err(error) => tracing::warn!(error, "the issuer's keys could not be fetched"),
         }
         state.fetches += 1;
         state.attempted_at = (!first || state.find(kid).is_none()).then_some(now);

@@ -98,7 +98,7 @@ impl Key {
             Json::Array(ops) => ops.iter().any(|op| op.as_str() == Some("verify")),
             _ => false,
         });
-        if !for_signatures || !may_verify || !jwk.repeated().is_empty() {
+        if !for_signatures || !may_verify || !jwk.duplicate_names().is_empty() {
             return None;
         }
         let key = match (text("kty")?, text("crv")) {

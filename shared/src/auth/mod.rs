@@ -53,7 +53,7 @@ impl Caller {
 
 /// Why a request has no [`Caller`]. The messages are fixed: they may be shown to anyone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum AuthError {
     /// No bearer token came with the request.
     #[error("the bearer token is missing")]
     Missing,
@@ -100,37 +100,42 @@ impl Authenticator {
     /// none) vouches for, provided that it extends to `access`.
     ///
     /// A token without a usable tenant or scope is refused for that only when all else is well.
-    pub async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, Refusal> {
+    pub async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, AuthError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.authenticate_at(authorization, access, now.as_secs_f64()).await
     }
 
-    async fn authenticate_at(&self, authorization: Option<&str>, access: Access, now: f64) -> Result<Caller, Refusal> {
+    async fn authenticate_at(
+        &self,
+        authorization: Option<&str>,
+        access: Access,
+        now: f64,
+    ) -> Result<Caller, AuthError> {
         let payload = self.verify(bearer(authorization)?, now).await?;
         let claims = object(&payload)?;
         self.check_claims(&claims, now)?;
-        let tenant = claims.member(self.config.customer_claim()).and_then(Tenant::read).ok_or(Refusal::NoTenant)?;
+        let tenant = claims.member(self.config.customer_claim()).and_then(Tenant::read).ok_or(AuthError::NoTenant)?;
         self.check_scope(&claims, access)?;
         Ok(Caller { tenant })
     }
 
     /// The payload of a token that our key signed (RFC 7515 §5.2).
-    async fn verify(&self, token: &str, now: f64) -> Result<Vec<u8>, Refusal> {
-        let [header, payload, signature] = segments(token).ok_or(Refusal::Invalid)?;
+    async fn verify(&self, token: &str, now: f64) -> Result<Vec<u8>, AuthError> {
+        let [header, payload, signature] = segments(token).ok_or(AuthError::Invalid)?;
         let header = object(&decode(header)?)?;
         let kid = check_header(&header)?;
         let key = match &self.keys {
             Keys::Fixed(key) => key.clone(),
-            Keys::Jwks(jwks) => jwks.key(kid.ok_or(Refusal::Invalid)?, now).await?,
+            Keys::Jwks(jwks) => jwks.key(kid.ok_or(AuthError::Invalid)?, now).await?,
         };
         let message = &token[..token.len() - signature.len() - 1];
         let ours = header.member("alg").and_then(Json::as_str) == Some(key.algorithm());
-        if ours && key.verifies(message, signature) { decode(payload) } else { Err(Refusal::Invalid) }
+        if ours && key.verifies(message, signature) { decode(payload) } else { Err(AuthError::Invalid) }
     }
 
     /// RFC 7519 §4.1: the times, and the issuer and audience where they are enforced.
-    fn check_claims(&self, claims: &Json, now: f64) -> Result<(), Refusal> {
-        let expires = time(claims, "exp")?.ok_or(Refusal::Invalid)?;
+    fn check_claims(&self, claims: &Json, now: f64) -> Result<(), AuthError> {
+        let expires = time(claims, "exp")?.ok_or(AuthError::Invalid)?;
         let begins = time(claims, "nbf")?.unwrap_or_default();
         time(claims, "iat")?;
 
@@ -142,14 +147,14 @@ impl Authenticator {
         };
         let admitted = self.config.issuer().is_none_or(issued_by) && self.config.audience().is_none_or(meant_for);
         if !admitted || begins > now + self.config.leeway {
-            return Err(Refusal::Invalid);
+            return Err(AuthError::Invalid);
         }
-        if now >= expires + self.config.leeway { Err(Refusal::Expired) } else { Ok(()) }
+        if now >= expires + self.config.leeway { Err(AuthError::Expired) } else { Ok(()) }
     }
 
     /// The write scope admits to everything, the read scope to reading. With only a read scope
     /// configured, writing needs it too; with only a write scope, reading needs none.
-    fn check_scope(&self, claims: &Json, access: Access) -> Result<(), Refusal> {
+    fn check_scope(&self, claims: &Json, access: Access) -> Result<(), AuthError> {
         let (read, write) = (self.config.read_scope(), self.config.write_scope());
         let needed = match access {
             Access::Read => read,
@@ -162,7 +167,7 @@ impl Authenticator {
             None => Vec::new(),
         };
         let holds = |scope| granted.contains(&scope);
-        if holds(needed) || write.is_some_and(holds) { Ok(()) } else { Err(Refusal::Scope) }
+        if holds(needed) || write.is_some_and(holds) { Ok(()) } else { Err(AuthError::Scope) }
     }
 }
 
@@ -173,14 +178,14 @@ impl fmt::Debug for Authenticator {
 }
 
 /// The token of `Bearer <token>` (RFC 6750 §2.1), the scheme in any case (RFC 9110 §11.1).
-fn bearer(authorization: Option<&str>) -> Result<&str, Refusal> {
+fn bearer(authorization: Option<&str>) -> Result<&str, AuthError> {
     let value = authorization.unwrap_or_default().trim_matches([' ', '\t']);
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
             let token = token.trim_start_matches(' ');
-            if token.len() <= MAX_TOKEN { Ok(token) } else { Err(Refusal::Invalid) }
+            if token.len() <= MAX_TOKEN { Ok(token) } else { Err(AuthError::Invalid) }
         }
-        _ => Err(Refusal::Missing),
+        _ => Err(AuthError::Missing),
     }
 }
 
@@ -192,25 +197,25 @@ fn segments(token: &str) -> Option<[&str; 3]> {
 }
 
 /// Base64url in its one canonical form: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5).
-fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal::Invalid)
+fn decode(segment: &str) -> Result<Vec<u8>, AuthError> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| AuthError::Invalid)
 }
 
 /// A JSON object whose names are unique (RFC 7515 §4, RFC 7519 §4).
-fn object(bytes: &[u8]) -> Result<Json, Refusal> {
-    let json = Json::parse(bytes).map_err(|_| Refusal::Invalid)?;
-    let unique = matches!(json, Json::Object(_)) && json.repeated().is_empty();
-    if unique { Ok(json) } else { Err(Refusal::Invalid) }
+fn object(bytes: &[u8]) -> Result<Json, AuthError> {
+    let json = Json::parse(bytes).map_err(|_| AuthError::Invalid)?;
+    let unique = matches!(json, Json::Object(_)) && json.duplicate_names().is_empty();
+    if unique { Ok(json) } else { Err(AuthError::Invalid) }
 }
 
 /// The `kid` of a header that holds nothing we would have to obey and do not: no `crit` (RFC 7515
 /// §4.1.11), no unencoded payload (RFC 7797 §7), no type but an access token's (RFC 8725 §3.11,
 /// RFC 9068 §2.1). Keys in it (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
-fn check_header(header: &Json) -> Result<Option<&str>, Refusal> {
+fn check_header(header: &Json) -> Result<Option<&str>, AuthError> {
     let obeyed = header.member("crit").is_none() && header.member("b64").is_none_or(|b64| *b64 == Json::Bool(true));
     let typed = header.member("typ").is_none_or(|typ| typ.as_str().is_some_and(access_token));
-    let kid = header.member("kid").map(|kid| kid.as_str().ok_or(Refusal::Invalid)).transpose()?;
-    if obeyed && typed { Ok(kid) } else { Err(Refusal::Invalid) }
+    let kid = header.member("kid").map(|kid| kid.as_str().ok_or(AuthError::Invalid)).transpose()?;
+    if obeyed && typed { Ok(kid) } else { Err(AuthError::Invalid) }
 }
 
 fn access_token(typ: &str) -> bool {
@@ -220,12 +225,12 @@ fn access_token(typ: &str) -> bool {
 
 /// A NumericDate, fractions included (RFC 7519 §2). One of another type or out of range is a
 /// refusal, not an absence (CVE-2026-25537).
-fn time(claims: &Json, name: &str) -> Result<Option<f64>, Refusal> {
+fn time(claims: &Json, name: &str) -> Result<Option<f64>, AuthError> {
     let seconds = |value: &Json| match value {
         Json::Number(number) => number.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds)),
         _ => None,
     };
-    claims.member(name).map(|value| seconds(value).ok_or(Refusal::Invalid)).transpose()
+    claims.member(name).map(|value| seconds(value).ok_or(AuthError::Invalid)).transpose()
 }
 
 /// The elements of a list that holds nothing but strings.

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::Refusal::{Expired, Invalid, IssuerUnavailable, Missing, NoTenant, Scope};
+use super::AuthError::{Expired, Invalid, IssuerUnavailable, Missing, NoTenant, Scope};
 use super::*;
 
 const NOW: f64 = 1_800_000_000.0;
@@ -114,16 +114,16 @@ fn claims(more: &str) -> String {
     format!(r#"{{"exp":1800000060,"customerID":7{more}}}"#)
 }
 
-async fn judge_at(authenticator: &Authenticator, token: &str, access: Access, now: f64) -> Result<String, Refusal> {
+async fn judge_at(authenticator: &Authenticator, token: &str, access: Access, now: f64) -> Result<String, AuthError> {
     let caller = authenticator.authenticate_at(Some(&format!("Bearer {token}")), access, now).await;
     caller.map(|caller| caller.tenant().to_string())
 }
 
-async fn judge(authenticator: &Authenticator, token: &str) -> Result<String, Refusal> {
+async fn judge(authenticator: &Authenticator, token: &str) -> Result<String, AuthError> {
     judge_at(authenticator, token, Access::Read, NOW).await
 }
 
-fn tenant_7() -> Result<String, Refusal> {
+fn tenant_7() -> Result<String, AuthError> {
     Ok("7".to_owned())
 }
 
@@ -560,7 +560,7 @@ fn ed25519_jwk(kid: &str) -> Value {
 }
 
 /// The algorithm of the issuer's key of this name, at a time when no token is good any more.
-async fn published_key(auth: &Authenticator, kid: &str, now: f64) -> Result<&'static str, Refusal> {
+async fn published_key(auth: &Authenticator, kid: &str, now: f64) -> Result<&'static str, AuthError> {
     match &auth.keys {
         Keys::Jwks(jwks) => jwks.key(kid, now).await.map(|key| key.algorithm()),
         Keys::Fixed(_) => unreachable!(),

@@ -12,7 +12,7 @@ const MAX_LENGTH: usize = 254;
 
 /// A text that is no e-mail address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum EmailFault {
+pub enum EmailError {
     /// It is longer than 254 bytes in its ASCII form.
     #[error("must be an e-mail address of at most {MAX_LENGTH} characters")]
     TooLong,
@@ -23,11 +23,11 @@ pub enum EmailFault {
 
 /// Whether `text` is a valid e-mail address (HTML Living Standard, "valid email address"), its
 /// domain first turned into ASCII where it is not (UTS #46 ToASCII, non-transitional).
-pub fn check(text: &str) -> Result<(), EmailFault> {
+pub fn check(text: &str) -> Result<(), EmailError> {
     to_ascii(text).map(|_| ())
 }
 
-/// The text without white space and invisible format characters (category Cf) around it, which people paste along with
+/// The text without white space and invisible format characters (category Cf) around it, which end users paste along with
 /// an address.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_of(c, GeneralCategoryGroup::Format))
@@ -48,23 +48,23 @@ pub fn international_forms(text: &str) -> Option<[String; 2]> {
     (result.is_ok() && unicode != domain).then(|| [format!("{local}@{unicode}"), ascii.clone()])
 }
 
-fn to_ascii(text: &str) -> Result<Cow<'_, str>, EmailFault> {
-    let (local, domain) = text.split_once('@').ok_or(EmailFault::Malformed)?;
+fn to_ascii(text: &str) -> Result<Cow<'_, str>, EmailError> {
+    let (local, domain) = text.split_once('@').ok_or(EmailError::Malformed)?;
     if local.is_empty() || !local.bytes().all(is_atom_or_dot) {
-        return Err(EmailFault::Malformed);
+        return Err(EmailError::Malformed);
     }
     let address = if domain.is_ascii() {
         Cow::Borrowed(text)
     } else {
         let domain = Uts46::new()
             .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore)
-            .map_err(|_| EmailFault::Malformed)?;
+            .map_err(|_| EmailError::Malformed)?;
         Cow::Owned(format!("{local}@{domain}"))
     };
     if !address[local.len() + 1..].split('.').all(is_label) {
-        Err(EmailFault::Malformed)
+        Err(EmailError::Malformed)
     } else if address.len() > MAX_LENGTH {
-        Err(EmailFault::TooLong)
+        Err(EmailError::TooLong)
     } else {
         Ok(address)
     }
@@ -122,7 +122,7 @@ mod tests {
             "a@b\n",
             "Jane <a@b>",
         ] {
-            assert_eq!(check(text), Err(EmailFault::Malformed), "{text:?}");
+            assert_eq!(check(text), Err(EmailError::Malformed), "{text:?}");
         }
     }
 
@@ -147,11 +147,11 @@ mod tests {
         let domain = format!("{0}.{0}.{0}", "b".repeat(61));
         let longest = format!("{}@{domain}", "a".repeat(254 - 186));
         assert_eq!((longest.len(), check(&longest)), (254, Ok(())));
-        assert_eq!(check(&format!("a{longest}")), Err(EmailFault::TooLong));
+        assert_eq!(check(&format!("a{longest}")), Err(EmailError::TooLong));
         let label = format!("{}ü", "b".repeat(54));
         assert_eq!(check(&format!("a@{label}")), Ok(()));
-        assert_eq!(check(&format!("a@bbb{label}")), Err(EmailFault::Malformed));
-        assert_eq!(check(&format!("{}@{label}", "a".repeat(200))), Err(EmailFault::TooLong));
+        assert_eq!(check(&format!("a@bbb{label}")), Err(EmailError::Malformed));
+        assert_eq!(check(&format!("{}@{label}", "a".repeat(200))), Err(EmailError::TooLong));
     }
 
     #[test]

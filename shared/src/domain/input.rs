@@ -18,9 +18,9 @@ const MAX_PATH: usize = 500;
 /// Faults of a request: messages by the path of the field (`uids[1].uid`, `pageSize`; `body` for
 /// faults without a field).
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Faults(BTreeMap<String, Vec<String>>);
+pub struct ValidationErrors(BTreeMap<String, Vec<String>>);
 
-impl Faults {
+impl ValidationErrors {
     /// Notes a fault; the same one twice is one, and what is too much is left out.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let path = path.into();
@@ -42,31 +42,31 @@ impl Faults {
     }
 
     /// A single fault.
-    pub fn one(path: impl Into<String>, message: impl Into<String>) -> Self {
-        let mut faults = Self::default();
-        faults.add(path, message);
-        faults
+    pub fn single(path: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut errors = Self::default();
+        errors.add(path, message);
+        errors
     }
 
     /// Notes the fault of a failed `result` at `path` and passes on the value of a good one.
-    pub fn keep<T, E: ToString>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
-        result.map_err(|fault| self.add(path, fault.to_string())).ok()
+    pub fn record<T, E: ToString>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(path, error.to_string())).ok()
     }
 
     /// `value` when nothing was found wrong.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
     /// Both of two parts of a request, or the faults of both.
-    pub fn both<A, B>(a: Result<A, Self>, b: Result<B, Self>) -> Result<(A, B), Self> {
+    pub fn zip<A, B>(a: Result<A, Self>, b: Result<B, Self>) -> Result<(A, B), Self> {
         match (a, b) {
             (Ok(a), Ok(b)) => Ok((a, b)),
-            (Err(mut faults), Err(more)) => {
-                faults.append(more);
-                Err(faults)
+            (Err(mut errors), Err(more)) => {
+                errors.append(more);
+                Err(errors)
             }
-            (Err(faults), Ok(_)) | (Ok(_), Err(faults)) => Err(faults),
+            (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
         }
     }
 
@@ -107,7 +107,7 @@ impl Json {
 
     /// The paths of members whose name stands more than once in their object, at any depth; of very
     /// many only the first.
-    pub fn repeated(&self) -> Vec<String> {
+    pub fn duplicate_names(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.collect_repeated(&Place::Root, &mut found);
         found
@@ -282,24 +282,24 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Takes `json`, which stands at `path` (`""`: the body itself), as a DTO; names that differ
     /// only by case are a fault.
-    pub fn of(json: &'a Json, path: &str, faults: &mut Faults) -> Option<Self> {
+    pub fn of(json: &'a Json, path: &str, errors: &mut ValidationErrors) -> Option<Self> {
         let Json::Object(members) = json else {
-            faults.add(if path.is_empty() { "body" } else { path }, "must be a JSON object");
+            errors.add(if path.is_empty() { "body" } else { path }, "must be a JSON object");
             return None;
         };
         let mut seen = HashSet::new();
         for (name, _) in members {
             if !seen.insert(name.to_ascii_lowercase()) {
-                faults.add(join(path, name), REPEATED);
+                errors.add(join(path, name), REPEATED);
             }
         }
         Some(Self { path: path.to_owned(), members })
     }
 
     /// Takes the body of a request, or an event, in which no name may stand twice at any depth.
-    pub fn of_body(body: &'a Json, faults: &mut Faults) -> Option<Self> {
-        body.repeated().into_iter().for_each(|path| faults.add(path, REPEATED));
-        Self::of(body, "", faults)
+    pub fn of_body(body: &'a Json, errors: &mut ValidationErrors) -> Option<Self> {
+        body.duplicate_names().into_iter().for_each(|path| errors.add(path, REPEATED));
+        Self::of(body, "", errors)
     }
 
     /// The path of the member `name`.
@@ -313,14 +313,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the member `name` is there and not `null`.
-    pub fn says(&self, name: &str) -> bool {
+    pub fn is_present(&self, name: &str) -> bool {
         self.get(name).is_some_and(|json| *json != Json::Null)
     }
 
     fn read<T>(
         &self,
         name: &str,
-        faults: &mut Faults,
+        errors: &mut ValidationErrors,
         expected: &str,
         read: impl Fn(&'a Json) -> Option<T>,
     ) -> Option<Option<T>> {
@@ -329,7 +329,7 @@ impl<'a> Fields<'a> {
             value => {
                 let value = read(value);
                 if value.is_none() {
-                    faults.add(self.path(name), format!("must be {expected}"));
+                    errors.add(self.path(name), format!("must be {expected}"));
                 }
                 value.map(Some)
             }
@@ -337,40 +337,40 @@ impl<'a> Fields<'a> {
     }
 
     /// A string as sent: `None` where absent, `Some(None)` where `null`.
-    pub fn raw_string(&self, name: &str, faults: &mut Faults) -> Option<Option<&'a str>> {
-        self.read(name, faults, "a string", Json::as_str)
+    pub fn raw_string(&self, name: &str, errors: &mut ValidationErrors) -> Option<Option<&'a str>> {
+        self.read(name, errors, "a string", Json::as_str)
     }
 
     /// A text within `limit`, trimmed and normalised: `None` where absent, `Some(None)` where
     /// `null` or empty.
-    pub fn text(&self, name: &str, limit: Limit, faults: &mut Faults) -> Option<Option<String>> {
-        let Some(raw) = self.raw_string(name, faults)? else { return Some(None) };
-        let text = faults.keep(self.path(name), text::clean(raw, limit))?;
+    pub fn text(&self, name: &str, limit: Limit, errors: &mut ValidationErrors) -> Option<Option<String>> {
+        let Some(raw) = self.raw_string(name, errors)? else { return Some(None) };
+        let text = errors.record(self.path(name), text::clean(raw, limit))?;
         Some((!text.is_empty()).then_some(text))
     }
 
     /// A boolean; `null` counts as absent.
-    pub fn boolean(&self, name: &str, faults: &mut Faults) -> Option<bool> {
+    pub fn boolean(&self, name: &str, errors: &mut ValidationErrors) -> Option<bool> {
         let read = |json: &Json| match json {
             Json::Bool(value) => Some(*value),
             _ => None,
         };
-        self.read(name, faults, "true or false", read).flatten()
+        self.read(name, errors, "true or false", read).flatten()
     }
 
     /// A positive integer of at most `max`; `null` counts as absent.
-    pub fn positive(&self, name: &str, max: u64, faults: &mut Faults) -> Option<u64> {
+    pub fn positive(&self, name: &str, max: u64, errors: &mut ValidationErrors) -> Option<u64> {
         let expected = format!("an integer from 1 to {max}");
-        self.read(name, faults, &expected, |json| json.as_u64().filter(|n| (1..=max).contains(n))).flatten()
+        self.read(name, errors, &expected, |json| json.as_u64().filter(|n| (1..=max).contains(n))).flatten()
     }
 
     /// The elements of an array; `null` counts as absent.
-    pub fn array(&self, name: &str, faults: &mut Faults) -> Option<&'a [Json]> {
+    pub fn array(&self, name: &str, errors: &mut ValidationErrors) -> Option<&'a [Json]> {
         let read = |json: &'a Json| match json {
             Json::Array(items) => Some(items.as_slice()),
             _ => None,
         };
-        self.read(name, faults, "an array", read).flatten()
+        self.read(name, errors, "an array", read).flatten()
     }
 }
 
@@ -387,24 +387,24 @@ mod tests {
 
     #[test]
     fn repeated_names_are_found_at_any_depth() {
-        assert_eq!(parse(r#"{"a":1,"b":[{"c":1,"c":2}],"a":2}"#).repeated(), ["b[0].c", "a"]);
-        assert!(parse(r#"{"a":1,"A":2}"#).repeated().is_empty());
+        assert_eq!(parse(r#"{"a":1,"b":[{"c":1,"c":2}],"a":2}"#).duplicate_names(), ["b[0].c", "a"]);
+        assert!(parse(r#"{"a":1,"A":2}"#).duplicate_names().is_empty());
     }
 
     #[test]
     fn the_paths_of_faults_are_short_and_not_too_many() {
         let long = "é".repeat(10_000);
-        let path = &parse(&format!(r#"{{"{long}":[{{"a":1,"a":2}}]}}"#)).repeated()[0];
+        let path = &parse(&format!(r#"{{"{long}":[{{"a":1,"a":2}}]}}"#)).duplicate_names()[0];
         assert_eq!(*path, format!("{}…", "é".repeat(250)));
 
         let many = format!(r#"{{"list":[{}0]}}"#, r#"{"a":1,"a":2},"#.repeat(2_000));
-        let paths = parse(&many).repeated();
+        let paths = parse(&many).duplicate_names();
         assert_eq!((paths.len(), paths[999].as_str()), (1_000, "list[999].a"));
 
-        let mut faults = Faults::default();
-        (0..2_000).for_each(|n| faults.add(format!("{n:04}"), "is bad"));
-        faults.add("0000", "is worse");
-        assert_eq!((faults.as_map().len(), faults.as_map()["0000"].len()), (1_000, 2));
+        let mut errors = ValidationErrors::default();
+        (0..2_000).for_each(|n| errors.add(format!("{n:04}"), "is bad"));
+        errors.add("0000", "is worse");
+        assert_eq!((errors.as_map().len(), errors.as_map()["0000"].len()), (1_000, 2));
     }
 
     #[test]
@@ -423,15 +423,15 @@ mod tests {
     #[test]
     fn all_faults_of_an_object_are_noted_at_their_paths() {
         let json = parse(r#"{"Text":"way too long","flag":"yes","n":0,"N":1,"list":{},"none":null}"#);
-        let mut faults = Faults::default();
-        let fields = Fields::of(&json, "at", &mut faults).expect("an object");
-        assert_eq!(fields.text("text", Limit::Chars(5), &mut faults), None);
-        assert_eq!(fields.boolean("flag", &mut faults), None);
-        assert_eq!(fields.positive("n", 9, &mut faults), None);
-        assert_eq!(fields.array("list", &mut faults), None);
-        assert_eq!(fields.text("none", Limit::Chars(5), &mut faults), Some(None));
-        assert_eq!(fields.text("absent", Limit::Chars(5), &mut faults), None);
-        let paths: Vec<_> = faults.as_map().keys().map(String::as_str).collect();
+        let mut errors = ValidationErrors::default();
+        let fields = Fields::of(&json, "at", &mut errors).expect("an object");
+        assert_eq!(fields.text("text", Limit::Chars(5), &mut errors), None);
+        assert_eq!(fields.boolean("flag", &mut errors), None);
+        assert_eq!(fields.positive("n", 9, &mut errors), None);
+        assert_eq!(fields.array("list", &mut errors), None);
+        assert_eq!(fields.text("none", Limit::Chars(5), &mut errors), Some(None));
+        assert_eq!(fields.text("absent", Limit::Chars(5), &mut errors), None);
+        let paths: Vec<_> = errors.as_map().keys().map(String::as_str).collect();
         assert_eq!(
             paths,
             ["at.N", "at.Text".to_lowercase().as_str(), "at.flag", "at.list", "at.n"][..]

@@ -2,9 +2,9 @@
 
 pub mod email;
 pub mod end_user;
+pub mod idempotency;
 pub mod ids;
 pub mod input;
-pub mod once;
 pub mod phone;
 pub mod profile;
 pub mod search;

@@ -1,4 +1,4 @@
-//! Phone numbers: read as a person writes them, kept as E.164.
+//! Phone numbers: read as an end user writes them, kept as E.164.
 //!
 //! What is a number is decided by libphonenumber's metadata; what is a mark around one is decided
 //! here, so that the library only ever sees digits and no letter becomes one by its keypad.
@@ -30,7 +30,7 @@ impl Region {
 
 /// Why a text is no phone number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PhoneFault {
+pub enum PhoneError {
     /// It holds no digits.
     #[error("must be a phone number: it holds no digits")]
     NoDigits,
@@ -60,8 +60,8 @@ impl fmt::Display for Phone {
 impl Phone {
     /// Reads a number as `region` dials it when that is valid, else with a leading `00` taken as
     /// `+` when that is valid, else as the first of the two that is possible.
-    pub fn read(text: &str, region: Option<Region>) -> Result<Self, PhoneFault> {
-        Dialled::of(text)?.read(region).ok_or(PhoneFault::Impossible)
+    pub fn read(text: &str, region: Option<Region>) -> Result<Self, PhoneError> {
+        DialString::of(text)?.read(region).ok_or(PhoneError::Impossible)
     }
 
     /// The reading that keys are made of: a possible number that needs no region, which a leading
@@ -69,13 +69,13 @@ impl Phone {
     ///
     /// A function of the text's [`caseless`] form.
     pub fn international(text: &str) -> Option<Self> {
-        Dialled::scan(&caseless(text)).ok()?.international()
+        DialString::scan(&caseless(text)).ok()?.international()
     }
 
     /// The readings under which a looked-up text may be held: the international one and that of
     /// the default region.
-    pub fn lookups(text: &str, default: Option<Region>) -> Vec<Self> {
-        let Ok(dialled) = Dialled::scan(&caseless(text)) else { return Vec::new() };
+    pub fn lookup_keys(text: &str, default: Option<Region>) -> Vec<Self> {
+        let Ok(dialled) = DialString::scan(&caseless(text)) else { return Vec::new() };
         let mut found: Vec<_> = dialled.international().into_iter().collect();
         let regional = default.and_then(|region| dialled.read(Some(region)));
         found.extend(regional.filter(|phone| !found.contains(phone)));
@@ -101,8 +101,8 @@ impl Phone {
 }
 
 /// The part of [`Phone::read`]'s judgement that no region can change.
-pub fn check_marks(text: &str) -> Result<(), PhoneFault> {
-    let dialled = Dialled::of(text)?;
+pub fn check_format(text: &str) -> Result<(), PhoneError> {
+    let dialled = DialString::of(text)?;
     if !dialled.plus {
         return Ok(());
     }
@@ -110,12 +110,12 @@ pub fn check_marks(text: &str) -> Result<(), PhoneFault> {
         Ok(number) if PHONE_NUMBER_UTIL.is_possible_number(&number) => Ok(()),
         // Behind the `+` there may be a region's own exit code: +00 32 …
         Err(ParseError::InvalidCountryCode) => Ok(()),
-        _ => Err(PhoneFault::Impossible),
+        _ => Err(PhoneError::Impossible),
     }
 }
 
 /// A text taken apart: what is dialled, and what is dialled once connected.
-struct Dialled {
+struct DialString {
     plus: bool,
     digits: String,
     extension: Option<String>,
@@ -123,25 +123,25 @@ struct Dialled {
     bare: bool,
 }
 
-impl Dialled {
-    fn of(text: &str) -> Result<Self, PhoneFault> {
+impl DialString {
+    fn of(text: &str) -> Result<Self, PhoneError> {
         // The compatibility forms of ² and ① are digits; as a footnote or a bullet they are none.
         let other_number = GeneralCategoryGroup::LetterNumber.union(GeneralCategoryGroup::OtherNumber);
         if let Some(c) = text.chars().find(|&c| is_of(c, other_number)) {
-            return Err(PhoneFault::Character(c));
+            return Err(PhoneError::Character(c));
         }
-        Self::scan(&caseless(text)).map_err(|fault| match fault {
-            PhoneFault::Character(folded) => {
+        Self::scan(&caseless(text)).map_err(|error| match error {
+            PhoneError::Character(folded) => {
                 let written = text.chars().find(|c| caseless(c.encode_utf8(&mut [0; 4])).contains(folded));
-                PhoneFault::Character(written.unwrap_or(folded))
+                PhoneError::Character(written.unwrap_or(folded))
             }
-            fault => fault,
+            error => error,
         })
     }
 
     /// Reads a caseless text: a prefix, digits among separators, an extension. As in libphonenumber
     /// signs before the first digit and after the last do not count; unlike there, letters do.
-    fn scan(caseless: &str) -> Result<Self, PhoneFault> {
+    fn scan(caseless: &str) -> Result<Self, PhoneError> {
         let visible: String = caseless
             .chars()
             .filter(|&c| {
@@ -187,20 +187,20 @@ impl Dialled {
             } else if started && is_end(rest) {
                 break;
             } else {
-                return Err(PhoneFault::Character(c));
+                return Err(PhoneError::Character(c));
             }
         }
         if dialled.digits.is_empty() {
-            return Err(PhoneFault::NoDigits);
+            return Err(PhoneError::NoDigits);
         }
         if let Some(context) = context {
             if dialled.plus {
-                return Err(PhoneFault::Character('+'));
+                return Err(PhoneError::Character('+'));
             }
             dialled.plus = true;
             dialled.digits.insert_str(0, &context);
         }
-        if dialled.digits.len() > MAX_DIGITS { Err(PhoneFault::Impossible) } else { Ok(dialled) }
+        if dialled.digits.len() > MAX_DIGITS { Err(PhoneError::Impossible) } else { Ok(dialled) }
     }
 
     /// What the library reads.
@@ -261,13 +261,13 @@ const MAX_DIGITS: usize = 40;
 
 /// Takes the parameter `;phone-context=+NN` (RFC 3966 §5.1.5) out of a text: the text without it,
 /// and its digits. A domain name as context says nothing about the number.
-fn without_context(text: &str) -> Result<(String, Option<String>), PhoneFault> {
+fn without_context(text: &str) -> Result<(String, Option<String>), PhoneError> {
     let Some((before, after)) = text.split_once(";phone-context=") else { return Ok((text.to_owned(), None)) };
     let (context, after) = after.split_at(after.find(';').unwrap_or(after.len()));
     let digits = context.strip_prefix('+').unwrap_or(context);
     match digits.chars().find(|c| !c.is_ascii_digit() && !"-.()".contains(*c)) {
-        Some(c) => return Err(PhoneFault::Character(c)),
-        None if digits.len() == context.len() => return Err(PhoneFault::Impossible),
+        Some(c) => return Err(PhoneError::Character(c)),
+        None if digits.len() == context.len() => return Err(PhoneError::Impossible),
         None => {}
     }
     let digits = digits.chars().filter(char::is_ascii_digit).collect();
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::domain::vectors;
 
-    fn read(text: &str, region: &str) -> Result<String, PhoneFault> {
+    fn read(text: &str, region: &str) -> Result<String, PhoneError> {
         Phone::read(text, Region::parse(region)).map(|phone| phone.to_string())
     }
 
@@ -342,7 +342,7 @@ mod tests {
             assert_eq!(Region::parse(code), None, "{code:?}");
         }
         // Antarctica has no numbering plan.
-        assert_eq!(read("0470123456", "AQ"), Err(PhoneFault::Impossible));
+        assert_eq!(read("0470123456", "AQ"), Err(PhoneError::Impossible));
         assert_eq!(read("+32470123456", "AQ").as_deref(), Ok("+32470123456"));
     }
 
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(read("201-555-0123 - 503#", "US").as_deref(), Ok("+12015550123;ext=503"));
         assert_eq!(read("+32470123456;ext=05", "").as_deref(), Ok("+32470123456;ext=05"));
         assert_eq!(read("tel:0470123456;ext=5;phone-context=+32", "").as_deref(), Ok("+32470123456;ext=5"));
-        assert_eq!(read(&format!("+32470123456 x{}", "1".repeat(10)), ""), Err(PhoneFault::Character('x')));
+        assert_eq!(read(&format!("+32470123456 x{}", "1".repeat(10)), ""), Err(PhoneError::Character('x')));
     }
 
     #[test]
@@ -446,29 +446,29 @@ mod tests {
             ("+32470123456;+32470123457", ';'),
             ("#31#+32470123456", '#'),
         ] {
-            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneFault::Character(c)), "{text:?}");
-            assert_eq!(check_marks(text), Err(PhoneFault::Character(c)), "{text:?}");
+            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneError::Character(c)), "{text:?}");
+            assert_eq!(check_format(text), Err(PhoneError::Character(c)), "{text:?}");
         }
         for text in ["", " ", "()", "☎"] {
-            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneFault::NoDigits), "{text:?}");
+            assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneError::NoDigits), "{text:?}");
         }
-        assert_eq!(PhoneFault::Character('l').to_string(), "must be a phone number: 'l' has no place in one");
+        assert_eq!(PhoneError::Character('l').to_string(), "must be a phone number: 'l' has no place in one");
     }
 
     #[test]
     fn what_no_region_can_change_is_checked_without_one() {
         for text in ["0470123456", "0032470123456", "+32470123456", "+0032470123456", "12"] {
-            assert_eq!(check_marks(text), Ok(()), "{text:?}");
+            assert_eq!(check_format(text), Ok(()), "{text:?}");
         }
         for text in ["+32", "+3247", "+32470123456789"] {
-            assert_eq!(check_marks(text), Err(PhoneFault::Impossible), "{text:?}");
+            assert_eq!(check_format(text), Err(PhoneError::Impossible), "{text:?}");
         }
     }
 
     #[test]
     fn only_a_compatibility_form_of_a_numeral_hides_a_digit() {
         let hidden = ('\0'..=char::MAX).filter(|&c| {
-            !c.is_decimal_utf8() && Dialled::of(&format!("{c}12345")).is_ok_and(|dialled| dialled.digits != "12345")
+            !c.is_decimal_utf8() && DialString::of(&format!("{c}12345")).is_ok_and(|dialled| dialled.digits != "12345")
         });
         assert_eq!(hidden.collect::<String>(), "");
     }
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn a_look_up_reads_by_the_default_region_too() {
         let lookups = |text, region| -> Vec<_> {
-            Phone::lookups(text, Region::parse(region)).iter().map(ToString::to_string).collect()
+            Phone::lookup_keys(text, Region::parse(region)).iter().map(ToString::to_string).collect()
         };
         assert_eq!(lookups("0470000000", "BE"), ["+32470000000"]);
         assert_eq!(lookups("32470000000", "BE"), ["+32470000000"]);
@@ -619,7 +619,7 @@ mod tests {
                 let (sender, read) = std::sync::mpsc::channel();
                 std::thread::spawn(move || {
                     let _ = Phone::read(&text, Region::parse("BE"));
-                    let _ = Phone::lookups(&text, Region::parse("BE"));
+                    let _ = Phone::lookup_keys(&text, Region::parse("BE"));
                     let _ = sender.send(());
                 });
                 let read = read.recv_timeout(std::time::Duration::from_secs(30));

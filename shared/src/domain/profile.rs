@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::input::{Faults, Fields};
+use super::input::{Fields, ValidationErrors};
 use super::text::Limit;
 
 /// A field of the profile. The order is that of the DTO.
@@ -29,7 +29,7 @@ pub enum Field {
     Company,
 }
 
-/// What a person can be to a tenant, as it is spelt.
+/// What an end user can be to a tenant, as it is spelt.
 pub const CUSTOMER_TYPES: [&str; 3] = ["Lead", "Customer", "Partner"];
 
 impl Field {
@@ -151,14 +151,14 @@ pub struct Patch(BTreeMap<Field, Option<String>>);
 
 impl Patch {
     /// Reads the profile's members of a create or update body. An empty customerType says nothing.
-    pub fn read(fields: &Fields, faults: &mut Faults) -> Self {
+    pub fn read(fields: &Fields, errors: &mut ValidationErrors) -> Self {
         let mut patch = BTreeMap::new();
         for field in Field::ALL {
-            let value = match fields.text(field.name(), field.limit(), faults) {
+            let value = match fields.text(field.name(), field.limit(), errors) {
                 None => continue,
                 Some(None) if field == Field::CustomerType => continue,
                 Some(None) => None,
-                Some(Some(text)) => match faults.keep(fields.path(field.name()), field.spell(text)) {
+                Some(Some(text)) => match errors.record(fields.path(field.name()), field.spell(text)) {
                     None => continue,
                     value => value,
                 },

@@ -1,4 +1,4 @@
-//! Search: the words of a person or a ticket, and which of them a search asks for.
+//! Search: the words of an end user or a ticket, and which of them a search asks for.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ impl Term {
     }
 
     /// Whether this term of a search asks for `found`: the same kind, and a prefix.
-    pub fn asks_for(&self, found: &Self) -> bool {
+    pub fn is_prefix_of(&self, found: &Self) -> bool {
         match (self, found) {
             (Self::Word(prefix), Self::Word(text)) | (Self::Whole(prefix), Self::Whole(text)) => {
                 text.starts_with(prefix)
@@ -96,7 +96,7 @@ impl Search {
 
     /// Whether something with these terms is found.
     pub fn matches(&self, terms: &BTreeSet<Term>) -> bool {
-        let found = |asked: &Term| terms.iter().any(|term| asked.asks_for(term));
+        let found = |asked: &Term| terms.iter().any(|term| asked.is_prefix_of(term));
         self.alternatives.iter().any(|alternative| alternative.iter().all(found))
     }
 }
@@ -131,7 +131,7 @@ impl SearchedWords {
 /// The terms under which an end user is found: at most [`MAX_WORDS`] distinct words of [`MAX_WORD_BYTES`] in all, taken from
 /// the names, company, customerRef, the address, UIDs by id and otherContactDetails, in this order, and every whole UID
 /// value.
-pub fn person_terms(person: &EndUser) -> BTreeSet<Term> {
+pub fn end_user_terms(end_user: &EndUser) -> BTreeSet<Term> {
     const SEARCHED: [Field; 8] = [
         Field::Firstname,
         Field::Lastname,
@@ -143,20 +143,21 @@ pub fn person_terms(person: &EndUser) -> BTreeSet<Term> {
         Field::City,
     ];
     let mut searched = SearchedWords::default();
-    for value in SEARCHED.into_iter().filter_map(|field| person.profile.get(field)) {
+    for value in SEARCHED.into_iter().filter_map(|field| end_user.profile.get(field)) {
         searched.extend(text::words(value));
     }
-    for uid in &person.uids {
+    for uid in &end_user.uids {
         for spelling in spellings(&uid.value) {
             searched.extend(value_words(&spelling, matches!(uid.kind, UidType::Phone | UidType::WhatsApp)));
         }
     }
-    let details = person.profile.get(Field::OtherContactDetails).unwrap_or_default();
+    let details = end_user.profile.get(Field::OtherContactDetails).unwrap_or_default();
     let mut distinct = BTreeSet::new();
     let new = |word: &String| distinct.len() < MAX_DETAIL_WORDS && distinct.insert(word.clone());
     searched.extend(text::words(details).filter(new));
 
-    let wholes = person.uids.iter().flat_map(|uid| spellings(&uid.value)).filter_map(|spelling| Term::whole(&spelling));
+    let wholes =
+        end_user.uids.iter().flat_map(|uid| spellings(&uid.value)).filter_map(|spelling| Term::whole(&spelling));
     searched.words.into_iter().map(Term::Word).chain(wholes).collect()
 }
 

@@ -26,14 +26,14 @@ pub enum Limit {
 
 /// Why a text is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TextFault {
+pub enum TextError {
     /// It is longer than its limit.
     TooLong(Limit),
     /// It holds a control character other than tab, line feed and carriage return.
     ControlCharacter,
 }
 
-impl fmt::Display for TextFault {
+impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong(Limit::Chars(max)) => write!(f, "must be at most {max} characters"),
@@ -43,21 +43,21 @@ impl fmt::Display for TextFault {
     }
 }
 
-impl std::error::Error for TextFault {}
+impl std::error::Error for TextError {}
 
 /// The stored form of a text: trimmed of Unicode white space, in Normalization Form C (UAX #15),
 /// free of control characters other than tab, line feed and carriage return, within `limit`.
-pub fn clean(raw: &str, limit: Limit) -> Result<String, TextFault> {
+pub fn clean(raw: &str, limit: Limit) -> Result<String, TextError> {
     let trimmed = raw.trim();
     if trimmed.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
-        return Err(TextFault::ControlCharacter);
+        return Err(TextError::ControlCharacter);
     }
     let text = ComposingNormalizer::new_nfc().normalize(trimmed).into_owned();
     let fits = match limit {
         Limit::Chars(max) => text.chars().count() <= max,
         Limit::Bytes(max) => text.len() <= max,
     };
-    if fits { Ok(text) } else { Err(TextFault::TooLong(limit)) }
+    if fits { Ok(text) } else { Err(TextError::TooLong(limit)) }
 }
 
 /// The form in which two texts are equal exactly when they are a compatibility caseless match
@@ -67,9 +67,9 @@ pub fn caseless(text: &str) -> String {
         return text.to_ascii_lowercase();
     }
     let (case, nfkc) = (CaseMapper::new(), ComposingNormalizer::new_nfkc());
-    let once = DecomposingNormalizer::new_nfd().normalize(text);
-    let once = case.fold_string(&once);
-    let twice = nfkc.normalize(&once);
+    let idempotency_key = DecomposingNormalizer::new_nfd().normalize(text);
+    let idempotency_key = case.fold_string(&idempotency_key);
+    let twice = nfkc.normalize(&idempotency_key);
     nfkc.normalize(&case.fold_string(&twice)).into_owned()
 }
 
@@ -178,13 +178,13 @@ mod tests {
     #[test]
     fn limits_count_after_trimming_and_composing() {
         assert_eq!(clean(" e\u{301}e\u{301} ", Limit::Chars(2)).as_deref(), Ok("éé"));
-        assert_eq!(clean("ééé", Limit::Chars(2)), Err(TextFault::TooLong(Limit::Chars(2))));
+        assert_eq!(clean("ééé", Limit::Chars(2)), Err(TextError::TooLong(Limit::Chars(2))));
         assert_eq!(clean("😀😀", Limit::Chars(2)).as_deref(), Ok("😀😀"));
         assert_eq!(clean("é", Limit::Bytes(2)).as_deref(), Ok("é"));
-        assert_eq!(clean("éa", Limit::Bytes(2)), Err(TextFault::TooLong(Limit::Bytes(2))));
+        assert_eq!(clean("éa", Limit::Bytes(2)), Err(TextError::TooLong(Limit::Bytes(2))));
         // U+0958 is a composition exclusion: NFC makes two characters of it.
-        assert_eq!(clean("\u{958}", Limit::Chars(1)), Err(TextFault::TooLong(Limit::Chars(1))));
-        assert_eq!(TextFault::TooLong(Limit::Chars(200)).to_string(), "must be at most 200 characters");
+        assert_eq!(clean("\u{958}", Limit::Chars(1)), Err(TextError::TooLong(Limit::Chars(1))));
+        assert_eq!(TextError::TooLong(Limit::Chars(200)).to_string(), "must be at most 200 characters");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let admitted: Vec<char> =
             characters().filter(|c| c.is_control() && clean(&format!("a{c}b"), Limit::Chars(3)).is_ok()).collect();
         assert_eq!(admitted, ['\t', '\n', '\r']);
-        assert_eq!(TextFault::ControlCharacter.to_string(), "must not hold control characters");
+        assert_eq!(TextError::ControlCharacter.to_string(), "must not hold control characters");
     }
 
     #[test]

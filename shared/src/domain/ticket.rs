@@ -1,5 +1,5 @@
 //! Tickets and their messages, which belong to other services: the events that bring them, what is
-//! computed from them, and how a person's tickets are filtered, sorted and answered.
+//! computed from them, and how an end user's tickets are filtered, sorted and answered.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::end_user::{EndUser, escaped_bytes};
 use super::ids::{MAX_SAFE_INTEGER, Tenant};
-use super::input::{Faults, Fields, Json};
+use super::input::{Fields, Json, ValidationErrors};
 use super::search::{self, Search};
 use super::text;
-use super::time::Moment;
+use super::time::Timestamp;
 use super::uid::{self, MatchKey};
 
 const MAX_SUBJECT_LENGTH: usize = 500;
@@ -46,7 +46,7 @@ pub struct Ticket {
     #[serde(rename = "channelID")]
     pub channel_id: Option<u64>,
     pub channel_type: Option<String>,
-    /// The identifier that wrote: what links a ticket to people, by key and at read time.
+    /// The identifier that wrote: what links a ticket to end users, by key and at read time.
     pub uid: String,
     #[serde(rename = "endUserID")]
     pub end_user_id: Option<u64>,
@@ -54,8 +54,8 @@ pub struct Ticket {
     pub customer_rep_id: Option<u64>,
     pub is_closed: Option<bool>,
     pub is_spam: Option<bool>,
-    pub date_created: Moment,
-    pub last_message_date: Moment,
+    pub date_created: Timestamp,
+    pub last_message_date: Timestamp,
     /// An object, kept as the JSON text in which it came.
     pub custom_fields_data: Option<String>,
 }
@@ -69,7 +69,7 @@ pub struct Message {
     pub ticket_message_id: u64,
     #[serde(rename = "ticketID")]
     pub ticket_id: u64,
-    pub date: Moment,
+    pub date: Timestamp,
     /// `EndUser`, `Representative`, `AI` or another word, which counts as none of them.
     pub sender: Option<String>,
     pub topics: Vec<String>,
@@ -132,7 +132,7 @@ pub struct Event {
     /// Whose ticket it is.
     pub tenant: Tenant,
     /// When it happened: per record, an older event never overwrites a newer.
-    pub occurred_at: Moment,
+    pub occurred_at: Timestamp,
     /// What happened.
     pub change: Change,
 }
@@ -171,19 +171,19 @@ impl Change {
 
 impl Event {
     /// Reads one event; the faults name members, never values.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Faults> {
-        let json = Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?;
-        let mut faults = Faults::default();
-        let Some(fields) = Fields::of_body(&json, &mut faults) else { return Err(faults) };
+    pub fn parse(bytes: &[u8]) -> Result<Self, ValidationErrors> {
+        let json = Json::parse(bytes).map_err(|error| ValidationErrors::single("body", error))?;
+        let mut errors = ValidationErrors::default();
+        let Some(fields) = Fields::of_body(&json, &mut errors) else { return Err(errors) };
         let tenant = fields.get("customerID").and_then(Tenant::read);
         if tenant.is_none() {
-            faults.add("customerID", "must be a tenant: an integer or a short name");
+            errors.add("customerID", "must be a tenant: an integer or a short name");
         }
-        let occurred_at = required_moment(&fields, "occurredAt", &mut faults);
-        let change = read_change(&fields, &mut faults);
+        let occurred_at = required_moment(&fields, "occurredAt", &mut errors);
+        let change = read_change(&fields, &mut errors);
         match (tenant, occurred_at, change) {
-            (Some(tenant), Some(occurred_at), Some(change)) => faults.or(Self { tenant, occurred_at, change }),
-            _ => Err(faults),
+            (Some(tenant), Some(occurred_at), Some(change)) => errors.into_result(Self { tenant, occurred_at, change }),
+            _ => Err(errors),
         }
     }
 }
@@ -229,55 +229,55 @@ pub fn known_member(path: &str) -> &str {
     if end == 0 { "other" } else { &path[..end] }
 }
 
-fn read_change(fields: &Fields, faults: &mut Faults) -> Option<Change> {
-    match fields.raw_string("type", faults).flatten() {
-        Some("ticket.upserted") => read_ticket(&record(fields, "ticket", faults)?, faults).map(Change::TicketUpserted),
+fn read_change(fields: &Fields, errors: &mut ValidationErrors) -> Option<Change> {
+    match fields.raw_string("type", errors).flatten() {
+        Some("ticket.upserted") => read_ticket(&record(fields, "ticket", errors)?, errors).map(Change::TicketUpserted),
         Some("ticket.deleted") => {
-            required_id(fields, "ticketID", faults).map(|ticket| Change::TicketDeleted { ticket })
+            required_id(fields, "ticketID", errors).map(|ticket| Change::TicketDeleted { ticket })
         }
         Some("message.upserted") => {
-            read_message(&record(fields, "message", faults)?, faults).map(Change::MessageUpserted)
+            read_message(&record(fields, "message", errors)?, errors).map(Change::MessageUpserted)
         }
         Some("message.deleted") => {
-            let ticket = required_id(fields, "ticketID", faults);
-            let message = required_id(fields, "ticketMessageID", faults);
+            let ticket = required_id(fields, "ticketID", errors);
+            let message = required_id(fields, "ticketMessageID", errors);
             Some(Change::MessageDeleted { ticket: ticket?, message: message? })
         }
         _ => {
-            faults.add("type", "must be ticket.upserted, ticket.deleted, message.upserted or message.deleted");
+            errors.add("type", "must be ticket.upserted, ticket.deleted, message.upserted or message.deleted");
             None
         }
     }
 }
 
-fn record<'a>(fields: &Fields<'a>, name: &str, faults: &mut Faults) -> Option<Fields<'a>> {
+fn record<'a>(fields: &Fields<'a>, name: &str, errors: &mut ValidationErrors) -> Option<Fields<'a>> {
     match fields.get(name) {
-        Some(json) => Fields::of(json, name, faults),
+        Some(json) => Fields::of(json, name, errors),
         None => {
-            faults.add(name, "is required");
+            errors.add(name, "is required");
             None
         }
     }
 }
 
-fn read_ticket(fields: &Fields, faults: &mut Faults) -> Option<Ticket> {
-    let ticket_id = required_id(fields, "ticketID", faults);
-    let uid = string(fields, "uid", MAX_NAME_LENGTH, faults).map(|uid| uid.trim().to_owned());
+fn read_ticket(fields: &Fields, errors: &mut ValidationErrors) -> Option<Ticket> {
+    let ticket_id = required_id(fields, "ticketID", errors);
+    let uid = string(fields, "uid", MAX_NAME_LENGTH, errors).map(|uid| uid.trim().to_owned());
     if uid.is_none() {
-        faults.add(fields.path("uid"), "is required");
+        errors.add(fields.path("uid"), "is required");
     }
-    let date_created = required_moment(fields, "dateCreated", faults);
-    let last_message_date = required_moment(fields, "lastMessageDate", faults);
+    let date_created = required_moment(fields, "dateCreated", errors);
+    let last_message_date = required_moment(fields, "lastMessageDate", errors);
     Some(Ticket {
-        subject: string(fields, "subject", MAX_SUBJECT_LENGTH, faults),
-        status: string(fields, "status", MAX_NAME_LENGTH, faults),
-        channel_id: fields.positive("channelID", MAX_SAFE_INTEGER, faults),
-        channel_type: string(fields, "channelType", MAX_NAME_LENGTH, faults),
-        end_user_id: fields.positive("endUserID", MAX_SAFE_INTEGER, faults),
-        customer_rep_id: fields.positive("customerRepID", MAX_SAFE_INTEGER, faults),
-        is_closed: fields.boolean("isClosed", faults),
-        is_spam: fields.boolean("isSpam", faults),
-        custom_fields_data: read_custom_fields(fields, faults),
+        subject: string(fields, "subject", MAX_SUBJECT_LENGTH, errors),
+        status: string(fields, "status", MAX_NAME_LENGTH, errors),
+        channel_id: fields.positive("channelID", MAX_SAFE_INTEGER, errors),
+        channel_type: string(fields, "channelType", MAX_NAME_LENGTH, errors),
+        end_user_id: fields.positive("endUserID", MAX_SAFE_INTEGER, errors),
+        customer_rep_id: fields.positive("customerRepID", MAX_SAFE_INTEGER, errors),
+        is_closed: fields.boolean("isClosed", errors),
+        is_spam: fields.boolean("isSpam", errors),
+        custom_fields_data: read_custom_fields(fields, errors),
         ticket_id: ticket_id?,
         uid: uid?,
         date_created: date_created?,
@@ -285,41 +285,41 @@ fn read_ticket(fields: &Fields, faults: &mut Faults) -> Option<Ticket> {
     })
 }
 
-fn read_custom_fields(fields: &Fields, faults: &mut Faults) -> Option<String> {
+fn read_custom_fields(fields: &Fields, errors: &mut ValidationErrors) -> Option<String> {
     match fields.get("customFieldsData") {
         None | Some(Json::Null) => None,
         Some(json @ Json::Object(_)) => {
             let text = serde_json::to_string(json).ok()?;
             if text.len() > MAX_CUSTOM_FIELDS_BYTES {
-                faults.add(fields.path("customFieldsData"), format!("must be at most {MAX_CUSTOM_FIELDS_BYTES} bytes"));
+                errors.add(fields.path("customFieldsData"), format!("must be at most {MAX_CUSTOM_FIELDS_BYTES} bytes"));
             }
             Some(text)
         }
         Some(_) => {
-            faults.add(fields.path("customFieldsData"), "must be an object");
+            errors.add(fields.path("customFieldsData"), "must be an object");
             None
         }
     }
 }
 
-fn read_message(fields: &Fields, faults: &mut Faults) -> Option<Message> {
-    let ticket_message_id = required_id(fields, "ticketMessageID", faults);
-    let ticket_id = required_id(fields, "ticketID", faults);
-    let date = required_moment(fields, "date", faults);
-    let topics = fields.array("topics", faults).unwrap_or_default();
+fn read_message(fields: &Fields, errors: &mut ValidationErrors) -> Option<Message> {
+    let ticket_message_id = required_id(fields, "ticketMessageID", errors);
+    let ticket_id = required_id(fields, "ticketID", errors);
+    let date = required_moment(fields, "date", errors);
+    let topics = fields.array("topics", errors).unwrap_or_default();
     let good = |topic: &&str| topic.chars().count() <= MAX_TOPIC_LENGTH;
     if topics.len() > MAX_TOPICS || !topics.iter().all(|topic| topic.as_str().is_some_and(|t| good(&t))) {
         let message = format!("must be at most {MAX_TOPICS} strings of at most {MAX_TOPIC_LENGTH} characters");
-        faults.add(fields.path("topics"), message);
+        errors.add(fields.path("topics"), message);
     }
-    let feedback_comment = string(fields, "feedbackComment", usize::MAX, faults);
+    let feedback_comment = string(fields, "feedbackComment", usize::MAX, errors);
     if feedback_comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT_BYTES) {
-        faults.add(fields.path("feedbackComment"), format!("must be at most {MAX_COMMENT_BYTES} bytes"));
+        errors.add(fields.path("feedbackComment"), format!("must be at most {MAX_COMMENT_BYTES} bytes"));
     }
     Some(Message {
-        sender: string(fields, "sender", MAX_NAME_LENGTH, faults),
+        sender: string(fields, "sender", MAX_NAME_LENGTH, errors),
         topics: topics.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
-        is_escalated: fields.boolean("isEscalated", faults).unwrap_or(false),
+        is_escalated: fields.boolean("isEscalated", errors).unwrap_or(false),
         feedback_comment,
         ticket_message_id: ticket_message_id?,
         ticket_id: ticket_id?,
@@ -328,26 +328,26 @@ fn read_message(fields: &Fields, faults: &mut Faults) -> Option<Message> {
 }
 
 /// A string of at most `max` characters, kept as it came; a blank one counts as absent.
-fn string(fields: &Fields, name: &str, max: usize, faults: &mut Faults) -> Option<String> {
-    let text = fields.raw_string(name, faults).flatten().filter(|text| !text.trim().is_empty())?;
+fn string(fields: &Fields, name: &str, max: usize, errors: &mut ValidationErrors) -> Option<String> {
+    let text = fields.raw_string(name, errors).flatten().filter(|text| !text.trim().is_empty())?;
     if text.chars().count() > max {
-        faults.add(fields.path(name), format!("must be at most {max} characters"));
+        errors.add(fields.path(name), format!("must be at most {max} characters"));
     }
     Some(text.to_owned())
 }
 
-fn required_id(fields: &Fields, name: &str, faults: &mut Faults) -> Option<u64> {
-    let id = fields.positive(name, MAX_SAFE_INTEGER, faults);
+fn required_id(fields: &Fields, name: &str, errors: &mut ValidationErrors) -> Option<u64> {
+    let id = fields.positive(name, MAX_SAFE_INTEGER, errors);
     if id.is_none() {
-        faults.add(fields.path(name), "is required: a positive integer");
+        errors.add(fields.path(name), "is required: a positive integer");
     }
     id
 }
 
-fn required_moment(fields: &Fields, name: &str, faults: &mut Faults) -> Option<Moment> {
-    let moment = fields.raw_string(name, faults).flatten().and_then(Moment::parse);
+fn required_moment(fields: &Fields, name: &str, errors: &mut ValidationErrors) -> Option<Timestamp> {
+    let moment = fields.raw_string(name, errors).flatten().and_then(Timestamp::parse);
     if moment.is_none() {
-        faults.add(fields.path(name), "is required: a time of RFC 3339");
+        errors.add(fields.path(name), "is required: a time of RFC 3339");
     }
     moment
 }
@@ -361,7 +361,7 @@ pub struct TicketView {
     pub computed: Computed,
 }
 
-/// Which tickets of a person are asked for: all that is given must hold.
+/// Which tickets of an end user are asked for: all that is given must hold.
 #[derive(Clone, Default, Debug)]
 pub struct TicketFilter {
     /// Compared caselessly.
@@ -383,17 +383,17 @@ pub struct TicketFilter {
 }
 
 impl TicketFilter {
-    /// The filter on this person's tickets: of the keys asked for only those count that are the person's.
-    pub fn of(mut self, person: &EndUser) -> Self {
+    /// The filter on this end user's tickets: of the keys asked for only those count that are the end user's.
+    pub fn of(mut self, end_user: &EndUser) -> Self {
         if let Some(asked) = &mut self.uid {
-            let held = person.keys();
+            let held = end_user.keys();
             asked.retain(|key| held.contains(key));
         }
         self
     }
 
     /// Whether the ticket is asked for.
-    pub fn admits(&self, view: &TicketView) -> bool {
+    pub fn is_met_by(&self, view: &TicketView) -> bool {
         let ticket = &view.ticket;
         let same = |asked: &Option<String>, text: &Option<String>| {
             asked.as_ref().is_none_or(|asked| text.as_ref().is_some_and(|t| text::caseless(t) == text::caseless(asked)))
@@ -438,7 +438,7 @@ enum SortValue {
     Number(Option<u64>),
     Text(Option<String>),
     Flag(Option<bool>),
-    Time(Moment),
+    Time(Timestamp),
 }
 
 impl TicketSort {
@@ -509,9 +509,9 @@ pub struct TicketReadDto {
     pub is_closed: Option<bool>,
     pub is_spam: Option<bool>,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
-    pub date_created: Moment,
+    pub date_created: Timestamp,
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
-    pub last_message_date: Moment,
+    pub last_message_date: Timestamp,
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub custom_fields_data: Option<Json>,
     /// Distinct, in first-seen order. The first 16 KiB of them, as JSON escaped once more.

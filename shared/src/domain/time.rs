@@ -9,9 +9,9 @@ use time::{OffsetDateTime, UtcOffset};
 /// A moment in time of RFC 3339, to the nanosecond, written in UTC; ordered in time (which its
 /// text is not: `…20.5Z` sorts before `…20Z`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Moment(OffsetDateTime);
+pub struct Timestamp(OffsetDateTime);
 
-impl Moment {
+impl Timestamp {
     /// Reads RFC 3339 with any offset, in the years 0000 to 9999 of UTC.
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
@@ -24,19 +24,19 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a time of RFC 3339"))
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_read_with_any_offset_and_written_in_utc() {
-        let written = |text| Moment::parse(text).map(|m| m.to_string());
+        let written = |text| Timestamp::parse(text).map(|m| m.to_string());
         assert_eq!(written("2026-11-23T10:00:00+01:00").as_deref(), Some("2026-11-23T09:00:00Z"));
         assert_eq!(written("2026-11-23T10:00:00.500Z").as_deref(), Some("2026-11-23T10:00:00.5Z"));
         for text in [

@@ -1,4 +1,4 @@
-//! UIDs: the identifiers of a person, and the keys under which they are compared.
+//! UIDs: the identifiers of an end user, and the keys under which they are compared.
 //!
 //! A key is never shown; readers get the stored value. Two values are the same exactly when they
 //! share a key.
@@ -42,7 +42,7 @@ impl UidType {
     }
 
     /// Whether two names mean the same type: equal values are spelt the same too.
-    pub fn means(&self, other: &Self) -> bool {
+    pub fn is_same_type(&self, other: &Self) -> bool {
         caseless(self.as_str()) == caseless(other.as_str())
     }
 
@@ -105,7 +105,7 @@ pub fn text_key(value: &str) -> String {
 }
 
 /// The one key under which a stored UID is held.
-pub fn held_key(kind: &UidType, value: &str) -> MatchKey {
+pub fn stored_key(kind: &UidType, value: &str) -> MatchKey {
     match kind {
         UidType::Phone => MatchKey::Phone(value.to_owned()),
         UidType::WhatsApp => phone_key(value).unwrap_or_else(|| reference_key(value)),
@@ -121,11 +121,11 @@ pub fn reference_key(customer_ref: &str) -> MatchKey {
 /// The keys under any of which a looked-up value may be held; `default` is the region of the
 /// deployment.
 pub fn lookup_keys(value: &str, default: Option<Region>) -> BTreeSet<MatchKey> {
-    let phones = Phone::lookups(value, default).into_iter().map(MatchKey::from);
+    let phones = Phone::lookup_keys(value, default).into_iter().map(MatchKey::from);
     phones.chain([reference_key(value)]).collect()
 }
 
-/// The keys under any of which the person of a ticket's `uid` may be held.
+/// The keys under any of which the end user of a ticket's `uid` may be held.
 pub fn ticket_keys(value: &str) -> BTreeSet<MatchKey> {
     lookup_keys(value, None)
 }
@@ -154,22 +154,22 @@ pub fn parse_value(kind: &UidType, text: &str, region: Option<Region>) -> Result
     match kind {
         UidType::Email => {
             let text = email::trim(text);
-            email::check(text).map(|()| text.to_owned()).map_err(|fault| fault.to_string())
+            email::check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
         }
-        UidType::Phone => Phone::read(text, region).map(|phone| phone.to_string()).map_err(|fault| fault.to_string()),
+        UidType::Phone => Phone::read(text, region).map(|phone| phone.to_string()).map_err(|error| error.to_string()),
         UidType::WhatsApp | UidType::Other(_) => Ok(text.to_owned()),
     }
 }
 
-/// The part of [`parse_value`]'s judgement that needs no region, and so no stored person.
+/// The part of [`parse_value`]'s judgement that needs no region, and so no stored end user.
 pub fn check_value(kind: &UidType, text: &str) -> Result<(), String> {
     match kind {
-        UidType::Phone => phone::check_marks(text).map_err(|fault| fault.to_string()),
+        UidType::Phone => phone::check_format(text).map_err(|error| error.to_string()),
         _ => parse_value(kind, text, None).map(drop),
     }
 }
 
-/// One identifier of a person; serialised as it is stored.
+/// One identifier of an end user; serialised as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Uid {
     /// The id of the record (`endUserUIDID`).
@@ -179,7 +179,7 @@ pub struct Uid {
     /// The stored value.
     #[serde(rename = "uid")]
     pub value: String,
-    /// Whether it is the person's preferred one.
+    /// Whether it is the end user's preferred one.
     #[serde(rename = "primary", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_primary: bool,
 }
@@ -187,7 +187,7 @@ pub struct Uid {
 impl Uid {
     /// The key under which it is held.
     pub fn key(&self) -> MatchKey {
-        held_key(&self.kind, &self.value)
+        stored_key(&self.kind, &self.value)
     }
 }
 
@@ -214,8 +214,8 @@ mod tests {
             assert_eq!(UidType::parse(name).as_str(), stored);
         }
         assert_eq!(UidType::default(), UidType::Email);
-        assert!(UidType::parse("CRM").means(&UidType::parse("crm")));
-        assert!(!UidType::parse("CRM").means(&UidType::parse("ERP")));
+        assert!(UidType::parse("CRM").is_same_type(&UidType::parse("crm")));
+        assert!(!UidType::parse("CRM").is_same_type(&UidType::parse("ERP")));
     }
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
             (&UidType::Email, "Jane@Example.com", text("jane@example.com")),
             (&other, "32470000000", text("32470000000")),
         ] {
-            assert_eq!(held_key(kind, value), key);
+            assert_eq!(stored_key(kind, value), key);
         }
         assert_eq!(reference_key("+32470000000"), text("+32470000000"));
     }
@@ -300,7 +300,7 @@ mod tests {
         for value in naughty() {
             for kind in &KINDS {
                 if let Ok(stored) = parse_value(kind, &value, Region::parse("BE")) {
-                    let key = held_key(kind, &stored);
+                    let key = stored_key(kind, &stored);
                     assert!(lookup_keys(&stored, None).contains(&key), "{kind} {stored:?}");
                     assert!(ticket_index_keys_of(&key).contains(&ticket_index_key(&stored)), "{kind} {stored:?}");
                 }

@@ -1,9 +1,9 @@
-//! Conditional requests (RFC 9110 §13). The entity tag of a person is its revision, and strong: a
+//! Conditional requests (RFC 9110 §13). The entity tag of an end user is its revision, and strong: a
 //! revision is written once, and ids are not reused.
 
 use lambda_http::http::{HeaderMap, HeaderName, header};
 
-use crate::domain::end_user::{Expected, Revisions};
+use crate::domain::end_user::{Precondition, RevisionSet};
 
 /// The entity tag of a revision.
 pub(super) fn etag(rev: u64) -> String {
@@ -11,19 +11,19 @@ pub(super) fn etag(rev: u64) -> String {
 }
 
 /// What `If-Match` and `If-None-Match` ask for. What is no entity tag of ours names no revision.
-pub(super) fn expected(headers: &HeaderMap) -> Expected {
-    let default = Expected::default();
-    Expected {
+pub(super) fn expected(headers: &HeaderMap) -> Precondition {
+    let default = Precondition::default();
+    Precondition {
         // By the strong comparison (§8.8.3.2) a weak tag is none.
-        among: revisions(headers, header::IF_MATCH, |tag| tag).unwrap_or(default.among),
-        not_among: revisions(headers, header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag))
-            .unwrap_or(default.not_among),
+        if_match: revisions(headers, header::IF_MATCH, |tag| tag).unwrap_or(default.if_match),
+        if_none_match: revisions(headers, header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag))
+            .unwrap_or(default.if_none_match),
     }
 }
 
 /// The revisions that a header names; `None` where it is not there. Our tags have no comma in them,
 /// so pieces of others that do are never taken for one.
-fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) -> Option<Revisions> {
+fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) -> Option<RevisionSet> {
     let values: Vec<_> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     if values.is_empty() {
         return None;
@@ -34,7 +34,7 @@ fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) ->
         (etag(rev) == strong(tag)).then_some(rev)
     };
     let every = tags == ["*"];
-    Some(if every { Revisions::Every } else { Revisions::These(tags.iter().filter_map(revision).collect()) })
+    Some(if every { RevisionSet::Any } else { RevisionSet::Only(tags.iter().filter_map(revision).collect()) })
 }
 
 #[cfg(test)]
@@ -47,23 +47,23 @@ mod tests {
 
     #[test]
     fn if_match_names_revisions_strongly() {
-        let admits = |values: &[&str]| expected(&headers(header::IF_MATCH, values)).admits(3);
+        let is_met_by = |values: &[&str]| expected(&headers(header::IF_MATCH, values)).is_met_by(3);
         for values in [&["\"3\""] as &[_], &["*"], &["\"1\", \"3\""], &["\"1\"", "\"3\""], &["\"a,b\",\"3\""], &[]] {
-            assert!(admits(values), "{values:?}");
+            assert!(is_met_by(values), "{values:?}");
         }
         for values in [&["\"2\""] as &[_], &["W/\"3\""], &["3"], &["\"03\""], &["\"+3\""], &[""], &["*, \"1\""]] {
-            assert!(!admits(values), "{values:?}");
+            assert!(!is_met_by(values), "{values:?}");
         }
     }
 
     #[test]
     fn if_none_match_names_revisions_weakly() {
-        let admits = |values: &[&str]| expected(&headers(header::IF_NONE_MATCH, values)).admits(3);
+        let is_met_by = |values: &[&str]| expected(&headers(header::IF_NONE_MATCH, values)).is_met_by(3);
         for values in [&["\"3\""] as &[_], &["*"], &["W/\"3\""], &["\"1\" , W/\"3\""]] {
-            assert!(!admits(values), "{values:?}");
+            assert!(!is_met_by(values), "{values:?}");
         }
         for values in [&["\"2\""] as &[_], &["3"], &["w/\"3\""], &[""]] {
-            assert!(admits(values), "{values:?}");
+            assert!(is_met_by(values), "{values:?}");
         }
     }
 }

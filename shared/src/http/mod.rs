@@ -32,13 +32,13 @@ pub type Handler = for<'a> fn(&'a App, &'a Scope<'a>, &'a Request) -> BoxFuture<
 
 /// How long a request may work on the database, of the function's time that is left: at most 10 s,
 /// and so that there is time to answer that it took too long.
-fn patience(left: Option<Duration>) -> Duration {
+fn database_budget(left: Option<Duration>) -> Duration {
     const LONGEST: Duration = Duration::from_secs(10);
-    left.map_or(LONGEST, |left| left.saturating_sub(FAREWELL).min(LONGEST))
+    left.map_or(LONGEST, |left| left.saturating_sub(RESPONSE_MARGIN).min(LONGEST))
 }
 
 /// What is left of a function's time for its answer.
-pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
+pub(crate) const RESPONSE_MARGIN: Duration = Duration::from_millis(500);
 
 /// lambda_http's own reading of an API Gateway event, spared what would make it panic: it builds a
 /// URI out of the Host and X-Forwarded-Proto headers, the decoded path and the raw query, and
@@ -71,12 +71,12 @@ pub fn write_event(response: http::Response<String>) -> ApiGatewayV2httpResponse
 }
 
 /// Answers one request of the route `METHOD /path`: token, handler, problem, headers, log line.
-pub async fn answer(app: &App, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
+pub async fn handle(app: &App, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
     let started = Instant::now();
     let route = route(&request);
     let request = Request::new(request, route.clone());
     let meter = Meter::default();
-    let (tenant, answer) = act(app, handler, &request, &meter, started).await;
+    let (tenant, answer) = authenticate_and_dispatch(app, handler, &request, &meter, started).await;
     let response = answer.unwrap_or_else(|error| {
         error.log(request.id());
         problem::response(&error, request.id())
@@ -91,13 +91,13 @@ pub async fn answer(app: &App, handler: Handler, request: lambda_http::Request) 
         roundTrips = cost.round_trips,
         readUnits = cost.read_units,
         writeUnits = cost.write_units,
-        "answered"
+        "request completed"
     );
     let timing = app.server_timing().then(|| server_timing(&cost));
     response.finish(request.id(), timing)
 }
 
-async fn act(
+async fn authenticate_and_dispatch(
     app: &App,
     handler: Handler,
     request: &Request,
@@ -107,9 +107,9 @@ async fn act(
     let access = if request.is_get() { Access::Read } else { Access::Write };
     let caller = match app.authenticate(request.authorization(), access).await {
         Ok(caller) => caller,
-        Err(refusal) => return (None, Err(Error::Refused(refusal))),
+        Err(refusal) => return (None, Err(Error::Auth(refusal))),
     };
-    let scope = app.store().scope(caller.tenant(), meter, started + patience(request.time_left()));
+    let scope = app.store().scope(caller.tenant(), meter, started + database_budget(request.time_left()));
     let answer = handler(app, &scope, request).await;
     (Some(caller.tenant().to_string()), answer)
 }

@@ -6,17 +6,17 @@ use lambda_http::http::{StatusCode, header};
 use serde::Serialize;
 
 use super::response::Response;
-use crate::auth::Refusal;
-use crate::domain::input::Faults;
+use crate::auth::AuthError;
+use crate::domain::input::ValidationErrors;
 use crate::store::{ChangeError, Outcome, StoreError};
 
 /// Why a request was not carried out.
 #[derive(Debug)]
 pub enum Error {
     /// No caller, or one who may not.
-    Refused(Refusal),
+    Auth(AuthError),
     /// The request is at fault.
-    Invalid(Faults),
+    Invalid(ValidationErrors),
     /// The end user is not there, for this caller.
     NotFound,
     /// The end user is at another revision than the request is meant for.
@@ -33,9 +33,9 @@ pub enum Error {
     Store(StoreError),
 }
 
-impl From<Faults> for Error {
-    fn from(faults: Faults) -> Self {
-        Self::Invalid(faults)
+impl From<ValidationErrors> for Error {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Invalid(errors)
     }
 }
 
@@ -49,7 +49,7 @@ impl From<ChangeError> for Error {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::NotFound => Self::NotFound,
-            ChangeError::Invalid(faults) => Self::Invalid(faults),
+            ChangeError::Invalid(errors) => Self::Invalid(errors),
             ChangeError::Stale => Self::Stale,
             ChangeError::KeyReused => Self::KeyReused,
             ChangeError::IdsExhausted => Self::IdsExhausted,
@@ -87,15 +87,15 @@ impl Error {
     /// Logs what the caller is not told: faults below, by kind and never with a value.
     pub(super) fn log(&self, request_id: &str) {
         if let Self::Store(error) = self {
-            tracing::error!(requestId = request_id, %error, "failed");
+            tracing::error!(requestId = request_id, %error, "request failed");
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(Refusal::Missing | Refusal::Invalid | Refusal::Expired) => StatusCode::UNAUTHORIZED,
-            Self::Refused(Refusal::NoTenant | Refusal::Scope) => StatusCode::FORBIDDEN,
-            Self::Refused(Refusal::IssuerUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Auth(AuthError::Missing | AuthError::Invalid | AuthError::Expired) => StatusCode::UNAUTHORIZED,
+            Self::Auth(AuthError::NoTenant | AuthError::Scope) => StatusCode::FORBIDDEN,
+            Self::Auth(AuthError::IssuerUnavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Stale => StatusCode::PRECONDITION_FAILED,
@@ -110,7 +110,7 @@ impl Error {
 
     fn detail(&self) -> String {
         match self {
-            Self::Refused(refusal) => refusal.to_string(),
+            Self::Auth(refusal) => refusal.to_string(),
             Self::Invalid(_) => "the request is at fault; errors says where".to_owned(),
             Self::NotFound => "there is no such end user".to_owned(),
             Self::Stale => "the end user is at another revision than the request is meant for".to_owned(),
@@ -133,7 +133,7 @@ impl Error {
 pub(super) fn response(error: &Error, request_id: &str) -> Response {
     let status = error.status();
     let errors = match error {
-        Error::Invalid(faults) => Some(faults.as_map()),
+        Error::Invalid(errors) => Some(errors.as_map()),
         _ => None,
     };
     let code = match error {
@@ -154,11 +154,11 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
     let response =
         Response::new(status, "application/problem+json", &problem).unwrap_or_else(|_| Response::no_content());
     match error {
-        Error::Refused(Refusal::Missing) => response.with_header(header::WWW_AUTHENTICATE, "Bearer"),
-        Error::Refused(Refusal::Invalid | Refusal::Expired) => {
+        Error::Auth(AuthError::Missing) => response.with_header(header::WWW_AUTHENTICATE, "Bearer"),
+        Error::Auth(AuthError::Invalid | AuthError::Expired) => {
             response.with_header(header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)
         }
-        Error::Refused(Refusal::Scope) => {
+        Error::Auth(AuthError::Scope) => {
             response.with_header(header::WWW_AUTHENTICATE, r#"Bearer error="insufficient_scope""#)
         }
         _ if status == StatusCode::SERVICE_UNAVAILABLE => response.with_header(header::RETRY_AFTER, "1"),

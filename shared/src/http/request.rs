@@ -9,10 +9,10 @@ use percent_encoding::percent_decode_str;
 
 use super::conditions;
 use super::problem::Error;
-use crate::domain::end_user::{Expected, MAX_UID_LENGTH, SortField};
+use crate::domain::end_user::{MAX_UID_LENGTH, Precondition, SortField};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
-use crate::domain::input::{Faults, Json};
-use crate::domain::once::Once;
+use crate::domain::input::{Json, ValidationErrors};
 use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
 use crate::domain::text::{self, Limit};
 use crate::store::Page;
@@ -70,7 +70,7 @@ impl Request {
     /// The path's `{id}`.
     pub fn end_user_id(&self) -> Result<EndUserId, Error> {
         let id = self.inner.path_parameters_ref().and_then(|path| path.first("id")).and_then(EndUserId::parse);
-        id.ok_or_else(|| Faults::one("id", "must be an integer from 1 to 2147483647").into())
+        id.ok_or_else(|| ValidationErrors::single("id", "must be an integer from 1 to 2147483647").into())
     }
 
     /// The JSON of the body.
@@ -81,9 +81,9 @@ impl Request {
             return Err(Error::TooLarge);
         }
         if bytes.is_empty() {
-            return Err(Faults::one("body", "is required").into());
+            return Err(ValidationErrors::single("body", "is required").into());
         }
-        Ok(Json::parse(bytes).map_err(|fault| Faults::one("body", fault))?)
+        Ok(Json::parse(bytes).map_err(|error| ValidationErrors::single("body", error))?)
     }
 
     fn body(&self) -> &[u8] {
@@ -95,25 +95,28 @@ impl Request {
     }
 
     /// What `read` makes of the body, and what `Idempotency-Key` makes of this request; the faults of both at once.
-    pub fn idempotent<T>(&self, read: impl FnOnce(&Json) -> Result<T, Faults>) -> Result<(T, Option<Once>), Error> {
+    pub fn idempotent<T>(
+        &self,
+        read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
+    ) -> Result<(T, Option<IdempotencyKey>), Error> {
         let body = match self.json() {
             Ok(json) => read(&json),
-            Err(Error::Invalid(faults)) => Err(faults),
+            Err(Error::Invalid(errors)) => Err(errors),
             Err(error) => return Err(error),
         };
-        Ok(Faults::both(body, self.once())?)
+        Ok(ValidationErrors::zip(body, self.idempotency_key())?)
     }
 
     /// What `Idempotency-Key` makes of this request, where it came with one.
-    fn once(&self) -> Result<Option<Once>, Faults> {
+    fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
         const NAME: &str = "Idempotency-Key";
         let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
-        let once = Once::parse(value.to_str().unwrap_or_default(), &self.route, self.body());
-        once.map(Some).map_err(|fault| Faults::one(NAME, fault))
+        let idempotency_key = IdempotencyKey::parse(value.to_str().unwrap_or_default(), &self.route, self.body());
+        idempotency_key.map(Some).map_err(|error| ValidationErrors::single(NAME, error))
     }
 
     /// For which revisions of the end user the request is meant: `If-Match` and `If-None-Match`.
-    pub fn expected(&self) -> Expected {
+    pub fn expected(&self) -> Precondition {
         conditions::expected(self.inner.headers())
     }
 
@@ -160,7 +163,7 @@ fn is_json(kind: &str) -> bool {
 /// read.
 pub struct Query {
     pairs: Vec<(String, Result<String, &'static str>)>,
-    faults: Faults,
+    errors: ValidationErrors,
 }
 
 impl Query {
@@ -173,12 +176,12 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode(name).ok()?, decode(value)))
         });
-        Self { pairs: pairs.collect(), faults: Faults::default() }
+        Self { pairs: pairs.collect(), errors: ValidationErrors::default() }
     }
 
     /// `value`, unless a parameter that was read is at fault.
     pub fn or<T>(self, value: T) -> Result<T, Error> {
-        Ok(self.faults.or(value)?)
+        Ok(self.errors.into_result(value)?)
     }
 
     /// Every value of a parameter, cleaned; blank ones are left out.
@@ -189,9 +192,9 @@ impl Query {
                 Ok(raw) => {
                     text::clean(raw, Limit::Chars(max)).map(|clean| (raw.clone(), clean)).map_err(|e| e.to_string())
                 }
-                Err(fault) => Err((*fault).to_owned()),
+                Err(error) => Err((*error).to_owned()),
             };
-            if let Some((raw, clean)) = self.faults.keep(name, cleaned)
+            if let Some((raw, clean)) = self.errors.record(name, cleaned)
                 && !clean.is_empty()
             {
                 values.push((raw, clean));
@@ -202,7 +205,7 @@ impl Query {
 
     fn single(&mut self, name: &str, max: usize) -> Option<(String, String)> {
         if self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count() > 1 {
-            self.faults.add(name, "stands more than once");
+            self.errors.add(name, "stands more than once");
             return None;
         }
         self.values(name, max).pop()
@@ -231,8 +234,8 @@ impl Query {
 
     /// Notes that a parameter must be there.
     pub fn require(&mut self, name: &str) {
-        if self.faults.as_map().get(name).is_none() {
-            self.faults.add(name, "is required");
+        if self.errors.as_map().get(name).is_none() {
+            self.errors.add(name, "is required");
         }
     }
 
@@ -246,7 +249,7 @@ impl Query {
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         let number = digits.then(|| text.parse().ok()).flatten().filter(|n| (1..=max).contains(n));
         if number.is_none() {
-            self.faults.add(name, format!("must be an integer from 1 to {max}"));
+            self.errors.add(name, format!("must be an integer from 1 to {max}"));
         }
         number
     }
@@ -270,7 +273,7 @@ impl Query {
         let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-            self.faults.add(name, format!("must be one of {}", names.join(", ")));
+            self.errors.add(name, format!("must be one of {}", names.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
@@ -294,7 +297,7 @@ impl Query {
     /// `search`.
     pub fn search(&mut self) -> Option<Search> {
         let text = self.text("search", MAX_SEARCH_LENGTH)?;
-        self.faults.keep("search", Search::parse(&text))
+        self.errors.record("search", Search::parse(&text))
     }
 }
 

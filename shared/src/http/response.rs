@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::conditions;
 use super::problem::Error;
-use crate::domain::end_user::Expected;
+use crate::domain::end_user::Precondition;
 use crate::store::{Page, StoreError};
 
 /// An answer: a status, a JSON body or none, and headers.
@@ -35,12 +35,12 @@ impl Response {
 
     /// This answer, which shows an end user at `rev`, as the request's conditions want it (RFC 9110
     /// §13.2.2): whole, 304 where the caller has that revision, or 412.
-    pub fn conditional(self, expected: &Expected, rev: u64) -> Result<Self, Error> {
-        if !expected.among.hold(rev) {
+    pub fn conditional(self, expected: &Precondition, rev: u64) -> Result<Self, Error> {
+        if !expected.if_match.contains(rev) {
             return Err(Error::Stale);
         }
         let answer = self.with_revision(rev);
-        if !expected.not_among.hold(rev) {
+        if !expected.if_none_match.contains(rev) {
             return Ok(answer);
         }
         Ok(Self { status: StatusCode::NOT_MODIFIED, content_type: "", body: String::new(), ..answer })
@@ -61,7 +61,7 @@ impl Response {
         self
     }
 
-    /// This answer, of a person at `rev`, with its entity tag.
+    /// This answer, of an end user at `rev`, with its entity tag.
     pub fn with_revision(self, rev: u64) -> Self {
         self.with_header(header::ETAG, conditions::etag(rev))
     }

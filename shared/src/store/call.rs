@@ -39,9 +39,9 @@ impl Scope<'_> {
                 Err(error) => error,
             };
             tries += 1;
-            let (trouble, _) = judge(&error);
-            unanswered |= kind == Kind::Write && trouble == Trouble::Unanswered;
-            let again = trouble != Trouble::Final && tries < MAX_TRIES;
+            let (trouble, _) = classify(&error);
+            unanswered |= kind == Kind::Write && trouble == Retry::OutcomeUnknown;
+            let again = trouble != Retry::Never && tries < MAX_TRIES;
             if !(again && self.wait(tries).await) {
                 return Err(Failure { error, unanswered });
             }
@@ -63,7 +63,7 @@ impl Scope<'_> {
     /// waiting where the deadline would pass.
     async fn wait(&self, tries: u32) -> bool {
         let longest = (25 << (tries.clamp(1, 7) - 1)).min(1_000);
-        let wait = Duration::from_millis(1 + super::jitter() % longest);
+        let wait = Duration::from_millis(1 + super::random_u64() % longest);
         let in_time = Instant::now() + wait < self.deadline;
         if in_time {
             tokio::time::sleep(wait).await;
@@ -83,45 +83,45 @@ impl Scope<'_> {
 
 /// What a try that failed means for the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+enum Retry {
     /// It will fail again.
-    Final,
+    Never,
     /// It was turned away, and may be taken later.
-    TurnedAway,
+    Safe,
     /// Nobody said what became of it.
-    Unanswered,
+    OutcomeUnknown,
 }
 
 /// What an error means, and in a word for the log why.
-fn judge<E: ProvideErrorMetadata>(error: &SdkError<E>) -> (Trouble, &str) {
-    use Trouble::{Final, TurnedAway, Unanswered};
+fn classify<E: ProvideErrorMetadata>(error: &SdkError<E>) -> (Retry, &str) {
+    use Retry::{Never, OutcomeUnknown, Safe};
     match error {
-        SdkError::ConstructionFailure(_) => (Final, "a call could not be built"),
-        SdkError::TimeoutError(_) => (Unanswered, "time-out"),
-        SdkError::DispatchFailure(_) => (Unanswered, "no connection"),
-        SdkError::ResponseError(_) => (Unanswered, "broken answer"),
+        SdkError::ConstructionFailure(_) => (Never, "a call could not be built"),
+        SdkError::TimeoutError(_) => (OutcomeUnknown, "time-out"),
+        SdkError::DispatchFailure(_) => (OutcomeUnknown, "no connection"),
+        SdkError::ResponseError(_) => (OutcomeUnknown, "broken answer"),
         SdkError::ServiceError(service) => match error.code() {
             Some(
                 code @ ("ProvisionedThroughputExceededException"
                 | "RequestLimitExceeded"
                 | "ThrottlingException"
                 | "TransactionConflictException"),
-            ) => (TurnedAway, code),
+            ) => (Safe, code),
             // The same token is being worked on: an earlier try of ours.
-            Some(code @ "TransactionInProgressException") => (Unanswered, code),
-            Some(code) if service.raw().status().is_client_error() => (Final, code),
-            Some(code) => (Unanswered, code),
+            Some(code @ "TransactionInProgressException") => (OutcomeUnknown, code),
+            Some(code) if service.raw().status().is_client_error() => (Never, code),
+            Some(code) => (OutcomeUnknown, code),
             // Whatever its status, no answer of DynamoDB, or not a whole one.
-            None => (Unanswered, "broken answer"),
+            None => (OutcomeUnknown, "broken answer"),
         },
-        _ => (Unanswered, "unknown"),
+        _ => (OutcomeUnknown, "unknown"),
     }
 }
 
 impl<E: ProvideErrorMetadata> Failure<E> {
     /// The error where all that is known is that some try went unanswered.
     pub(super) fn unknown(&self) -> StoreError {
-        StoreError::Unavailable { outcome: Outcome::Unknown, reason: judge(&self.error).1.to_owned() }
+        StoreError::Unavailable { outcome: Outcome::Unknown, reason: classify(&self.error).1.to_owned() }
     }
 
     /// Whether the engine cancelled the transaction: for a condition, a conflict or throttling.
@@ -130,7 +130,7 @@ impl<E: ProvideErrorMetadata> Failure<E> {
     }
 
     /// Whether the engine said that the item stands otherwise than the condition wants.
-    pub(super) fn lost(&self) -> bool {
+    pub(super) fn is_condition_failed(&self) -> bool {
         self.error.code() == Some("ConditionalCheckFailedException")
     }
 }
@@ -138,8 +138,8 @@ impl<E: ProvideErrorMetadata> Failure<E> {
 impl<E: ProvideErrorMetadata> From<Failure<E>> for StoreError {
     fn from(failure: Failure<E>) -> Self {
         let outcome = if failure.unanswered { Outcome::Unknown } else { Outcome::NothingWritten };
-        match judge(&failure.error) {
-            (Trouble::Final, reason) => Self::Unexpected(format!("DynamoDB refuses: {reason}")),
+        match classify(&failure.error) {
+            (Retry::Never, reason) => Self::Unexpected(format!("DynamoDB refuses: {reason}")),
             (_, reason) => Self::Unavailable { outcome, reason: reason.to_owned() },
         }
     }

@@ -9,28 +9,28 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_dynamo::aws_sdk_dynamodb_1::from_item;
 
-use super::blocks::{Block, CountState};
-use super::index::IndexedItem;
+use super::index::IndexStateItem;
 use super::keys::{self, BlockSize, EntryReader, FIRST_BLOCK, Key};
-use super::{Entry, Item, Query, Scope, StoreError, each, entries, items, text, unreadable};
+use super::rank::{BuildState, RankBlock};
+use super::{Entry, Item, Query, Scope, StoreError, entries, items, text, try_concurrently, unreadable};
 use crate::domain::end_user::SortField;
 use crate::domain::ids::EndUserId;
 
 /// How many partitions are walked side by side.
-const WALKS: usize = 8;
+const MAX_CONCURRENT_PARTITIONS: usize = 8;
 /// Of how many suspects all entries are held in memory: some 300 MB of them.
 const SUSPECTS: usize = 100_000;
 /// How often at most what looks wrong is looked at.
-pub(super) const LOOKS: u32 = 5;
+pub(super) const MAX_RECHECKS: u32 = 5;
 
 /// How a check is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct How {
+pub struct CheckOptions {
     /// Whether what is wrong is put right.
-    pub mend: bool,
+    pub repair: bool,
     /// How long what looks wrong is left alone before it is looked at again: longer than indexing a
     /// write takes, so that a write under way is not taken for a fault.
-    pub second_look: Duration,
+    pub recheck_after: Duration,
 }
 
 /// How far a check has come.
@@ -44,12 +44,12 @@ pub struct Progress {
     pub of: Option<u64>,
 }
 
-/// What is wrong with the index of one person.
+/// What is wrong with the index of one end user.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WrongPerson {
+pub struct WrongEndUser {
     /// Whose it is.
     pub id: EndUserId,
-    /// At which revision; `None` where the person is deleted.
+    /// At which revision; `None` where the end user is deleted.
     rev: Option<u64>,
     /// How many entries are not there.
     pub missing: usize,
@@ -59,7 +59,7 @@ pub struct WrongPerson {
     pub record: bool,
 }
 
-impl WrongPerson {
+impl WrongEndUser {
     /// How many entries should not be there.
     pub fn surplus(&self) -> usize {
         self.surplus.len()
@@ -93,19 +93,19 @@ pub struct WrongBlock {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Check {
     /// The documents read.
-    pub people: u64,
-    /// The people counted by the writes.
+    pub end_users: u64,
+    /// The end users counted by the writes.
     pub counted: u64,
     /// The entries read.
     pub entries: u64,
     /// The blocks read.
     pub blocks: u64,
     /// The orders that are being counted for the first time, and are not checked.
-    pub unready: Vec<SortField>,
+    pub building: Vec<SortField>,
     /// The orders of which the count was given up half-way; a repair finishes it.
     pub stalled: Vec<SortField>,
-    /// People whose index is wrong.
-    pub wrong_people: Vec<WrongPerson>,
+    /// End users whose index is wrong.
+    pub wrong_end_users: Vec<WrongEndUser>,
     /// Blocks that are.
     pub wrong_blocks: Vec<WrongBlock>,
     /// End users whose stored look-up keys are wrong.
@@ -117,7 +117,8 @@ pub struct Check {
 impl Check {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        let is_right = self.wrong_people.is_empty() && self.wrong_blocks.is_empty() && self.wrong_pointers.is_empty();
+        let is_right =
+            self.wrong_end_users.is_empty() && self.wrong_blocks.is_empty() && self.wrong_pointers.is_empty();
         is_right && self.is_repaired()
     }
 
@@ -148,26 +149,30 @@ type Fingerprints = Mutex<HashMap<EndUserId, Fingerprint>>;
 
 impl Scope<'_> {
     /// Compares the tenant's index with its documents, and may put right what is wrong, a bounded
-    /// number of people at a time, and the blocks of an order at once. An end user that cannot be read or repaired is
+    /// number of end users at a time, and the blocks of an order at once. An end user that cannot be read or repaired is
     /// named in the result, and all others are checked.
     ///
     /// Reads every document and entry of the tenant once, the entries of each counted order once more,
-    /// and holds some 50 bytes per person; for every 100,000 who look wrong all entries are read again,
+    /// and holds some 50 bytes per end user; for every 100,000 who look wrong all entries are read again,
     /// strongly.
-    pub async fn check_index(&self, how: How, say: &(dyn Fn(Progress) + Sync)) -> Result<Check, StoreError> {
+    pub async fn check_index(
+        &self,
+        how: CheckOptions,
+        on_progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Check, StoreError> {
         let mut check = Check::default();
-        let suspects = self.suspects(&mut check, say).await?;
+        let suspects = self.suspects(&mut check, on_progress).await?;
         for some in suspects.chunks(SUSPECTS) {
-            let mut wrong = self.look_closely(some.iter().copied().collect(), how, say).await?;
-            if how.mend {
-                let broken = self.mend_people(&wrong, say).await?;
-                wrong.retain(|person| broken.iter().all(|broken| broken.id != person.id));
+            let mut wrong = self.look_closely(some.iter().copied().collect(), how, on_progress).await?;
+            if how.repair {
+                let broken = self.repair_end_users(&wrong, on_progress).await?;
+                wrong.retain(|end_user| broken.iter().all(|broken| broken.id != end_user.id));
                 check.broken.extend(broken);
             }
-            check.wrong_people.extend(wrong);
+            check.wrong_end_users.extend(wrong);
         }
-        for id in self.wrong_pointers(how, say).await? {
-            match if how.mend { self.repair_pointers(id).await } else { Ok(()) } {
+        for id in self.wrong_pointers(how, on_progress).await? {
+            match if how.repair { self.repair_pointers(id).await } else { Ok(()) } {
                 Ok(()) => check.wrong_pointers.push(id),
                 Err(error @ StoreError::Unexpected(_)) => {
                     check.broken.push(BrokenEndUser { id, reason: error.to_string() });
@@ -176,30 +181,30 @@ impl Scope<'_> {
             }
         }
         for field in SortField::ALL {
-            let mut state = self.count_state(field).await?;
-            if how.mend && state == Some(CountState::Stalled) {
-                say(Progress { stage: "counting an order", done: check.blocks, of: None });
-                self.finish_count(field).await?;
-                state = self.count_state(field).await?;
+            let mut state = self.build_state(field).await?;
+            if how.repair && state == Some(BuildState::Stalled) {
+                on_progress(Progress { stage: "counting an order", done: check.blocks, of: None });
+                self.finish_build(field).await?;
+                state = self.build_state(field).await?;
             }
             match state {
                 None => continue,
-                Some(CountState::Running) => {
-                    check.unready.push(field);
+                Some(BuildState::Running) => {
+                    check.building.push(field);
                     continue;
                 }
-                Some(CountState::Stalled) => {
+                Some(BuildState::Stalled) => {
                     check.stalled.push(field);
                     continue;
                 }
-                Some(CountState::Ready) => {}
+                Some(BuildState::Ready) => {}
             }
             // Large blocks are made of small ones, which are to be right first.
             for size in [BlockSize::Small, BlockSize::Large] {
-                say(Progress { stage: "checking blocks", done: check.blocks, of: None });
+                on_progress(Progress { stage: "checking blocks", done: check.blocks, of: None });
                 let wrong = self.wrong_blocks(field, size, how, &mut check.blocks).await?;
-                if how.mend {
-                    each(wrong.iter().map(|block| self.recount_block(field, size, &block.start))).await?;
+                if how.repair {
+                    try_concurrently(wrong.iter().map(|block| self.refresh_block(field, size, &block.start))).await?;
                 }
                 check.wrong_blocks.extend(wrong);
             }
@@ -207,9 +212,13 @@ impl Scope<'_> {
         Ok(check)
     }
 
-    /// The people of whom document, index and `Indexed` do not say the same. Those of whom one cannot be read go to
+    /// The end users of whom document, index and `Indexed` do not say the same. Those of whom one cannot be read go to
     /// `check.broken`.
-    async fn suspects(&self, check: &mut Check, say: &(dyn Fn(Progress) + Sync)) -> Result<Vec<EndUserId>, StoreError> {
+    async fn suspects(
+        &self,
+        check: &mut Check,
+        on_progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<EndUserId>, StoreError> {
         let all = Fingerprints::default();
         let of = |id, act: &dyn Fn(&mut Fingerprint)| {
             act(all.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default());
@@ -219,18 +228,18 @@ impl Scope<'_> {
         let documents = Query::table(keys::end_users(&self.tenant)).strong();
         let mut broken = BTreeMap::new();
         self.walk_all(&documents, None, |item| {
-            check.people += 1;
+            check.end_users += 1;
             let id = items::read_id(&item, "sk")?;
-            let Ok(person) = items::read_end_user(item) else {
+            let Ok(end_user) = items::read_end_user(item) else {
                 broken.insert(id, "its document cannot be read");
                 return Ok(());
             };
-            let entries = entries(&person);
+            let entries = entries(&end_user);
             expected += entries.len() as u64;
-            let sum = entries.iter().map(|entry| hash(&keys::entry(&self.tenant, entry, person.id)));
+            let sum = entries.iter().map(|entry| hash(&keys::entry(&self.tenant, entry, end_user.id)));
             let sum = sum.fold(0, u64::wrapping_add);
-            of(person.id, &|fingerprint| fingerprint.document = sum);
-            say(Progress { stage: "reading people", done: check.people, of: Some(check.counted) });
+            of(end_user.id, &|fingerprint| fingerprint.document = sum);
+            on_progress(Progress { stage: "reading people", done: check.end_users, of: Some(check.counted) });
             Ok(())
         })
         .await?;
@@ -244,7 +253,7 @@ impl Scope<'_> {
                     of(id, &|fingerprint| fingerprint.index = fingerprint.index.wrapping_add(hash));
                     let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
                     *read += 1;
-                    say(Progress { stage: "reading the index", done: *read, of: Some(expected) });
+                    on_progress(Progress { stage: "reading the index", done: *read, of: Some(expected) });
                 })
                 .await
             }
@@ -252,10 +261,10 @@ impl Scope<'_> {
         walk_side_by_side(walks.collect()).await?;
         check.entries = read.into_inner().unwrap_or_else(PoisonError::into_inner);
 
-        let indexed = Query::table(keys::indexed_people(&self.tenant));
+        let indexed = Query::table(keys::index_states(&self.tenant));
         self.walk_all(&indexed, None, |item| {
             let id = items::read_id(&item, "sk")?;
-            let Ok(item) = from_item::<IndexedItem>(item) else {
+            let Ok(item) = from_item::<IndexStateItem>(item) else {
                 broken.entry(id).or_insert("its index state cannot be read");
                 return Ok(());
             };
@@ -275,47 +284,48 @@ impl Scope<'_> {
         Ok(suspects)
     }
 
-    /// What is wrong with some people at two looks, though they were not written to between them. Who is
+    /// What is wrong with some end users at two looks, though they were not written to between them. Who is
     /// written to all the time is let alone: the index of a write is put right behind it.
     async fn look_closely(
         &self,
         mut suspects: BTreeSet<EndUserId>,
-        how: How,
-        say: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Vec<WrongPerson>, StoreError> {
+        how: CheckOptions,
+        on_progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Vec<WrongEndUser>, StoreError> {
         let held = self.entries_of(&suspects).await?;
         let (mut confirmed, mut seen) = (Vec::new(), BTreeMap::new());
-        for look in 0..LOOKS {
+        for look in 0..MAX_RECHECKS {
             if suspects.is_empty() {
                 break;
             }
             if look > 0 {
-                tokio::time::sleep(how.second_look).await;
+                tokio::time::sleep(how.recheck_after).await;
             }
-            say(Progress { stage: "looking closely", done: 0, of: Some(suspects.len() as u64) });
+            on_progress(Progress { stage: "looking closely", done: 0, of: Some(suspects.len() as u64) });
             let ids: Vec<_> = std::mem::take(&mut suspects).into_iter().collect();
-            for person in each(ids.chunks(25).map(|ids| self.wrong_people(ids, &held))).await?.concat() {
-                if seen.insert(person.id, person.rev) == Some(person.rev) {
-                    confirmed.push(person);
+            for end_user in try_concurrently(ids.chunks(25).map(|ids| self.wrong_end_users(ids, &held))).await?.concat()
+            {
+                if seen.insert(end_user.id, end_user.rev) == Some(end_user.rev) {
+                    confirmed.push(end_user);
                 } else {
-                    suspects.insert(person.id);
+                    suspects.insert(end_user.id);
                 }
             }
         }
         Ok(confirmed)
     }
 
-    /// The entries that the index has of some people, whether they should be there or not.
+    /// The entries that the index has of some end users, whether they should be there or not.
     async fn entries_of(
         &self,
-        people: &BTreeSet<EndUserId>,
+        end_users: &BTreeSet<EndUserId>,
     ) -> Result<HashMap<EndUserId, BTreeSet<Entry>>, StoreError> {
         let held: Mutex<HashMap<_, BTreeSet<_>>> = Mutex::default();
         let walks = keys::entry_partitions(&self.tenant).map(|(partition, reader)| {
             let held = &held;
             async move {
                 self.walk_entries(&partition, reader, |_, id, entry| {
-                    if people.contains(&id) {
+                    if end_users.contains(&id) {
                         held.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_default().insert(entry);
                     }
                 })
@@ -326,20 +336,20 @@ impl Scope<'_> {
         Ok(held.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn wrong_people(
+    async fn wrong_end_users(
         &self,
         ids: &[EndUserId],
         held: &HashMap<EndUserId, BTreeSet<Entry>>,
-    ) -> Result<Vec<WrongPerson>, StoreError> {
-        let indexed = self.indexed(ids.iter().copied()).await?;
-        let people = self.people(ids.iter().copied()).await?;
+    ) -> Result<Vec<WrongEndUser>, StoreError> {
+        let indexed = self.index_states(ids.iter().copied()).await?;
+        let end_users = self.end_users(ids.iter().copied()).await?;
         let mut wrong = Vec::new();
         for id in ids {
-            let wanted = people.get(id).map(entries).unwrap_or_default();
+            let wanted = end_users.get(id).map(entries).unwrap_or_default();
             let nothing = BTreeSet::new();
             let seen = held.get(id).unwrap_or(&nothing);
             let doubtful: Vec<_> = wanted.symmetric_difference(seen).cloned().collect();
-            let there = self.those_there(*id, &doubtful).await?;
+            let there = self.existing_entries(*id, &doubtful).await?;
             let missing = doubtful.iter().filter(|entry| wanted.contains(*entry) && !there.contains(*entry)).count();
             let surplus: BTreeSet<_> = there.into_iter().filter(|entry| !wanted.contains(entry)).collect();
             let record = match indexed.get(id) {
@@ -347,15 +357,15 @@ impl Scope<'_> {
                 None => !wanted.is_empty(),
             };
             if missing > 0 || !surplus.is_empty() || record {
-                let rev = people.get(id).map(|person| person.rev);
-                wrong.push(WrongPerson { id: *id, rev, missing, surplus, record });
+                let rev = end_users.get(id).map(|end_user| end_user.rev);
+                wrong.push(WrongEndUser { id: *id, rev, missing, surplus, record });
             }
         }
         Ok(wrong)
     }
 
-    /// Those of some entries of a person that are in the index, read strongly.
-    async fn those_there(&self, id: EndUserId, entries: &[Entry]) -> Result<BTreeSet<Entry>, StoreError> {
+    /// Those of some entries of an end user that are in the index, read strongly.
+    async fn existing_entries(&self, id: EndUserId, entries: &[Entry]) -> Result<BTreeSet<Entry>, StoreError> {
         let by_key: BTreeMap<_, _> = entries.iter().map(|e| (keys::entry(&self.tenant, e, id), e.clone())).collect();
         let found = self.get_all(by_key.keys().cloned().collect()).await?;
         let key = |item: &Item| {
@@ -366,18 +376,20 @@ impl Scope<'_> {
     }
 
     /// Repairs these end users, and returns those of them for which DynamoDB or the stored items leave no way.
-    async fn mend_people(
+    async fn repair_end_users(
         &self,
-        wrong: &[WrongPerson],
-        say: &(dyn Fn(Progress) + Sync),
+        wrong: &[WrongEndUser],
+        on_progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<BrokenEndUser>, StoreError> {
         let (mut broken, mut done) = (Vec::new(), 0);
-        let mut groups: Vec<&[WrongPerson]> = wrong.chunks(25).rev().collect();
+        let mut groups: Vec<&[WrongEndUser]> = wrong.chunks(25).rev().collect();
         while let Some(group) = groups.pop() {
-            let people = group.iter().map(|person| (person.id, Some(person.surplus.clone())));
-            match (self.index(people.collect()).await, group) {
+            let end_users = group.iter().map(|end_user| (end_user.id, Some(end_user.surplus.clone())));
+            match (self.index(end_users.collect()).await, group) {
                 (Ok(()), _) => {}
-                (Err(StoreError::Unexpected(reason)), [person]) => broken.push(BrokenEndUser { id: person.id, reason }),
+                (Err(StoreError::Unexpected(reason)), [end_user]) => {
+                    broken.push(BrokenEndUser { id: end_user.id, reason })
+                }
                 // One that cannot be repaired stops no other.
                 (Err(StoreError::Unexpected(_)), _) => {
                     groups.extend(group.chunks(1));
@@ -386,7 +398,7 @@ impl Scope<'_> {
                 (Err(unavailable), _) => return Err(unavailable),
             }
             done += group.len() as u64;
-            say(Progress { stage: "mending people", done, of: Some(wrong.len() as u64) });
+            on_progress(Progress { stage: "mending people", done, of: Some(wrong.len() as u64) });
         }
         Ok(broken)
     }
@@ -396,10 +408,10 @@ impl Scope<'_> {
         &self,
         field: SortField,
         size: BlockSize,
-        how: How,
+        how: CheckOptions,
         read: &mut u64,
     ) -> Result<Vec<WrongBlock>, StoreError> {
-        let held = self.blocks(&Query::table(keys::blocks(&self.tenant, field, size))).await?;
+        let held = self.rank_blocks(&Query::table(keys::rank_blocks(&self.tenant, field, size))).await?;
         *read += held.len() as u64;
         let mut made = BTreeSet::new();
         let mut next = Some(FIRST_BLOCK.to_owned());
@@ -408,9 +420,9 @@ impl Scope<'_> {
             made.extend(blocks);
             next = more;
         }
-        let held: BTreeSet<Block> = held.into_iter().collect();
+        let held: BTreeSet<RankBlock> = held.into_iter().collect();
         let starts: BTreeSet<_> = held.symmetric_difference(&made).map(|block| block.start.as_str()).collect();
-        let looks = each(starts.into_iter().map(|start| self.wrong_block(field, size, start, how))).await?;
+        let looks = try_concurrently(starts.into_iter().map(|start| self.wrong_block(field, size, start, how))).await?;
         Ok(looks.into_iter().flatten().collect())
     }
 
@@ -420,14 +432,14 @@ impl Scope<'_> {
         field: SortField,
         size: BlockSize,
         start: &str,
-        how: How,
+        how: CheckOptions,
     ) -> Result<Option<WrongBlock>, StoreError> {
         let mut seen = None;
-        for look in 0..LOOKS {
+        for look in 0..MAX_RECHECKS {
             if look > 0 {
-                tokio::time::sleep(how.second_look).await;
+                tokio::time::sleep(how.recheck_after).await;
             }
-            let (rev, held) = self.block(field, size, start).await?.unwrap_or_default();
+            let (rev, held) = self.rank_block(field, size, start).await?.unwrap_or_default();
             let counted = self.count_block(field, size, start).await?;
             if held == counted {
                 return Ok(None);
@@ -457,7 +469,7 @@ impl Scope<'_> {
 }
 
 async fn walk_side_by_side<F: Future<Output = Result<(), StoreError>>>(walks: Vec<F>) -> Result<(), StoreError> {
-    let mut walks = futures::stream::iter(walks).buffer_unordered(WALKS);
+    let mut walks = futures::stream::iter(walks).buffer_unordered(MAX_CONCURRENT_PARTITIONS);
     while let Some(walked) = walks.next().await {
         walked?;
     }

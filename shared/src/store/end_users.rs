@@ -1,4 +1,4 @@
-//! People: create, read, update, delete, find by UID, list and search.
+//! End users: create, read, update, delete, find by UID, list and search.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -9,26 +9,29 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacit
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::blocks::{Counted, Place};
 use super::call::Failure;
 use super::items::Document;
 use super::keys::{self, Key};
+use super::rank::{RankState, Seek};
 use super::{
-    Answered, Bound, Item, Kind, Query, Scope, StoreError, any_shard, each, items, jitter, primary, unreadable,
+    Bound, Idempotent, Item, Kind, Query, Scope, StoreError, items, primary, random_shard, random_u64,
+    try_concurrently, unreadable,
 };
-use crate::domain::end_user::{self as domain, Assigned, Assignment, Draft, EndUser, Expected, SortField};
+use crate::domain::end_user::{
+    self as domain, AssignedUid, EndUser, PendingEndUser, Precondition, SortField, UidAssignment,
+};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
-use crate::domain::input::Faults;
-use crate::domain::once::Once;
+use crate::domain::input::ValidationErrors;
 use crate::domain::search::{self, Search};
 use crate::domain::uid::MatchKey;
 
-/// The most people that one look-up by UID answers.
+/// The most end users that one look-up by UID answers.
 const MAX_FOUND: usize = 100;
 
 /// How many rows may stand before a page that is found by walking them: at least the first thousand,
 /// in which a page of the list by id starts where all writes put it.
-const NEAR: u64 = 1_000;
+const MAX_SCANNED_ROWS: u64 = 1_000;
 
 /// A page of a list: `number` from 1 on, `size` 1 to 100.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +55,7 @@ impl Page {
     }
 }
 
-/// In which order people are listed.
+/// In which order end users are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListOrder {
     /// By what; ties by id.
@@ -61,28 +64,28 @@ pub struct ListOrder {
     pub descending: bool,
 }
 
-/// A page of people, and how many there are on all pages.
+/// A page of end users, and how many there are on all pages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// The people of the page.
-    pub people: Vec<EndUser>,
-    /// The people of all pages.
+    /// The end users of the page.
+    pub end_users: Vec<EndUser>,
+    /// The end users of all pages.
     pub total: u64,
 }
 
-/// Why a person was not changed.
+/// Why an end user was not changed.
 #[derive(Debug)]
 pub enum ChangeError {
-    /// No such person in this tenant.
+    /// No such end user in this tenant.
     NotFound,
-    /// The person is at another revision than the change is meant for.
+    /// The end user is at another revision than the change is meant for.
     Stale,
     /// The idempotency key came with another request.
     KeyReused,
     /// The tenant has used up its ids, and the change needs new ones.
     IdsExhausted,
-    /// The change does not fit the stored person.
-    Invalid(Faults),
+    /// The change does not fit the stored end user.
+    Invalid(ValidationErrors),
     /// The database.
     Store(StoreError),
 }
@@ -94,18 +97,18 @@ impl From<StoreError> for ChangeError {
 }
 
 /// Why a change starts over, for the log.
-const LOST: &str = "lost races";
+const CONFLICT: &str = "lost races";
 
 /// What became of a transaction.
 #[derive(PartialEq, Eq)]
 pub(super) enum Commit {
     Done,
-    /// The person is not, or no longer, as the change took it to be.
-    Lost,
+    /// The end user is not, or no longer, as the change took it to be.
+    Conflict,
 }
 
 impl Scope<'_> {
-    /// The person as it is now.
+    /// The end user as it is now.
     pub async fn end_user(&self, id: EndUserId) -> Result<Option<EndUser>, StoreError> {
         self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_end_user).transpose()
     }
@@ -115,68 +118,77 @@ impl Scope<'_> {
         self.get(keys::end_user(&self.tenant, id)).await?.map(items::read_document).transpose()
     }
 
-    /// Creates a person, all or nothing, and with `once` at most once.
-    pub async fn create_end_user(&self, draft: &Draft, once: Option<&Once>) -> Result<Answered<EndUser>, ChangeError> {
+    /// Creates an end user, all or nothing, and with `idempotency_key` at most once.
+    pub async fn create_end_user(
+        &self,
+        draft: &PendingEndUser,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<EndUser>, ChangeError> {
         let mut tries = 0;
         loop {
             let ids = self.new_end_user_ids(draft.missing_ids());
-            let (first, (id, uid_ids)) = tokio::try_join!(self.first_answer(once), ids)?;
+            let (first, (id, uid_ids)) = tokio::try_join!(self.stored_response(idempotency_key), ids)?;
             if let Some(answer) = first {
-                return Ok(Answered { answer, replayed: true });
+                return Ok(Idempotent { answer, replayed: true });
             }
             let answer = draft.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
             let mut document = Document::new(answer.clone());
-            let kept = once.map(|once| self.keep_answer(once, &answer, &mut document)).transpose()?;
+            let kept = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &answer, &mut document))
+                .transpose()?;
             // An id that is taken may be our own: a try that was given up for lost arrived after all.
             let done = self.commit(None, Some(&document), kept).await? == Commit::Done;
             if done || self.document(id).await?.as_ref() == Some(&document) {
-                return Ok(Answered { answer, replayed: false });
+                return Ok(Idempotent { answer, replayed: false });
             }
             tries += 1;
-            self.back_off(tries, LOST).await?;
+            self.back_off(tries, CONFLICT).await?;
         }
     }
 
-    /// Updates a person, all or nothing, on the person as it then is; only at a revision that is
+    /// Updates an end user, all or nothing, on the end user as it then is; only at a revision that is
     /// `expected`.
     pub async fn update_end_user(
         &self,
         id: EndUserId,
-        update: &domain::Update,
-        expected: &Expected,
+        update: &domain::EndUserUpdate,
+        expected: &Precondition,
     ) -> Result<(), ChangeError> {
-        let apply = |person: &EndUser| match expected.admits(person.rev) {
-            true => update.apply(person).map_err(ChangeError::Invalid),
+        let apply = |end_user: &EndUser| match expected.is_met_by(end_user.rev) {
+            true => update.apply(end_user).map_err(ChangeError::Invalid),
             false => Err(ChangeError::Stale),
         };
-        self.revise(id, None, apply, |_, _| Some(())).await.map(|_| ())
+        self.update_with_retry(id, None, apply, |_, _| Some(())).await.map(|_| ())
     }
 
-    /// Links a UID to a person, and with `once` at most once.
+    /// Links a UID to an end user, and with `idempotency_key` at most once.
     pub async fn assign_uid(
         &self,
-        assignment: &Assignment,
-        once: Option<&Once>,
-    ) -> Result<Answered<Assigned>, ChangeError> {
-        let apply = |person: &EndUser| assignment.apply(person).map_err(ChangeError::Invalid);
-        self.revise(assignment.end_user, once, apply, |before, after| assignment.result(before, after)).await
+        assignment: &UidAssignment,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<AssignedUid>, ChangeError> {
+        let apply = |end_user: &EndUser| assignment.apply(end_user).map_err(ChangeError::Invalid);
+        self.update_with_retry(assignment.end_user, idempotency_key, apply, |before, after| {
+            assignment.result(before, after)
+        })
+        .await
     }
 
     /// Changes an end user, and retries on its new state after a conflict. UID ids are taken only for UIDs that the
     /// change adds. Returns `result` of the states before and after.
-    async fn revise<T: Serialize + DeserializeOwned>(
+    async fn update_with_retry<T: Serialize + DeserializeOwned>(
         &self,
         id: EndUserId,
-        once: Option<&Once>,
-        change: impl Fn(&EndUser) -> Result<Draft, ChangeError>,
+        idempotency_key: Option<&IdempotencyKey>,
+        change: impl Fn(&EndUser) -> Result<PendingEndUser, ChangeError>,
         result: impl Fn(&EndUser, &EndUser) -> Option<T>,
-    ) -> Result<Answered<T>, ChangeError> {
+    ) -> Result<Idempotent<T>, ChangeError> {
         let (mut ids, mut tries) = (Vec::new(), 0);
         loop {
             let document = async { Ok(self.document(id).await?) };
-            let (first, stored) = tokio::try_join!(self.first_answer(once), document)?;
+            let (first, stored) = tokio::try_join!(self.stored_response(idempotency_key), document)?;
             if let Some(answer) = first {
-                return Ok(Answered { answer, replayed: true });
+                return Ok(Idempotent { answer, replayed: true });
             }
             let stored = stored.ok_or(ChangeError::NotFound)?;
             let before = &stored.end_user;
@@ -190,26 +202,28 @@ impl Scope<'_> {
             let answer = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
             if after != *before {
                 after.rev += 1;
-            } else if once.is_none() {
-                return Ok(Answered { answer, replayed: false });
+            } else if idempotency_key.is_none() {
+                return Ok(Idempotent { answer, replayed: false });
             }
             let mut new =
                 Document { end_user: after, version: stored.version + 1, responses: stored.responses.clone() };
-            let kept = once.map(|once| self.keep_answer(once, &answer, &mut new)).transpose()?;
+            let kept = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &answer, &mut new))
+                .transpose()?;
             if self.commit(Some(&stored), Some(&new), kept).await? == Commit::Done {
-                return Ok(Answered { answer, replayed: false });
+                return Ok(Idempotent { answer, replayed: false });
             }
             tries += 1;
-            self.back_off(tries, LOST).await?;
+            self.back_off(tries, CONFLICT).await?;
         }
     }
 
-    /// Deletes a person; only at a revision that is `expected`.
-    pub async fn delete_end_user(&self, id: EndUserId, expected: &Expected) -> Result<(), ChangeError> {
+    /// Deletes an end user; only at a revision that is `expected`.
+    pub async fn delete_end_user(&self, id: EndUserId, expected: &Precondition) -> Result<(), ChangeError> {
         let mut tries = 0;
         loop {
             let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
-            if !expected.admits(before.end_user.rev) {
+            if !expected.is_met_by(before.end_user.rev) {
                 return Err(ChangeError::Stale);
             }
             if self.commit(Some(&before), None, None).await? == Commit::Done {
@@ -219,7 +233,7 @@ impl Scope<'_> {
                 return Ok(());
             }
             tries += 1;
-            self.back_off(tries, LOST).await?;
+            self.back_off(tries, CONFLICT).await?;
         }
     }
 
@@ -249,7 +263,7 @@ impl Scope<'_> {
         kept: Vec<TransactWriteItem>,
     ) -> Result<Commit, StoreError> {
         let change = i64::from(!new.is_empty()) - i64::from(!old.is_empty());
-        let mut writes = vec![self.guarded(&document, &new, version)?];
+        let mut writes = vec![self.conditional_write(&document, &new, version)?];
         for (_, item) in new.iter().filter(|(key, item)| **key != document && old.get(*key) != Some(*item)) {
             let put = Put::builder().table_name(self.table()).set_item(Some(item.clone())).build();
             writes.push(TransactWriteItem::builder().put(put.map_err(unreadable)?).build());
@@ -271,22 +285,22 @@ impl Scope<'_> {
             };
             match cancelled(&failure.error, writes.len()) {
                 // Not written, by no try before either: they had the same token.
-                Some(Cancelled::Condition) => return Ok(Commit::Lost),
+                Some(Cancelled::Condition) => return Ok(Commit::Conflict),
                 // What is in the way of a repeat says nothing of the try that went unanswered.
                 Some(_) if failure.unanswered => return Err(failure.unknown()),
-                Some(Cancelled::Person) => return Ok(Commit::Lost),
+                Some(Cancelled::EndUser) => return Ok(Commit::Conflict),
                 // At random: those who lost together go apart.
-                Some(Cancelled::Count) => shard = any_shard(),
+                Some(Cancelled::Count) => shard = random_shard(),
                 Some(Cancelled::Throttled) => {}
                 None => return Err(failure.into()),
             }
             self.back_off(tries, "transaction cancelled").await?;
         }
-        Ok(Commit::Lost)
+        Ok(Commit::Conflict)
     }
 
     /// Writes or deletes a document, on condition that it is at `version`, or is not there.
-    fn guarded(
+    fn conditional_write(
         &self,
         document: &Key,
         new: &BTreeMap<Key, Item>,
@@ -343,14 +357,14 @@ impl Scope<'_> {
             .client()
             .transact_write_items()
             .set_transact_items(Some(writes))
-            .client_request_token(format!("{:016x}{:016x}", jitter(), jitter()))
+            .client_request_token(format!("{:016x}{:016x}", random_u64(), random_u64()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = self.call(Kind::Write, || request.clone().send()).await?;
         self.meter.spend(Kind::Write, answer.consumed_capacity());
         Ok(())
     }
 
-    /// The people of whom a UID or the customerRef is held under one of `asked`, by id, at most
+    /// The end users of whom a UID or the customerRef is held under one of `asked`, by id, at most
     /// 100.
     pub async fn find_end_users(&self, asked: &BTreeSet<MatchKey>) -> Result<Vec<EndUser>, StoreError> {
         let by_uid = asked.iter().map(|key| (Query::by_uid(keys::uid_index(&self.tenant, key)), "uidSk"));
@@ -360,9 +374,9 @@ impl Scope<'_> {
         let queries = by_uid.chain(by_reference).map(|(query, sort_name)| self.first_ids(query, sort_name));
         let found: BTreeSet<EndUserId> = futures::future::try_join_all(queries).await?.into_iter().flatten().collect();
         // Indexes lag behind: the document decides.
-        let mut people = self.people(found.into_iter().take(MAX_FOUND)).await?;
-        people.retain(|_, person| !person.keys().is_disjoint(asked));
-        Ok(people.into_values().collect())
+        let mut end_users = self.end_users(found.into_iter().take(MAX_FOUND)).await?;
+        end_users.retain(|_, end_user| !end_user.keys().is_disjoint(asked));
+        Ok(end_users.into_values().collect())
     }
 
     /// The first 100 distinct ids of a partition of an index that is sorted by them.
@@ -381,44 +395,44 @@ impl Scope<'_> {
     }
 
     /// Those of `ids` who are there, as they are now.
-    pub(super) async fn people(
+    pub(super) async fn end_users(
         &self,
         ids: impl IntoIterator<Item = EndUserId>,
     ) -> Result<BTreeMap<EndUserId, EndUser>, StoreError> {
         let keys = ids.into_iter().map(|id| keys::end_user(&self.tenant, id)).collect();
-        let people = self.get_all(keys).await?.into_iter().map(items::read_end_user);
-        people.map(|person| person.map(|person| (person.id, person))).collect()
+        let end_users = self.get_all(keys).await?.into_iter().map(items::read_end_user);
+        end_users.map(|end_user| end_user.map(|end_user| (end_user.id, end_user))).collect()
     }
 
-    /// How many people the tenant has.
+    /// How many end users the tenant has.
     pub(super) async fn count(&self) -> Result<u64, StoreError> {
         let query = Query::table(keys::counts(&self.tenant)).strong();
         let (shards, _) = self.query(&query, keys::COUNT_SHARDS as usize, None).await?;
         let number = |item: &Item| item.get("people")?.as_n().ok()?.parse::<i64>().ok();
-        // A person may be counted on one shard and uncounted on another: only the sum is meant.
+        // An end user may be counted on one shard and uncounted on another: only the sum is meant.
         let sum: i64 = shards.iter().filter_map(number).sum();
         Ok(sum.max(0).unsigned_abs())
     }
 
-    /// A page of all people of the tenant.
+    /// A page of all end users of the tenant.
     pub async fn list_end_users(&self, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
         let offset = page.offset();
-        if offset > NEAR {
-            let (total, counted) = tokio::try_join!(self.count(), self.counted(order.by))?;
-            let people = match total.saturating_sub(offset) {
+        if offset > MAX_SCANNED_ROWS {
+            let (total, counted) = tokio::try_join!(self.count(), self.rank_state(order.by))?;
+            let end_users = match total.saturating_sub(offset) {
                 0 => Vec::new(),
                 left => self.deep_page(order, page, counted, left).await?,
             };
-            return Ok(Listed { people, total });
+            return Ok(Listed { end_users, total });
         }
-        let people = async {
+        let end_users = async {
             match order.by {
                 SortField::EndUserId => self.near_page_by_id(order.descending, page).await,
-                _ => self.page_by_entries(order, Place { bound: Bound::All, skip: offset }, page.size).await,
+                _ => self.page_by_entries(order, Seek { bound: Bound::All, skip: offset }, page.size).await,
             }
         };
-        let (total, people) = tokio::try_join!(self.count(), people)?;
-        Ok(Listed { people, total })
+        let (total, end_users) = tokio::try_join!(self.count(), end_users)?;
+        Ok(Listed { end_users, total })
     }
 
     /// A page in the order of ids, content and place read strongly.
@@ -436,19 +450,19 @@ impl Scope<'_> {
         items.into_iter().map(items::read_end_user).collect()
     }
 
-    /// A page far from the start, with `left` people from there to the end. In the order of ids entries and blocks,
+    /// A page far from the start, with `left` end users from there to the end. In the order of ids entries and blocks,
     /// which lag behind, only say where it starts; where they do not reach as far, that is counted off from the end.
     async fn deep_page(
         &self,
         order: ListOrder,
         page: Page,
-        counted: Counted,
+        counted: RankState,
         left: u64,
     ) -> Result<Vec<EndUser>, StoreError> {
-        let place = self.deep_place(order, page.offset(), counted).await?;
-        let people = match (order.by, place) {
+        let place = self.seek(order, page.offset(), counted).await?;
+        let end_users = match (order.by, place) {
             (SortField::EndUserId, Some(place)) => {
-                // A few people too many are cheaper than their entries and another round trip.
+                // A few end users too many are cheaper than their entries and another round trip.
                 let id = |entry: String| entry.trim_start_matches('#').to_owned();
                 let bound = match place.bound {
                     Bound::From(first) => Bound::From(id(first)),
@@ -460,41 +474,41 @@ impl Scope<'_> {
             }
             (SortField::EndUserId, None) => {
                 let take = left.min(page.size.into());
-                let mut people = self.walk(&self.documents(!order.descending), left - take, take as usize).await?;
-                people.reverse();
-                people
+                let mut end_users = self.walk(&self.documents(!order.descending), left - take, take as usize).await?;
+                end_users.reverse();
+                end_users
             }
             (_, Some(place)) => return self.page_by_entries(order, place, page.size).await,
             (_, None) => Vec::new(),
         };
-        people.into_iter().map(items::read_end_user).collect()
+        end_users.into_iter().map(items::read_end_user).collect()
     }
 
     /// Where a page far from the start begins, by the blocks of its order; `None` where they do not reach as far.
     /// The first that is asked for starts their counting, a later one resumes it where it was given up, and until it is
     /// over all entries before the page are walked.
-    async fn deep_place(&self, order: ListOrder, offset: u64, counted: Counted) -> Result<Option<Place>, StoreError> {
+    async fn seek(&self, order: ListOrder, offset: u64, counted: RankState) -> Result<Option<Seek>, StoreError> {
         match counted {
-            Counted::Wholly(large) => return self.place(order.by, order.descending, &large, offset).await,
-            Counted::Stalled => self.resume_count(order.by).await?,
-            Counted::Partly => {}
-            Counted::Not => self.count_order(order.by).await?,
+            RankState::Wholly(large) => return self.seek_by_rank(order.by, order.descending, &large, offset).await,
+            RankState::Stalled => self.resume_build(order.by).await?,
+            RankState::Partly => {}
+            RankState::Not => self.start_build(order.by).await?,
         }
         match order.by {
-            SortField::EndUserId => self.walked_place(order, offset).await,
-            _ => Ok(Some(Place { bound: Bound::All, skip: offset })),
+            SortField::EndUserId => self.seek_by_scan(order, offset).await,
+            _ => Ok(Some(Seek { bound: Bound::All, skip: offset })),
         }
     }
 
     /// The place behind the first `offset` entries of an order; `None` where it has no more than that.
-    async fn walked_place(&self, order: ListOrder, offset: u64) -> Result<Option<Place>, StoreError> {
+    async fn seek_by_scan(&self, order: ListOrder, offset: u64) -> Result<Option<Seek>, StoreError> {
         let entries = Query { projection: Some("pk, sk"), ..self.entries(order) };
         let first = self.walk(&entries, offset, 1).await?;
         let Some(first) = first.first() else { return Ok(None) };
         let first = super::text(first, "sk")?.to_owned();
         // The first itself included, whichever way.
         let bound = if order.descending { Bound::Before(first + "~") } else { Bound::From(first) };
-        Ok(Some(Place { bound, skip: 0 }))
+        Ok(Some(Seek { bound, skip: 0 }))
     }
 
     fn documents(&self, descending: bool) -> Query<'static> {
@@ -505,7 +519,7 @@ impl Scope<'_> {
         Query { descending: order.descending, ..Query::table(keys::sort_entries(&self.tenant, order.by)) }
     }
 
-    async fn page_by_entries(&self, order: ListOrder, place: Place, size: u32) -> Result<Vec<EndUser>, StoreError> {
+    async fn page_by_entries(&self, order: ListOrder, place: Seek, size: u32) -> Result<Vec<EndUser>, StoreError> {
         let query = Query { bound: place.bound, ..self.entries(order) };
         let entries = self.walk(&query, place.skip, size as usize).await?;
         self.rows(order, &entries).await
@@ -527,22 +541,22 @@ impl Scope<'_> {
         }
     }
 
-    /// The people of some entries of an order, as they are now. An entry that is no longer theirs
+    /// The end users of some entries of an order, as they are now. An entry that is no longer theirs
     /// is passed over: the index lags behind the documents.
     async fn rows(&self, order: ListOrder, entries: &[Item]) -> Result<Vec<EndUser>, StoreError> {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
             rows.push((items::read_id(entry, "sk")?, super::text(entry, "sk")?));
         }
-        let mut people = self.people(rows.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>()).await?;
-        let current = |person: &EndUser, sk: &str| {
-            keys::sort_entry(&self.tenant, order.by, &order.by.key(person), person.id).sk == sk
+        let mut end_users = self.end_users(rows.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>()).await?;
+        let current = |end_user: &EndUser, sk: &str| {
+            keys::sort_entry(&self.tenant, order.by, &order.by.key(end_user), end_user.id).sk == sk
         };
-        rows.retain(|(id, sk)| people.get(id).is_some_and(|person| current(person, sk)));
-        Ok(rows.into_iter().filter_map(|(id, _)| people.remove(&id)).collect())
+        rows.retain(|(id, sk)| end_users.get(id).is_some_and(|end_user| current(end_user, sk)));
+        Ok(rows.into_iter().filter_map(|(id, _)| end_users.remove(&id)).collect())
     }
 
-    /// A page of the people that a search finds.
+    /// A page of the end users that a search finds.
     pub async fn search_end_users(&self, search: &Search, order: ListOrder, page: Page) -> Result<Listed, StoreError> {
         /// As many are read and sorted by what they are; more are found along the order's entries.
         const SORTED_IN_MEMORY: usize = 100;
@@ -550,34 +564,34 @@ impl Scope<'_> {
         for alternative in search.alternatives() {
             found.append(&mut self.find_words(alternative).await?);
         }
-        let matching = |person: &EndUser| search.matches(&search::person_terms(person));
+        let matching = |end_user: &EndUser| search.matches(&search::end_user_terms(end_user));
         let total = found.len() as u64;
         if page.offset() >= total {
-            return Ok(Listed { people: Vec::new(), total });
+            return Ok(Listed { end_users: Vec::new(), total });
         }
         if order.by == SortField::EndUserId {
             let ids: Vec<_> = if order.descending { page.of(found.into_iter().rev()) } else { page.of(found) };
-            let mut people: Vec<_> = self.people(ids).await?.into_values().filter(matching).collect();
+            let mut end_users: Vec<_> = self.end_users(ids).await?.into_values().filter(matching).collect();
             if order.descending {
-                people.reverse();
+                end_users.reverse();
             }
-            return Ok(Listed { people, total });
+            return Ok(Listed { end_users, total });
         }
         if found.len() <= SORTED_IN_MEMORY {
-            let mut people: Vec<_> = self.people(found).await?.into_values().filter(matching).collect();
-            let total = people.len() as u64;
-            people.sort_by_cached_key(|person| (order.by.key(person), person.id));
+            let mut end_users: Vec<_> = self.end_users(found).await?.into_values().filter(matching).collect();
+            let total = end_users.len() as u64;
+            end_users.sort_by_cached_key(|end_user| (order.by.key(end_user), end_user.id));
             if order.descending {
-                people.reverse();
+                end_users.reverse();
             }
-            return Ok(Listed { people: page.of(people), total });
+            return Ok(Listed { end_users: page.of(end_users), total });
         }
         let entries = match self.walk_found(order, page, &found).await? {
             Some(entries) => entries,
             None => self.sort_found(order, page, found).await?,
         };
-        let people = self.rows(order, &entries).await?.into_iter().filter(matching).collect();
-        Ok(Listed { people, total })
+        let end_users = self.rows(order, &entries).await?.into_iter().filter(matching).collect();
+        Ok(Listed { end_users, total })
     }
 
     /// The entries of a page of those among `found`, met along the order; `None` where reading all of
@@ -588,8 +602,8 @@ impl Scope<'_> {
         page: Page,
         found: &BTreeSet<EndUserId>,
     ) -> Result<Option<Vec<Item>>, StoreError> {
-        /// As many entries, of about 100 bytes, are read for the price of one person.
-        const ENTRIES_A_PERSON: usize = 80;
+        /// As many entries, of about 100 bytes, are read for the price of one end user.
+        const ENTRIES_A_END_USER: usize = 80;
         let query = Query { projection: Some("sk"), ..self.entries(order) };
         let (mut skip, mut start, mut rows) = (page.offset(), None, Vec::new());
         let mut walked = 0;
@@ -611,14 +625,14 @@ impl Scope<'_> {
             if next.is_none() {
                 return Ok(Some(rows));
             }
-            if walked > found.len() * ENTRIES_A_PERSON {
+            if walked > found.len() * ENTRIES_A_END_USER {
                 return Ok(None);
             }
             start = next;
         }
     }
 
-    /// The entries of a page of `found`, made from the people themselves; of each only its place is
+    /// The entries of a page of `found`, made from the end users themselves; of each only its place is
     /// kept in memory.
     async fn sort_found(
         &self,
@@ -627,7 +641,7 @@ impl Scope<'_> {
         found: BTreeSet<EndUserId>,
     ) -> Result<Vec<Item>, StoreError> {
         let found: Vec<_> = found.into_iter().collect();
-        let places = each(found.chunks(100).map(|ids| self.places(order.by, ids)));
+        let places = try_concurrently(found.chunks(100).map(|ids| self.places(order.by, ids)));
         let mut places = places.await?.concat();
         places.sort();
         if order.descending {
@@ -636,26 +650,26 @@ impl Scope<'_> {
         Ok(page.of(places.iter().map(primary)))
     }
 
-    /// Where people stand in an order.
+    /// Where end users stand in an order.
     async fn places(&self, field: SortField, ids: &[EndUserId]) -> Result<Vec<Key>, StoreError> {
-        let people = self.people(ids.iter().copied()).await?;
-        let place = |person: &EndUser| keys::sort_entry(&self.tenant, field, &field.key(person), person.id);
-        Ok(people.values().map(place).collect())
+        let end_users = self.end_users(ids.iter().copied()).await?;
+        let place = |end_user: &EndUser| keys::sort_entry(&self.tenant, field, &field.key(end_user), end_user.id);
+        Ok(end_users.values().map(place).collect())
     }
 }
 
 /// Why a transaction was cancelled.
 enum Cancelled {
-    /// The person, or the kept answer, is not as the conditions want it.
+    /// The end user, or the kept answer, is not as the conditions want it.
     Condition,
-    /// Another transaction holds the person, or the kept answer.
-    Person,
+    /// Another transaction holds the end user, or the kept answer.
+    EndUser,
     /// Another transaction holds the counter.
     Count,
     Throttled,
 }
 
-/// The reason of a cancelled transaction whose actions are about a person, and from `count` on about
+/// The reason of a cancelled transaction whose actions are about an end user, and from `count` on about
 /// the counter; `None` where it was not cancelled or for a fault of ours.
 fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<Cancelled> {
     let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
@@ -663,13 +677,13 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<
     };
     let reasons: Vec<_> =
         cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
-    let (person, counter) = reasons.split_at(count.min(reasons.len()));
+    let (end_user, counter) = reasons.split_at(count.min(reasons.len()));
     let throttled = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
-    if person.contains(&"ConditionalCheckFailed") {
+    if end_user.contains(&"ConditionalCheckFailed") {
         return Some(Cancelled::Condition);
     }
-    if person.contains(&"TransactionConflict") {
-        return Some(Cancelled::Person);
+    if end_user.contains(&"TransactionConflict") {
+        return Some(Cancelled::EndUser);
     }
     if counter.contains(&"TransactionConflict") {
         return Some(Cancelled::Count);

@@ -1,4 +1,4 @@
-//! The index over people: an entry per order and per word, written behind the documents.
+//! The index over end users: an entry per order and per word, written behind the documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,18 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, ENTRIES_VERSION, Key};
-use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, each, items, primary, unreadable};
+use super::{
+    Bound, Item, Kind, Query, Scope, StoreError, TOMBSTONE_TTL, expires_at, items, primary, try_concurrently,
+    unreadable,
+};
 use crate::domain::end_user::{EndUser, SortField};
 use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::search::{self, Search, Term};
 
-/// How many found people are rather read and tested than that the rest of a long word is walked.
+/// How many found end users are rather read and tested than that the rest of a long word is walked.
 const FEW: usize = 100;
 
-/// A place of a person in the index. Its text form is what `Indexed` keeps of it.
+/// A place of an end user in the index. Its text form is what `Indexed` keeps of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Entry {
     /// Its place in an order.
@@ -45,16 +48,16 @@ impl Entry {
     }
 }
 
-/// The entries of a person.
-pub fn entries(person: &EndUser) -> BTreeSet<Entry> {
-    let orders = SortField::ALL.into_iter().map(|field| Entry::Sort(field, field.key(person)));
-    orders.chain(search::person_terms(person).into_iter().map(Entry::Word)).collect()
+/// The entries of an end user.
+pub fn entries(end_user: &EndUser) -> BTreeSet<Entry> {
+    let orders = SortField::ALL.into_iter().map(|field| Entry::Sort(field, field.key(end_user)));
+    orders.chain(search::end_user_terms(end_user).into_iter().map(Entry::Word)).collect()
 }
 
-/// What the index holds of a person.
+/// What the index holds of an end user.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct IndexedItem {
+pub(super) struct IndexStateItem {
     pk: String,
     sk: String,
     kind: String,
@@ -70,17 +73,17 @@ pub(super) struct IndexedItem {
     expires_at: Option<u64>,
 }
 
-impl IndexedItem {
+impl IndexStateItem {
     fn new(tenant: &Tenant, id: EndUserId, rev: u64, settled: bool, entries: &BTreeSet<Entry>) -> Self {
-        let Key { pk, sk } = keys::indexed(tenant, id);
+        let Key { pk, sk } = keys::index_state(tenant, id);
         Self {
             pk,
             sk,
-            kind: "Indexed".to_owned(),
+            kind: "IndexState".to_owned(),
             v: 1,
             rev,
             settled,
-            expires_at: entries.is_empty().then(|| after(REMEMBERED)),
+            expires_at: entries.is_empty().then(|| expires_at(TOMBSTONE_TTL)),
             entries: entries.iter().map(Entry::write).collect(),
             entries_version: ENTRIES_VERSION,
         }
@@ -104,16 +107,16 @@ fn entry_item(key: &Key) -> Item {
     item
 }
 
-/// The items that indexing a new person leaves; for loading in bulk.
-pub(super) fn index_items(tenant: &Tenant, person: &EndUser) -> Result<Vec<Item>, StoreError> {
-    let entries = entries(person);
-    let indexed = to_item(IndexedItem::new(tenant, person.id, 2, true, &entries)).map_err(unreadable)?;
-    let places = entries.iter().map(|entry| entry_item(&keys::entry(tenant, entry, person.id)));
+/// The items that indexing a new end user leaves; for loading in bulk.
+pub(super) fn index_items(tenant: &Tenant, end_user: &EndUser) -> Result<Vec<Item>, StoreError> {
+    let entries = entries(end_user);
+    let indexed = to_item(IndexStateItem::new(tenant, end_user.id, 2, true, &entries)).map_err(unreadable)?;
+    let places = entries.iter().map(|entry| entry_item(&keys::entry(tenant, entry, end_user.id)));
     Ok(places.chain([indexed]).collect())
 }
 
-/// One person who is being indexed.
-struct Work {
+/// One end user who is being indexed.
+struct IndexTask {
     id: EndUserId,
     /// The version of `Indexed` that was read; 0: none.
     rev: u64,
@@ -125,18 +128,18 @@ struct Work {
     gone: Vec<Entry>,
 }
 
-impl Work {
+impl IndexTask {
     /// What there is to do, if anything, where `mine` may be there besides what `indexed` names.
     fn new(
         id: EndUserId,
-        indexed: Option<IndexedItem>,
-        person: Option<&EndUser>,
+        indexed: Option<IndexStateItem>,
+        end_user: Option<&EndUser>,
         mine: Option<&BTreeSet<Entry>>,
     ) -> Option<Self> {
-        let wanted = person.map(entries).unwrap_or_default();
+        let wanted = end_user.map(entries).unwrap_or_default();
         let rev = indexed.as_ref().map_or(0, |indexed| indexed.rev);
         // Having lost once, this run may have taken away what the winner counts on.
-        let exact = mine.is_none() && indexed.as_ref().is_some_and(IndexedItem::is_exact);
+        let exact = mine.is_none() && indexed.as_ref().is_some_and(IndexStateItem::is_exact);
         let held = indexed.map(|indexed| indexed.entries()).unwrap_or_default();
         if exact && held == wanted {
             return None;
@@ -144,7 +147,7 @@ impl Work {
         let there: BTreeSet<Entry> = held.iter().chain(mine.into_iter().flatten()).cloned().collect();
         let put = wanted.iter().filter(|entry| !exact || !held.contains(*entry)).cloned().collect();
         let gone = there.difference(&wanted).cloned().collect();
-        Some(Self { id, rev, document: person.map(|person| person.rev), wanted, put, gone })
+        Some(Self { id, rev, document: end_user.map(|end_user| end_user.rev), wanted, put, gone })
     }
 
     /// All entries that may be there until the end.
@@ -154,11 +157,11 @@ impl Work {
 }
 
 impl Scope<'_> {
-    /// Brings the index in line with these people as they are now: the one act of indexing, repairing
+    /// Brings the index in line with these end users as they are now: the one act of indexing, repairing
     /// and rebuilding. May be repeated and raced without harm, and may end anywhere; where it fails, it
     /// is to be done again for all of them.
     ///
-    /// `Indexed` is read before the people: who reads the older person also read the older
+    /// `Indexed` is read before the end users: who reads the older end user also read the older
     /// `Indexed`, and loses. It is written twice: first it claims all entries that may be there until
     /// the end, so that after a run that ended half-way the next one knows what to put right. Before the second write
     /// the document is read once more: who finds it changed starts over.
@@ -166,7 +169,7 @@ impl Scope<'_> {
         self.index(ids.into_iter().map(|id| (id, None)).collect()).await
     }
 
-    /// With each person come the entries that may be there and that `Indexed` may not know of.
+    /// With each end user come the entries that may be there and that `Indexed` may not know of.
     pub(super) async fn index(&self, mut left: BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<(), StoreError> {
         for tries in 1.. {
             left = self.index_once(&left).await?;
@@ -182,23 +185,23 @@ impl Scope<'_> {
     /// know nothing.
     async fn index_once(
         &self,
-        people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>,
+        end_users: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>,
     ) -> Result<BTreeMap<EndUserId, Option<BTreeSet<Entry>>>, StoreError> {
-        let works = self.work(people).await?;
-        let claims = works.iter().map(|work| self.put_indexed(work.id, work.rev, false, work.claim()));
-        let claims = each(claims).await?;
+        let works = self.work(end_users).await?;
+        let claims = works.iter().map(|work| self.put_index_state(work.id, work.rev, false, work.claim()));
+        let claims = try_concurrently(claims).await?;
         let claimed: Vec<_> = works.iter().zip(&claims).filter_map(|(work, won)| won.then_some(work)).collect();
         self.write_entries(&claimed).await?;
-        self.recount(self.touched(&claimed)).await?;
+        self.refresh(self.changed_places(&claimed)).await?;
         // An indexing of a newer document may have ended before the claim, where it found nothing to do.
-        let now = self.people(claimed.iter().map(|work| work.id)).await?;
+        let now = self.end_users(claimed.iter().map(|work| work.id)).await?;
         let settled = claimed.iter().map(async |work| {
-            let current = now.get(&work.id).map(|person| person.rev) == work.document;
-            Ok(current && self.put_indexed(work.id, work.rev + 1, true, work.wanted.clone()).await?)
+            let current = now.get(&work.id).map(|end_user| end_user.rev) == work.document;
+            Ok(current && self.put_index_state(work.id, work.rev + 1, true, work.wanted.clone()).await?)
         });
-        let settled = each(settled).await?;
+        let settled = try_concurrently(settled).await?;
 
-        let mine = |work: &Work| people.get(&work.id).cloned().flatten().unwrap_or_default();
+        let mine = |work: &IndexTask| end_users.get(&work.id).cloned().flatten().unwrap_or_default();
         let turned_away = works.iter().zip(claims).filter(|(_, won)| !won).map(|(work, _)| (work.id, Some(mine(work))));
         let overtaken = claimed.iter().zip(settled).filter(|(_, won)| !won);
         let overtaken = overtaken.map(|(work, _)| {
@@ -208,37 +211,41 @@ impl Scope<'_> {
         Ok(turned_away.chain(overtaken).collect())
     }
 
-    async fn work(&self, people: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>) -> Result<Vec<Work>, StoreError> {
-        let mut indexed = self.indexed(people.keys().copied()).await?;
-        let now = self.people(people.keys().copied()).await?;
-        let work =
-            people.iter().filter_map(|(id, mine)| Work::new(*id, indexed.remove(id), now.get(id), mine.as_ref()));
+    async fn work(
+        &self,
+        end_users: &BTreeMap<EndUserId, Option<BTreeSet<Entry>>>,
+    ) -> Result<Vec<IndexTask>, StoreError> {
+        let mut indexed = self.index_states(end_users.keys().copied()).await?;
+        let now = self.end_users(end_users.keys().copied()).await?;
+        let work = end_users
+            .iter()
+            .filter_map(|(id, mine)| IndexTask::new(*id, indexed.remove(id), now.get(id), mine.as_ref()));
         Ok(work.collect())
     }
 
     /// What the index says of itself.
-    pub(super) async fn indexed(
+    pub(super) async fn index_states(
         &self,
         ids: impl IntoIterator<Item = EndUserId>,
-    ) -> Result<BTreeMap<EndUserId, IndexedItem>, StoreError> {
-        let items = self.get_all(ids.into_iter().map(|id| keys::indexed(&self.tenant, id)).collect()).await?;
+    ) -> Result<BTreeMap<EndUserId, IndexStateItem>, StoreError> {
+        let items = self.get_all(ids.into_iter().map(|id| keys::index_state(&self.tenant, id)).collect()).await?;
         items.into_iter().map(|item| Ok((items::read_id(&item, "sk")?, from_item(item).map_err(unreadable)?))).collect()
     }
 
     /// Whether `Indexed` could be put over its version `rev`; over none where that is 0.
-    async fn put_indexed(
+    async fn put_index_state(
         &self,
         id: EndUserId,
         rev: u64,
         settled: bool,
         entries: BTreeSet<Entry>,
     ) -> Result<bool, StoreError> {
-        let item = to_item(IndexedItem::new(&self.tenant, id, rev + 1, settled, &entries)).map_err(unreadable)?;
+        let item = to_item(IndexStateItem::new(&self.tenant, id, rev + 1, settled, &entries)).map_err(unreadable)?;
         self.put_version(item, rev).await
     }
 
     /// The places in orders at which something was put or deleted.
-    fn touched(&self, works: &[&Work]) -> BTreeMap<SortField, BTreeSet<String>> {
+    fn changed_places(&self, works: &[&IndexTask]) -> BTreeMap<SortField, BTreeSet<String>> {
         let mut touched: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for work in works {
             for entry in work.put.iter().chain(&work.gone) {
@@ -250,7 +257,7 @@ impl Scope<'_> {
         touched
     }
 
-    async fn write_entries(&self, works: &[&Work]) -> Result<(), StoreError> {
+    async fn write_entries(&self, works: &[&IndexTask]) -> Result<(), StoreError> {
         let mut writes = Vec::new();
         for work in works {
             for entry in &work.put {
@@ -265,7 +272,7 @@ impl Scope<'_> {
             }
         }
         // DynamoDB takes 25 writes a call.
-        each(writes.chunks(25).map(|chunk| self.write_chunk(chunk.to_vec()))).await.map(drop)
+        try_concurrently(writes.chunks(25).map(|chunk| self.write_chunk(chunk.to_vec()))).await.map(drop)
     }
 
     async fn write_chunk(&self, mut writes: Vec<WriteRequest>) -> Result<(), StoreError> {
@@ -286,7 +293,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// The people who have all of `terms`, as the index knows them. The terms are looked up side by
+    /// The end users who have all of `terms`, as the index knows them. The terms are looked up side by
     /// side; when one is short and another long, the few are read and tested instead.
     pub(super) async fn find_words(&self, terms: &BTreeSet<Term>) -> Result<BTreeSet<EndUserId>, StoreError> {
         let queries: Vec<_> = terms.iter().map(|term| self.word_query(term)).collect();
@@ -301,11 +308,11 @@ impl Scope<'_> {
         }
         sets.sort_by_key(BTreeSet::len);
         if let Some(few) = sets.first().filter(|set| !unfinished.is_empty() && set.len() <= FEW) {
-            let people = self.people(few.iter().copied()).await?;
+            let end_users = self.end_users(few.iter().copied()).await?;
             let asked = Search::all_of(terms);
-            return Ok(people
+            return Ok(end_users
                 .into_values()
-                .filter(|p| asked.matches(&search::person_terms(p)))
+                .filter(|p| asked.matches(&search::end_user_terms(p)))
                 .map(|p| p.id)
                 .collect());
         }

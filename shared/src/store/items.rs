@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, Key};
-use super::{Item, StoreError, after, unreadable};
+use super::{Item, StoreError, expires_at, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::profile::{Field, Profile};
@@ -58,7 +58,7 @@ impl Document {
 
     /// Remembers a response, forgets expired ones, and returns one that is to be erased because there are too many.
     pub(super) fn remember(&mut self, response: StoredResponse) -> Option<StoredResponse> {
-        let now = after(Duration::ZERO);
+        let now = expires_at(Duration::ZERO);
         self.responses.retain(|stored| stored.until > now && stored.digest != response.digest);
         self.responses.push(response);
         (self.responses.len() > MAX_STORED_RESPONSES).then(|| self.responses.remove(0))
@@ -85,7 +85,7 @@ struct EndUserItem {
     ref_sk: Option<String>,
 }
 
-/// From a key of index `byUid` to the person who holds it.
+/// From a key of index `byUid` to the end user who holds it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PointerItem {
@@ -97,35 +97,35 @@ struct PointerItem {
     uid_sk: String,
 }
 
-/// The items that a person is stored as: the document and a pointer per UID. A write is the
+/// The items that an end user is stored as: the document and a pointer per UID. A write is the
 /// difference of two such sets.
 pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Item>, StoreError> {
-    let person = &document.end_user;
-    let key = keys::end_user(tenant, person.id);
-    let reference = person.profile.get(Field::CustomerRef).map(uid::reference_key);
+    let end_user = &document.end_user;
+    let key = keys::end_user(tenant, end_user.id);
+    let reference = end_user.profile.get(Field::CustomerRef).map(uid::reference_key);
     let item = EndUserItem {
         pk: key.pk.clone(),
         sk: key.sk.clone(),
         kind: "EndUser".to_owned(),
         v: VERSION,
-        rev: person.rev,
+        rev: end_user.rev,
         version: document.version,
-        profile: person.profile.clone(),
-        uids: person.uids.clone(),
+        profile: end_user.profile.clone(),
+        uids: end_user.uids.clone(),
         responses: document.responses.clone(),
         ref_pk: reference.as_ref().map(|held| keys::reference_index(tenant, held)),
-        ref_sk: reference.as_ref().map(|_| keys::padded(person.id)),
+        ref_sk: reference.as_ref().map(|_| keys::padded(end_user.id)),
     };
     let mut records = BTreeMap::from([(key, to_item(item).map_err(unreadable)?)]);
-    for uid in &person.uids {
-        let key = keys::uid(tenant, person.id, uid.id);
+    for uid in &end_user.uids {
+        let key = keys::uid(tenant, end_user.id, uid.id);
         let pointer = PointerItem {
             pk: key.pk.clone(),
             sk: key.sk.clone(),
             kind: "Uid",
             v: VERSION,
             uid_pk: keys::uid_index(tenant, &uid.key()),
-            uid_sk: keys::padded(person.id),
+            uid_sk: keys::padded(end_user.id),
         };
         records.insert(key, to_item(pointer).map_err(unreadable)?);
     }
@@ -142,7 +142,7 @@ pub(super) fn read_end_user(item: Item) -> Result<EndUser, StoreError> {
     read_document(item).map(|document| document.end_user)
 }
 
-/// The person that an index entry or a pointer leads to.
+/// The end user that an index entry or a pointer leads to.
 pub(super) fn read_id(item: &Item, sort_name: &str) -> Result<EndUserId, StoreError> {
     keys::id_of(super::text(item, sort_name)?).ok_or_else(|| unreadable("a key without an id"))
 }

@@ -16,7 +16,7 @@ use crate::domain::uid::MatchKey;
 /// are whole again when each tenant was repaired; what the old one wrote is left where it is.
 pub const ENTRIES_VERSION: u32 = 2;
 
-/// The shards over which the number of a tenant's people is counted.
+/// The shards over which the number of a tenant's end users is counted.
 pub const COUNT_SHARDS: u32 = 64;
 
 /// The longest match key that stands in a partition key as it is. (A partition key has at most
@@ -53,17 +53,17 @@ pub(super) fn nobody() -> Key {
     Key { pk: "-".to_owned(), sk: "-".to_owned() }
 }
 
-/// The partition of a tenant's people, by id.
+/// The partition of a tenant's end users, by id.
 pub fn end_users(tenant: &Tenant) -> String {
     format!("C#{tenant}#EndUser")
 }
 
-/// A person's document.
+/// An end user's document.
 pub fn end_user(tenant: &Tenant, id: EndUserId) -> Key {
     key(end_users(tenant), padded(id))
 }
 
-/// The tenant and the person of a document's key; `None` for the key of anything else.
+/// The tenant and the end user of a document's key; `None` for the key of anything else.
 pub fn read_end_user(pk: &str, sk: &str) -> Option<(Tenant, EndUserId)> {
     let tenant = Tenant::parse(pk.strip_prefix("C#")?.strip_suffix("#EndUser")?)?;
     Some((tenant, read_padded(sk)?))
@@ -88,12 +88,12 @@ pub fn uid(tenant: &Tenant, owner: EndUserId, uid: UidId) -> Key {
     key(uids(tenant, owner), uid)
 }
 
-/// The partition of index `byUid` that holds the pointers with this key, by person.
+/// The partition of index `byUid` that holds the pointers with this key, by end user.
 pub fn uid_index(tenant: &Tenant, held: &MatchKey) -> String {
     format!("C#{tenant}#Uid#{}", encode(held))
 }
 
-/// The partition of index `byCustomerRef` that holds the people with this customerRef, by id.
+/// The partition of index `byCustomerRef` that holds the end users with this customerRef, by id.
 pub fn reference_index(tenant: &Tenant, held: &MatchKey) -> String {
     format!("C#{tenant}#Ref#{}", encode(held))
 }
@@ -117,12 +117,12 @@ fn encode(held: &MatchKey) -> String {
     format!("{kind}~{digest}")
 }
 
-/// The partition of the shards of the number of a tenant's people.
+/// The partition of the shards of the number of a tenant's end users.
 pub fn counts(tenant: &Tenant) -> String {
     format!("C#{tenant}#Count")
 }
 
-/// One shard of the number of a tenant's people.
+/// One shard of the number of a tenant's end users.
 pub fn count(tenant: &Tenant, shard: u32) -> Key {
     key(counts(tenant), shard)
 }
@@ -132,29 +132,29 @@ pub fn sequence(tenant: &Tenant) -> Key {
     key(format!("C#{tenant}#Sequence"), "-")
 }
 
-/// The partition of all people of a tenant in one order.
+/// The partition of all end users of a tenant in one order.
 pub fn sort_entries(tenant: &Tenant, field: SortField) -> String {
     format!("C#{tenant}#Sort#{ENTRIES_VERSION}#{}", field.name())
 }
 
-/// A person's place in an order; `collation` is [`SortField::key`].
+/// An end user's place in an order; `collation` is [`SortField::key`].
 pub fn sort_entry(tenant: &Tenant, field: SortField, collation: &str, id: EndUserId) -> Key {
     key(sort_entries(tenant, field), format!("{collation}#{}", padded(id)))
 }
 
 /// The orders of a tenant that are counted.
-pub fn counted(tenant: &Tenant) -> String {
-    format!("C#{tenant}#Counted")
+pub fn rank_indexes(tenant: &Tenant) -> String {
+    format!("C#{tenant}#RankIndex")
 }
 
 /// One order that is counted.
-pub fn counted_order(tenant: &Tenant, field: SortField) -> Key {
-    key(counted(tenant), field.name())
+pub fn rank_index(tenant: &Tenant, field: SortField) -> Key {
+    key(rank_indexes(tenant), field.name())
 }
 
 /// The tenant and the order of such a key; `None` for the key of anything else.
-pub fn read_counted_order(pk: &str, sk: &str) -> Option<(Tenant, SortField)> {
-    let tenant = Tenant::parse(pk.strip_prefix("C#")?.strip_suffix("#Counted")?)?;
+pub fn read_rank_index(pk: &str, sk: &str) -> Option<(Tenant, SortField)> {
+    let tenant = Tenant::parse(pk.strip_prefix("C#")?.strip_suffix("#RankIndex")?)?;
     Some((tenant, SortField::parse(sk)?))
 }
 
@@ -180,13 +180,13 @@ impl BlockSize {
 pub const FIRST_BLOCK: &str = "!";
 
 /// The partition of the blocks of an order.
-pub fn blocks(tenant: &Tenant, field: SortField, size: BlockSize) -> String {
-    format!("C#{tenant}#Block#{ENTRIES_VERSION}#{}#{}", field.name(), size.entries())
+pub fn rank_blocks(tenant: &Tenant, field: SortField, size: BlockSize) -> String {
+    format!("C#{tenant}#RankBlock#{ENTRIES_VERSION}#{}#{}", field.name(), size.entries())
 }
 
 /// The block that starts at `start`, the sort key of an entry.
-pub fn block(tenant: &Tenant, field: SortField, size: BlockSize, start: &str) -> Key {
-    key(blocks(tenant, field, size), start)
+pub fn rank_block(tenant: &Tenant, field: SortField, size: BlockSize, start: &str) -> Key {
+    key(rank_blocks(tenant, field, size), start)
 }
 
 /// Whether the blocks of an order start at entries, and so come and go with them. The order by id has
@@ -215,18 +215,18 @@ pub fn block_start(field: SortField, size: BlockSize, sk: &str) -> Option<String
 
 /// Words and whole values are looked up apart.
 #[derive(Clone, Copy)]
-enum Room {
+enum TermKind {
     Words,
-    Wholes,
+    Whole,
 }
 
 /// The partitions of each room over which a tenant's words are spread; few enough to walk them all.
 const WORD_PARTITIONS: u32 = 128;
 
-fn word_partition(tenant: &Tenant, room: Room, partition: u32) -> String {
+fn word_partition(tenant: &Tenant, room: TermKind, partition: u32) -> String {
     let room = match room {
-        Room::Words => "",
-        Room::Wholes => "@",
+        TermKind::Words => "",
+        TermKind::Whole => "@",
     };
     format!("C#{tenant}#Word#{ENTRIES_VERSION}#{room}{partition:02x}")
 }
@@ -235,14 +235,14 @@ fn word_partition(tenant: &Tenant, room: Room, partition: u32) -> String {
 /// that it asks for. It goes by the first character, which is all that a prefix is sure to have.
 pub fn word_entries(tenant: &Tenant, term: &Term) -> Key {
     let (room, text) = match term {
-        Term::Word(text) => (Room::Words, text),
-        Term::Whole(text) => (Room::Wholes, text),
+        Term::Word(text) => (TermKind::Words, text),
+        Term::Whole(text) => (TermKind::Whole, text),
     };
     let first = text.chars().next().map_or(0, u32::from);
     key(word_partition(tenant, room, first % WORD_PARTITIONS), text)
 }
 
-/// A person under a word.
+/// An end user under a word.
 pub fn word_entry(tenant: &Tenant, term: &Term, id: EndUserId) -> Key {
     let Key { pk, sk } = word_entries(tenant, term);
     key(pk, format!("{sk}{END}{}", padded(id)))
@@ -259,7 +259,7 @@ pub fn entry(tenant: &Tenant, entry: &Entry, id: EndUserId) -> Key {
 /// Every partition that holds entries of a tenant, and how its sort keys are read.
 pub fn entry_partitions(tenant: &Tenant) -> impl Iterator<Item = (String, EntryReader)> {
     let orders = SortField::ALL.map(|field| (sort_entries(tenant, field), EntryReader(Kind::Sort(field))));
-    let words = [Room::Words, Room::Wholes].into_iter().flat_map(move |room| {
+    let words = [TermKind::Words, TermKind::Whole].into_iter().flat_map(move |room| {
         let tenant = tenant.clone();
         (0..WORD_PARTITIONS).map(move |n| (word_partition(&tenant, room, n), EntryReader(Kind::Word(room))))
     });
@@ -273,31 +273,31 @@ pub struct EntryReader(Kind);
 #[derive(Clone, Copy)]
 enum Kind {
     Sort(SortField),
-    Word(Room),
+    Word(TermKind),
 }
 
 impl EntryReader {
-    /// The entry and the person of a sort key.
+    /// The entry and the end user of a sort key.
     pub fn read(self, sk: &str) -> Option<(Entry, EndUserId)> {
         let id = id_of(sk)?;
         let text = &sk[..sk.len() - ID_LENGTH];
         let entry = match self.0 {
             Kind::Sort(field) => Entry::Sort(field, text.strip_suffix('#')?.to_owned()),
-            Kind::Word(Room::Words) => Entry::Word(Term::Word(text.strip_suffix(END)?.to_owned())),
-            Kind::Word(Room::Wholes) => Entry::Word(Term::Whole(text.strip_suffix(END)?.to_owned())),
+            Kind::Word(TermKind::Words) => Entry::Word(Term::Word(text.strip_suffix(END)?.to_owned())),
+            Kind::Word(TermKind::Whole) => Entry::Word(Term::Whole(text.strip_suffix(END)?.to_owned())),
         };
         Some((entry, id))
     }
 }
 
-/// The partition of what the index says of itself, by person.
-pub fn indexed_people(tenant: &Tenant) -> String {
-    format!("C#{tenant}#Indexed")
+/// The partition of what the index says of itself, by end user.
+pub fn index_states(tenant: &Tenant) -> String {
+    format!("C#{tenant}#IndexState")
 }
 
-/// The entries that the index holds of a person.
-pub fn indexed(tenant: &Tenant, id: EndUserId) -> Key {
-    key(indexed_people(tenant), padded(id))
+/// The entries that the index holds of an end user.
+pub fn index_state(tenant: &Tenant, id: EndUserId) -> Key {
+    key(index_states(tenant), padded(id))
 }
 
 /// The digest under which the response to an idempotency key is stored: 128 bits of its SHA-256 in hexadecimal, because

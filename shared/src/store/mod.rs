@@ -1,16 +1,16 @@
 //! The single table. Nothing can be read or written without a [`Scope`], and a scope is one
 //! tenant's.
 
-mod blocks;
 mod call;
 mod check;
 mod end_users;
+mod idempotency;
 mod index;
 mod items;
 pub mod keys;
 mod meter;
-mod once;
 mod pointers;
+mod rank;
 mod seed;
 mod sequence;
 mod tickets;
@@ -25,14 +25,14 @@ use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::domain::ids::Tenant;
-pub use check::{BrokenEndUser, Check, How, Progress, WrongBlock, WrongPerson};
+pub use check::{BrokenEndUser, Check, CheckOptions, Progress, WrongBlock, WrongEndUser};
 pub use end_users::{ChangeError, ListOrder, Listed, Page};
+pub use idempotency::Idempotent;
 pub use index::{Entry, entries};
 pub use items::{Document, StoredResponse, records, stored_responses};
 use keys::Key;
 pub use meter::{Cost, Kind, Meter};
-pub use once::Answered;
-pub use seed::{person_items, tenant_items};
+pub use seed::{end_user_items, tenant_items};
 
 /// A stored item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -71,7 +71,7 @@ pub enum Outcome {
 pub struct Store {
     client: Client,
     table: String,
-    /// The shard on which this instance counts people, until it meets another writer there.
+    /// The shard on which this instance counts end users, until it meets another writer there.
     shard: AtomicU32,
 }
 
@@ -81,7 +81,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 impl Store {
     /// The store over a table that exists.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), shard: AtomicU32::new(any_shard()) }
+        Self { client, table: table.into(), shard: AtomicU32::new(random_shard()) }
     }
 
     /// Opens the connection to the database, so that no request waits for its handshake: reads an item
@@ -227,7 +227,7 @@ impl<'a> Scope<'a> {
                 self.meter.spend(Kind::Write, &answer.consumed_capacity);
                 Ok(true)
             }
-            Err(failure) if failure.lost() => Ok(false),
+            Err(failure) if failure.is_condition_failed() => Ok(false),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -335,18 +335,20 @@ impl<'a> Scope<'a> {
 }
 
 /// How many calls of one act are under way at most.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENCY: usize = 16;
 
 /// Some of the calls at once; answers what came of them in their order, or the first error.
 ///
 /// (No `async fn`: its future would hold the iterator, of whose closures the compiler cannot tell that
 /// they may be sent to another thread.)
-fn each<R, F: Future<Output = Result<R, StoreError>>>(calls: impl IntoIterator<Item = F>) -> Each<R, F> {
+fn try_concurrently<R, F: Future<Output = Result<R, StoreError>>>(
+    calls: impl IntoIterator<Item = F>,
+) -> TryConcurrently<R, F> {
     let calls: Vec<F> = calls.into_iter().collect();
-    futures::stream::iter(calls).buffered(AT_ONCE).try_collect()
+    futures::stream::iter(calls).buffered(MAX_CONCURRENCY).try_collect()
 }
 
-type Each<R, F> = TryCollect<Buffered<Iter<std::vec::IntoIter<F>>>, Vec<R>>;
+type TryConcurrently<R, F> = TryCollect<Buffered<Iter<std::vec::IntoIter<F>>>, Vec<R>>;
 
 /// The condition that an item is at its version `rev`, or where that is 0 is not there, and its values.
 fn at_version(rev: u64) -> (&'static str, Option<Item>) {
@@ -373,22 +375,22 @@ fn unreadable(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// A number that differs from call to call and between instances; not secret.
-fn jitter() -> u64 {
+fn random_u64() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(Instant::now())
 }
 
-/// A shard at random to count people on.
-fn any_shard() -> u32 {
-    (jitter() % u64::from(keys::COUNT_SHARDS)) as u32
+/// A shard at random to count end users on.
+fn random_shard() -> u32 {
+    (random_u64() % u64::from(keys::COUNT_SHARDS)) as u32
 }
 
 /// How long what is kept of something that is gone is kept: far longer than any event or record of the
 /// stream can come late.
-const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+const TOMBSTONE_TTL: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
 /// The time in `distance` from now, in seconds since 1970 as TTL counts them.
-fn after(distance: Duration) -> u64 {
+fn expires_at(distance: Duration) -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (now + distance).as_secs()
 }

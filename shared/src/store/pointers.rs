@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::check::{How, LOOKS, Progress};
+use super::check::{CheckOptions, MAX_RECHECKS, Progress};
 use super::end_users::Commit;
 use super::items::{self, Document};
 use super::keys::{self, Key};
-use super::{Item, Query, Scope, StoreError, each, text};
+use super::{Item, Query, Scope, StoreError, text, try_concurrently};
 use crate::domain::ids::EndUserId;
 
 impl Scope<'_> {
@@ -18,8 +18,8 @@ impl Scope<'_> {
     /// tenant, and the pointers of each end user.
     pub(super) async fn wrong_pointers(
         &self,
-        how: How,
-        say: &(dyn Fn(Progress) + Sync),
+        how: CheckOptions,
+        on_progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Vec<EndUserId>, StoreError> {
         let documents = Query::table(keys::end_users(&self.tenant));
         let (mut wrong, mut start, mut done) = (Vec::new(), None, 0);
@@ -30,8 +30,8 @@ impl Scope<'_> {
                 let id = items::read_id(&document, "sk")?;
                 Ok(self.are_pointers_wrong(id, document, how).await?.then_some(id))
             });
-            wrong.extend(each(checks).await?.into_iter().flatten());
-            say(Progress { stage: "checking look-up keys", done, of: None });
+            wrong.extend(try_concurrently(checks).await?.into_iter().flatten());
+            on_progress(Progress { stage: "checking look-up keys", done, of: None });
             if next.is_none() {
                 return Ok(wrong);
             }
@@ -40,8 +40,13 @@ impl Scope<'_> {
     }
 
     /// Whether the look-up keys differ while nothing is written: the document is read again behind the pointers.
-    async fn are_pointers_wrong(&self, id: EndUserId, mut document: Item, how: How) -> Result<bool, StoreError> {
-        for tries in 1..=LOOKS {
+    async fn are_pointers_wrong(
+        &self,
+        id: EndUserId,
+        mut document: Item,
+        how: CheckOptions,
+    ) -> Result<bool, StoreError> {
+        for tries in 1..=MAX_RECHECKS {
             // A document that cannot be read is reported by the check of the index.
             let Ok(read) = items::read_document(document.clone()) else { return Ok(false) };
             let stored = self.lookup_records(&read, document.clone()).await?;
@@ -53,8 +58,8 @@ impl Scope<'_> {
                 return Ok(true);
             }
             document = now;
-            if tries < LOOKS {
-                tokio::time::sleep(how.second_look).await;
+            if tries < MAX_RECHECKS {
+                tokio::time::sleep(how.recheck_after).await;
             }
         }
         Ok(false)

@@ -1,5 +1,5 @@
 //! What loading in bulk writes past the API, for benchmarks: the very items that creating and indexing
-//! people one by one leaves. A test holds the two together.
+//! end users one by one leaves. A test holds the two together.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -9,15 +9,15 @@ use super::{Item, StoreError, index, items, primary};
 use crate::domain::end_user::EndUser;
 use crate::domain::ids::Tenant;
 
-/// The items of a person at its first revision: document, pointers, entries, `Indexed`.
-pub fn person_items(tenant: &Tenant, person: &EndUser) -> Result<Vec<Item>, StoreError> {
-    let mut all: Vec<_> = items::records(tenant, &Document::new(person.clone()))?.into_values().collect();
-    all.extend(index::index_items(tenant, person)?);
+/// The items of an end user at its first revision: document, pointers, entries, `Indexed`.
+pub fn end_user_items(tenant: &Tenant, end_user: &EndUser) -> Result<Vec<Item>, StoreError> {
+    let mut all: Vec<_> = items::records(tenant, &Document::new(end_user.clone()))?.into_values().collect();
+    all.extend(index::index_items(tenant, end_user)?);
     Ok(all)
 }
 
-/// The items of a tenant who has given out the ids up to `people` and `uids`, and deleted nobody.
-pub fn tenant_items(tenant: &Tenant, people: u32, uids: u32) -> Vec<Item> {
+/// The items of a tenant who has given out the ids up to `end_users` and `uids`, and deleted nobody.
+pub fn tenant_items(tenant: &Tenant, end_users: u32, uids: u32) -> Vec<Item> {
     let item = |key: &Key, kind: &str, numbers: &[(&str, u32)]| {
         let mut item = primary(key);
         item.insert("kind".to_owned(), AttributeValue::S(kind.to_owned()));
@@ -26,7 +26,7 @@ pub fn tenant_items(tenant: &Tenant, people: u32, uids: u32) -> Vec<Item> {
         item
     };
     vec![
-        item(&keys::count(tenant, 0), "Count", &[("people", people)]),
-        item(&keys::sequence(tenant), "Sequence", &[("endUsers", people), ("uids", uids)]),
+        item(&keys::count(tenant, 0), "Count", &[("people", end_users)]),
+        item(&keys::sequence(tenant), "Sequence", &[("endUsers", end_users), ("uids", uids)]),
     ]
 }

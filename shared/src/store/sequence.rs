@@ -47,7 +47,7 @@ impl Scope<'_> {
         // A reservation whose response is lost leaves a gap and nothing else.
         let answer = match self.call(Kind::Read, || request.clone().send()).await {
             Ok(answer) => answer,
-            Err(failure) if failure.lost() => return Err(ChangeError::IdsExhausted),
+            Err(failure) if failure.is_condition_failed() => return Err(ChangeError::IdsExhausted),
             Err(failure) => return Err(ChangeError::Store(failure.into())),
         };
         self.meter.spend(Kind::Write, &answer.consumed_capacity);

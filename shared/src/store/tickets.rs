@@ -1,4 +1,4 @@
-//! Tickets and messages: events in, a person's history out.
+//! Tickets and messages: events in, an end user's history out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_attribute_value};
 
 use super::keys::{self, Key};
-use super::{Bound, Item, Kind, Query, REMEMBERED, Scope, StoreError, after, each, primary, unreadable};
+use super::{
+    Bound, Item, Kind, Query, Scope, StoreError, TOMBSTONE_TTL, expires_at, primary, try_concurrently, unreadable,
+};
 use crate::domain::end_user::EndUser;
 use crate::domain::ticket::{self, Change, Computed, Event, Message, TicketView};
-use crate::domain::time::Moment;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::{self, MatchKey};
 
 /// How many tickets or messages are asked for at once.
@@ -56,14 +58,14 @@ impl Scope<'_> {
     }
 
     /// A newer upsert wins; at a tie what was stored first stays.
-    fn upsert(&self, key: Key, kind: &str, facts: AttributeValue, at: Moment) -> UpdateItemFluentBuilder {
+    fn upsert(&self, key: Key, kind: &str, facts: AttributeValue, at: Timestamp) -> UpdateItemFluentBuilder {
         self.record(key, kind, at)
             .condition_expression("attribute_not_exists(occurredAt) OR occurredAt < :at")
             .expression_attribute_values(":facts", facts)
     }
 
     /// A newer delete wins, and one at a tie with an upsert.
-    fn tombstone(&self, key: Key, kind: &str, at: Moment) -> UpdateItemFluentBuilder {
+    fn tombstone(&self, key: Key, kind: &str, at: Timestamp) -> UpdateItemFluentBuilder {
         self.record(key, kind, at)
             .update_expression(
                 "SET #kind = :kind, v = :one, occurredAt = :at, deleted = :true, expiresAt = :expiresAt \
@@ -71,10 +73,10 @@ impl Scope<'_> {
             )
             .condition_expression("attribute_not_exists(occurredAt) OR occurredAt <= :at")
             .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":expiresAt", AttributeValue::N(after(REMEMBERED).to_string()))
+            .expression_attribute_values(":expiresAt", AttributeValue::N(expires_at(TOMBSTONE_TTL).to_string()))
     }
 
-    fn record(&self, key: Key, kind: &str, at: Moment) -> UpdateItemFluentBuilder {
+    fn record(&self, key: Key, kind: &str, at: Timestamp) -> UpdateItemFluentBuilder {
         self.client()
             .update_item()
             .table_name(self.table())
@@ -93,7 +95,7 @@ impl Scope<'_> {
                 self.meter.spend(Kind::Write, &answer.consumed_capacity);
                 Ok(true)
             }
-            Err(failure) if failure.lost() => Ok(false),
+            Err(failure) if failure.is_condition_failed() => Ok(false),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -150,14 +152,15 @@ impl Scope<'_> {
                 .condition_expression("attribute_exists(facts)")
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             request = match deleted {
-                true => request
-                    .update_expression("SET expiresAt = :expiresAt")
-                    .expression_attribute_values(":expiresAt", AttributeValue::N(after(REMEMBERED).to_string())),
+                true => request.update_expression("SET expiresAt = :expiresAt").expression_attribute_values(
+                    ":expiresAt",
+                    AttributeValue::N(expires_at(TOMBSTONE_TTL).to_string()),
+                ),
                 false => request.update_expression("REMOVE expiresAt"),
             };
             self.update(request).await
         });
-        each(updates).await.map(drop)
+        try_concurrently(updates).await.map(drop)
     }
 
     async fn messages(&self, ticket: u64) -> Result<Vec<Message>, StoreError> {
@@ -172,9 +175,9 @@ impl Scope<'_> {
         Ok(self.query(&query, MAX_ROWS, None).await?.0)
     }
 
-    /// The tickets whose uid matches one of the person's UIDs or the customerRef, each once, by id.
-    pub async fn tickets_of(&self, person: &EndUser) -> Result<Vec<TicketView>, StoreError> {
-        let held = person.keys();
+    /// The tickets whose uid matches one of the end user's UIDs or the customerRef, each once, by id.
+    pub async fn tickets_of(&self, end_user: &EndUser) -> Result<Vec<TicketView>, StoreError> {
+        let held = end_user.keys();
         let asked: BTreeSet<MatchKey> = held.iter().flat_map(uid::ticket_index_keys_of).collect();
         let queries: Vec<_> = asked.iter().map(|key| Query::by_uid(keys::ticket_index(&self.tenant, key))).collect();
         let found =

@@ -57,7 +57,7 @@ pub struct Link {
     pub primary: Option<bool>,
 }
 
-/// One of the `uids` of an update; a record is named by its place among the person's.
+/// One of the `uids` of an update; a record is named by its place among the end user's.
 #[derive(Clone, Debug)]
 pub enum Change {
     Put(Link),

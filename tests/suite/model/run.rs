@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::plan::{Act, Change, Link, Step, TENANTS, Tag};
 use super::tickets::{Told, told};
 use super::words::{FIELDS, LOOKUPS, ORDINARY_FIELDS, SEARCHES, SPELLINGS, Spelling, TYPES, WIDE_SEARCHES};
-use super::world::{Answer, Call, Entry, Patch, Person, World};
-use crate::app::{self, App, Send, ids};
+use super::world::{Answer, Call, Entry, ModelEndUser, Patch, World};
+use crate::app::{self, App, TestRequest, ids};
 
-/// Ids are none of a person's where a sequence means nobody.
+/// Ids are none of an end user's where a sequence means nobody.
 const NOBODY: u64 = 2_000_000_000;
 
 /// One tenant of a sequence.
@@ -21,7 +21,7 @@ struct Tenant {
     token: String,
     /// What its data may be, by all that was answered.
     worlds: Vec<World>,
-    /// The tags that each person has had.
+    /// The tags that each end user has had.
     tags: HashMap<u64, Vec<String>>,
     told: Told,
     /// The greatest id that was answered.
@@ -85,7 +85,8 @@ impl<'a> Run<'a> {
         order.shuffle(&mut told_now);
         let telling = async {
             if !told_now.is_empty() {
-                let send = Send::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
+                let send =
+                    TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
                 send.body(told_now.join("\n")).to(self.app).await.expect(202);
             }
         };
@@ -100,11 +101,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What an act means for the people who are there now.
+    /// What an act means for the end users who are there now.
     async fn resolve(&mut self, at: usize, act: &Act) -> Result<Call, Contradiction> {
         let world = &self.tenants[at].worlds[0];
-        let everybody: Vec<u64> = world.people.keys().chain(&world.deleted).copied().collect();
-        let person = |who: usize| everybody.get(who).copied().unwrap_or(NOBODY);
+        let everybody: Vec<u64> = world.end_users.keys().chain(&world.deleted).copied().collect();
+        let end_user = |who: usize| everybody.get(who).copied().unwrap_or(NOBODY);
         let entry =
             |link: &Link| Entry { id: None, spelling: Some(link.spelling), primary: link.primary, remove: false };
         let key = |key: &Option<u8>| key.map(|key| format!("key-{key}"));
@@ -117,9 +118,12 @@ impl<'a> Run<'a> {
                 key: key(k),
             },
             Act::Update { who, patch, customer_type, uids, tag } => {
-                let id = person(*who);
-                let records: Vec<_> =
-                    world.people.get(&id).map(|p| p.uids.iter().filter_map(|uid| uid.id).collect()).unwrap_or_default();
+                let id = end_user(*who);
+                let records: Vec<_> = world
+                    .end_users
+                    .get(&id)
+                    .map(|p| p.uids.iter().filter_map(|uid| uid.id).collect())
+                    .unwrap_or_default();
                 let record = |at: usize| Some(records.get(at).copied().unwrap_or(NOBODY));
                 let entries = uids.iter().map(|change| match change {
                     Change::Put(link) => entry(link),
@@ -137,12 +141,12 @@ impl<'a> Run<'a> {
                 Call::Update { id, patch: *patch, customer_type, entries, tag: self.tag(at, id, *tag).await? }
             }
             Act::Delete { who, tag } => {
-                let id = person(*who);
+                let id = end_user(*who);
                 Call::Delete { id, tag: self.tag(at, id, *tag).await? }
             }
-            Act::Assign { who, link, key: k } => Call::Assign { id: person(*who), entry: entry(link), key: key(k) },
+            Act::Assign { who, link, key: k } => Call::Assign { id: end_user(*who), entry: entry(link), key: key(k) },
             Act::Read { who, tag } => {
-                let id = person(*who);
+                let id = end_user(*who);
                 let tag = if matches!(tag, Tag::Any) { Tag::None } else { *tag };
                 Call::Read { id, tag: self.tag(at, id, tag).await? }
             }
@@ -150,27 +154,27 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// An entity tag for a person; looks at the person to know the current one.
+    /// An entity tag for an end user; looks at the end user to know the current one.
     async fn tag(&mut self, at: usize, id: u64, tag: Tag) -> Result<Option<String>, Contradiction> {
         match tag {
             Tag::None => return Ok(None),
             Tag::Any => return Ok(Some("*".to_owned())),
             Tag::Current | Tag::Stale => {}
         }
-        if !self.tenants[at].worlds[0].people.contains_key(&id) {
+        if !self.tenants[at].worlds[0].end_users.contains_key(&id) {
             return Ok(Some("\"1\"".to_owned()));
         }
         let answer = self.read(at, &format!("/api/EndUsers/{id}")).await;
         let current = answer.etag.clone().unwrap_or_default();
         let tenant = &mut self.tenants[at];
         let seen = tenant.tags.entry(id).or_default();
-        tenant.worlds.retain_mut(|world| match world.people.get_mut(&id) {
-            Some(person) => match &person.etag {
+        tenant.worlds.retain_mut(|world| match world.end_users.get_mut(&id) {
+            Some(end_user) => match &end_user.etag {
                 // Unchanged means the same tag, changed a new one.
                 Some(tag) => *tag == current,
                 None => {
                     let new = !seen.contains(&current);
-                    person.etag = Some(current.clone());
+                    end_user.etag = Some(current.clone());
                     new
                 }
             },
@@ -194,7 +198,7 @@ impl<'a> Run<'a> {
     }
 
     async fn send(&self, at: usize, (method, path, headers, body): &Request) -> Answer {
-        let mut send = Send::new(method, path);
+        let mut send = TestRequest::new(method, path);
         for (name, value) in headers {
             send = send.header(name, value);
         }
@@ -275,9 +279,9 @@ impl<'a> Run<'a> {
         let world = &self.tenants[at].worlds[0];
         let lookup = salt % LOOKUPS.len();
         self.look_up(at, lookup).await?;
-        if let Some(id) = world.people.keys().nth(salt % world.people.len().max(1)) {
+        if let Some(id) = world.end_users.keys().nth(salt % world.end_users.len().max(1)) {
             let answer = self.read(at, &format!("/api/EndUsers/{id}")).await;
-            expect(world.people[id].shown(*id, &answer.body), || format!("GET {id}: {}", answer.body))?;
+            expect(world.end_users[id].shown(*id, &answer.body), || format!("GET {id}: {}", answer.body))?;
         }
         if let Some(id) = world.deleted.first() {
             let answer = self.read(at, &format!("/api/EndUsers/{id}")).await;
@@ -299,30 +303,30 @@ impl<'a> Run<'a> {
             self.look_up(at, lookup).await?;
         }
         let tenant = &self.tenants[at];
-        let people = &tenant.worlds[0].people;
-        let all: Vec<u64> = people.keys().copied().collect();
+        let end_users = &tenant.worlds[0].end_users;
+        let all: Vec<u64> = end_users.keys().copied().collect();
         self.paged(at, "", &all).await?;
         self.paged(at, "&sortOrder=desc", &all.iter().rev().copied().collect::<Vec<_>>()).await?;
-        for (field, order) in orders_of(people) {
+        for (field, order) in orders_of(end_users) {
             let descending: Vec<_> = order.iter().rev().copied().collect();
             self.paged(at, &format!("&sortBy={field}"), &order).await?;
             self.paged(at, &format!("&sortBy={field}&sortOrder=desc"), &descending).await?;
         }
-        let wide = WIDE_SEARCHES.into_iter().filter(|_| people.values().any(Person::is_oversized));
+        let wide = WIDE_SEARCHES.into_iter().filter(|_| end_users.values().any(ModelEndUser::is_oversized));
         for (search, alternatives) in SEARCHES.into_iter().chain(wide) {
-            let matches = |person: &Person| {
-                let words = person.words();
+            let matches = |end_user: &ModelEndUser| {
+                let words = end_user.words();
                 alternatives
                     .iter()
                     .any(|terms| terms.iter().all(|term| words.iter().any(|word| word.starts_with(term))))
             };
-            let found: Vec<_> = people.iter().filter(|(_, person)| matches(person)).map(|(id, _)| *id).collect();
+            let found: Vec<_> = end_users.iter().filter(|(_, end_user)| matches(end_user)).map(|(id, _)| *id).collect();
             let search = percent_encoding::utf8_percent_encode(search, percent_encoding::NON_ALPHANUMERIC);
             self.paged(at, &format!("&search={search}"), &found).await?;
         }
-        for (id, person) in people {
+        for (id, end_user) in end_users {
             let answer = self.read(at, &format!("/api/EndUsers/{id}/tickets?pageSize=100")).await;
-            let expected = tenant.told.history(person);
+            let expected = tenant.told.history(end_user);
             expect(answer.body["items"] == expected, || {
                 format!("tickets of {id} are not {expected}: {}", answer.body)
             })?;
@@ -330,7 +334,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A list of these people, in pages of three.
+    /// A list of these end users, in pages of three.
     async fn paged(&self, at: usize, query: &str, expected: &[u64]) -> Held {
         let mut listed = Vec::new();
         for page in 1..=expected.len() / 3 + 1 {
@@ -350,19 +354,20 @@ fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Held {
     if holds { Ok(()) } else { Err(Contradiction(otherwise())) }
 }
 
-/// The ids of people in each order of one field, ties by id.
-fn orders_of(people: &BTreeMap<u64, Person>) -> Vec<(&'static str, Vec<u64>)> {
-    let sorted = |rank: &dyn Fn(&Person) -> u32| {
-        let mut order: Vec<u64> = people.keys().copied().collect();
-        order.sort_by_key(|id| (rank(&people[id]), *id));
+/// The ids of end users in each order of one field, ties by id.
+fn orders_of(end_users: &BTreeMap<u64, ModelEndUser>) -> Vec<(&'static str, Vec<u64>)> {
+    let sorted = |rank: &dyn Fn(&ModelEndUser) -> u32| {
+        let mut order: Vec<u64> = end_users.keys().copied().collect();
+        order.sort_by_key(|id| (rank(&end_users[id]), *id));
         order
     };
     let by_field = |at: usize| {
-        let rank = move |person: &Person| person.profile[at].map_or(0, |value| FIELDS[at].values[value].1);
+        let rank = move |end_user: &ModelEndUser| end_user.profile[at].map_or(0, |value| FIELDS[at].values[value].1);
         (FIELDS[at].name, sorted(&rank))
     };
     let types = ["Customer", "Lead", "Partner"];
-    let rank = |person: &Person| types.iter().position(|kind| *kind == person.customer_type).unwrap_or(0) as u32;
+    let rank =
+        |end_user: &ModelEndUser| types.iter().position(|kind| *kind == end_user.customer_type).unwrap_or(0) as u32;
     (0..ORDINARY_FIELDS).map(by_field).chain([("customerType", sorted(&rank))]).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Tickets in memory: what is told of them, in whatever order and however often, and what a person's
+//! Tickets in memory: what is told of them, in whatever order and however often, and what an end user's
 //! history then is.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plan::Event;
 use super::words::LOOKUPS;
-use super::world::Person;
+use super::world::ModelEndUser;
 
 /// The newest that was told of each ticket and message of a tenant.
 #[derive(Clone, Default, Debug)]
@@ -29,9 +29,9 @@ impl Told {
         messages
     }
 
-    /// The items of a person's history, newest first.
-    pub fn history(&self, person: &Person) -> Value {
-        let keys: Vec<_> = person.keys().collect();
+    /// The items of an end user's history, newest first.
+    pub fn history(&self, end_user: &ModelEndUser) -> Value {
+        let keys: Vec<_> = end_user.keys().collect();
         let linked = |event: &&Event| LOOKUPS[event.lookup()].1.iter().any(|key| keys.contains(key));
         let mut tickets: Vec<_> =
             self.0.values().filter(|event| event.message.is_none() && !event.deleted).filter(linked).collect();
@@ -55,8 +55,8 @@ impl Told {
             }
         }
         let comments: Vec<_> = messages.iter().rev().filter(|m| is_escalated(m)).map(comment).collect();
-        let by_people: Vec<_> = messages.iter().filter(|m| is_of_end_user(m)).collect();
-        let last = if let [only] = by_people[..] { only.message } else { None };
+        let by_end_users: Vec<_> = messages.iter().filter(|m| is_of_end_user(m)).collect();
+        let last = if let [only] = by_end_users[..] { only.message } else { None };
         let mut shown = facts(ticket);
         shown["topics"] = json!(topics);
         shown["aiFeedbackComments"] = json!(comments);

@@ -8,7 +8,7 @@ use super::words::{
     COMPANY, DETAILS, FIELD_COUNT, FIELDS, LOOKUPS, REFERENCE, REFERENCE_KEYS, SEARCHED_FIELDS, SPELLINGS, Spelling,
 };
 
-/// A person's fields: of each of [`FIELDS`] which value.
+/// An end user's fields: of each of [`FIELDS`] which value.
 pub type Profile = [Option<usize>; FIELD_COUNT];
 
 #[derive(Clone, PartialEq, Debug)]
@@ -45,7 +45,7 @@ impl Uid {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-pub struct Person {
+pub struct ModelEndUser {
     pub profile: Profile,
     pub customer_type: &'static str,
     pub uids: Vec<Uid>,
@@ -99,7 +99,7 @@ impl Answer {
 
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct World {
-    pub people: BTreeMap<u64, Person>,
+    pub end_users: BTreeMap<u64, ModelEndUser>,
     pub deleted: BTreeSet<u64>,
     /// By idempotency key: the request, and its answer.
     kept: BTreeMap<String, (String, u16, Value)>,
@@ -107,7 +107,7 @@ pub struct World {
 
 impl World {
     /// The worlds that this one may have become by `call`, given what was answered; none where the
-    /// answer contradicts the contract. `listed` is the list afterwards: it tells the id of a person
+    /// answer contradicts the contract. `listed` is the list afterwards: it tells the id of an end user
     /// whose create was not answered.
     pub fn after(&self, call: &Call, answer: &Answer, listed: &[Value]) -> Vec<World> {
         if answer.status != 503 {
@@ -121,9 +121,9 @@ impl World {
         let mut worlds = vec![self.clone()];
         match call {
             Call::Create { .. } => {
-                let id = |person: &&Value| person["endUserID"].as_u64().unwrap_or_default();
-                let new = listed.iter().filter(|person| !self.people.contains_key(&id(person)));
-                worlds.extend(new.filter_map(|person| self.created(call, person)));
+                let id = |end_user: &&Value| end_user["endUserID"].as_u64().unwrap_or_default();
+                let new = listed.iter().filter(|end_user| !self.end_users.contains_key(&id(end_user)));
+                worlds.extend(new.filter_map(|end_user| self.created(call, end_user)));
             }
             _ => worlds.extend(self.carried_out(call).map(|(world, _, _)| world)),
         }
@@ -154,9 +154,9 @@ impl World {
             return self.created(call, &answer.body).filter(|_| answer.is(201));
         }
         if let Call::Read { id, tag } = call {
-            let Some(person) = self.people.get(id) else { return answer.is(404).then(|| self.clone()) };
-            let current = tag.is_some() && *tag == person.etag;
-            let fits = if current { answer.is(304) } else { answer.is(200) && person.shown(*id, &answer.body) };
+            let Some(end_user) = self.end_users.get(id) else { return answer.is(404).then(|| self.clone()) };
+            let current = tag.is_some() && *tag == end_user.etag;
+            let fits = if current { answer.is(304) } else { answer.is(200) && end_user.shown(*id, &answer.body) };
             return fits.then(|| self.clone());
         }
         match self.carried_out(call) {
@@ -167,20 +167,20 @@ impl World {
         }
     }
 
-    /// This world with the person that a create makes, as `shown` shows it; `None` where the create is
+    /// This world with the end user that a create makes, as `shown` shows it; `None` where the create is
     /// at fault or shows somebody else.
     fn created(&self, call: &Call, shown: &Value) -> Option<World> {
         let Call::Create { patch, customer_type, entries, key } = call else { return None };
         let id = shown["endUserID"].as_u64()?;
-        let nobody = Person { profile: [None; FIELD_COUNT], customer_type: "Lead", uids: Vec::new(), etag: None };
-        let mut person = nobody.changed(patch, *customer_type, entries)?;
-        let fresh = !self.people.contains_key(&id) && !self.deleted.contains(&id);
-        if !fresh || !person.shown(id, shown) {
+        let nobody = ModelEndUser { profile: [None; FIELD_COUNT], customer_type: "Lead", uids: Vec::new(), etag: None };
+        let mut end_user = nobody.changed(patch, *customer_type, entries)?;
+        let fresh = !self.end_users.contains_key(&id) && !self.deleted.contains(&id);
+        if !fresh || !end_user.shown(id, shown) {
             return None;
         }
-        person.learn(shown);
+        end_user.learn(shown);
         let mut world = self.clone();
-        world.people.insert(id, person);
+        world.end_users.insert(id, end_user);
         if let Some(key) = key {
             world.kept.insert(key.clone(), (call.fingerprint(), 201, shown.clone()));
         }
@@ -192,21 +192,21 @@ impl World {
         let mut world = self.clone();
         match call {
             Call::Update { id, patch, customer_type, entries, tag } => {
-                let person = world.people.get_mut(id).filter(|person| person.has(tag))?;
-                person.turn_into(person.changed(patch, *customer_type, entries)?);
+                let end_user = world.end_users.get_mut(id).filter(|end_user| end_user.has(tag))?;
+                end_user.turn_into(end_user.changed(patch, *customer_type, entries)?);
                 Some((world, 204, Value::Null))
             }
             Call::Delete { id, tag } => {
-                world.people.get(id).filter(|person| person.has(tag))?;
-                world.people.remove(id);
+                world.end_users.get(id).filter(|end_user| end_user.has(tag))?;
+                world.end_users.remove(id);
                 world.deleted.insert(*id);
                 Some((world, 204, Value::Null))
             }
             Call::Assign { id, entry, key } => {
-                let person = world.people.get_mut(id)?;
+                let end_user = world.end_users.get_mut(id)?;
                 let spelling = &SPELLINGS[entry.spelling?];
-                let linked = person.uids.iter().position(|uid| uid.same(spelling));
-                let mut changed = person.clone();
+                let linked = end_user.uids.iter().position(|uid| uid.same(spelling));
+                let mut changed = end_user.clone();
                 let at = linked.unwrap_or_else(|| {
                     changed.uids.push(Uid::new(spelling));
                     changed.uids.len() - 1
@@ -214,8 +214,8 @@ impl World {
                 if entry.primary == Some(true) {
                     changed.prefer(at);
                 }
-                person.turn_into(changed);
-                let mut body = person.uids[at].answer(*id);
+                end_user.turn_into(changed);
+                let mut body = end_user.uids[at].answer(*id);
                 let status = if linked.is_some() { 200 } else { 201 };
                 if linked.is_some() {
                     body["message"] = "This UID is already linked to this end user.".into();
@@ -233,9 +233,9 @@ impl World {
     fn refusal(&self, call: &Call) -> u16 {
         match call {
             Call::Update { entries, .. } if two_primaries(entries) => 400,
-            Call::Update { id, tag, .. } | Call::Delete { id, tag } => match self.people.get(id) {
+            Call::Update { id, tag, .. } | Call::Delete { id, tag } => match self.end_users.get(id) {
                 None => 404,
-                Some(person) if !person.has(tag) => 412,
+                Some(end_user) if !end_user.has(tag) => 412,
                 Some(_) => 400,
             },
             _ => 404,
@@ -245,8 +245,8 @@ impl World {
     /// What an answer shows of ids that were not known.
     fn learn(mut self, call: &Call, body: &Value) -> World {
         if let Call::Assign { id, key, .. } = call {
-            let uid = self.people.get_mut(id).and_then(|person| {
-                person
+            let uid = self.end_users.get_mut(id).and_then(|end_user| {
+                end_user
                     .uids
                     .iter_mut()
                     .find(|uid| uid.id.is_none() && body["uid"] == uid.value && body["uidType"] == uid.kind)
@@ -261,29 +261,29 @@ impl World {
         self
     }
 
-    /// Whether `listed` is this world's people; learns the ids that it shows.
+    /// Whether `listed` is this world's end users; learns the ids that it shows.
     pub fn is_listed(&mut self, listed: &[Value]) -> bool {
-        let ids: Vec<_> = listed.iter().filter_map(|person| person["endUserID"].as_u64()).collect();
-        let here = ids.iter().eq(self.people.keys());
-        here && self.people.iter_mut().zip(listed).all(|((id, person), shown)| {
-            let fits = person.shown(*id, shown);
-            person.learn(shown);
+        let ids: Vec<_> = listed.iter().filter_map(|end_user| end_user["endUserID"].as_u64()).collect();
+        let here = ids.iter().eq(self.end_users.keys());
+        here && self.end_users.iter_mut().zip(listed).all(|((id, end_user), shown)| {
+            let fits = end_user.shown(*id, shown);
+            end_user.learn(shown);
             fits
         })
     }
 
-    /// The people whom a look-up finds.
+    /// The end users whom a look-up finds.
     pub fn found(&self, lookup: usize) -> Vec<u64> {
         let (_, keys) = LOOKUPS[lookup];
-        self.people
+        self.end_users
             .iter()
-            .filter(|(_, person)| person.keys().any(|key| keys.contains(&key)))
+            .filter(|(_, end_user)| end_user.keys().any(|key| keys.contains(&key)))
             .map(|(id, _)| *id)
             .collect()
     }
 }
 
-impl Person {
+impl ModelEndUser {
     /// The keys of its UIDs and customerRef.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         let reference = self.profile[REFERENCE].map(|value| REFERENCE_KEYS[value]);
@@ -339,13 +339,13 @@ impl Person {
         if two_primaries(entries) {
             return None;
         }
-        let mut person = self.clone();
-        for (value, change) in person.profile.iter_mut().zip(patch) {
+        let mut end_user = self.clone();
+        for (value, change) in end_user.profile.iter_mut().zip(patch) {
             *value = change.unwrap_or(*value);
         }
-        person.customer_type = customer_type.unwrap_or(self.customer_type);
+        end_user.customer_type = customer_type.unwrap_or(self.customer_type);
         for entry in entries.iter().filter(|entry| entry.remove) {
-            person.uids.retain(|uid| match (entry.id, entry.spelling) {
+            end_user.uids.retain(|uid| match (entry.id, entry.spelling) {
                 (Some(_), _) => uid.id != entry.id,
                 (None, Some(spelling)) => !uid.same(&SPELLINGS[spelling]),
                 (None, None) => true,
@@ -356,14 +356,15 @@ impl Person {
         for entry in entries.iter().filter(|entry| !entry.remove) {
             let spelling = entry.spelling.map(|spelling| &SPELLINGS[spelling]);
             let at = match entry.id {
-                Some(_) => person.uids.iter().position(|uid| uid.id == entry.id)?,
+                Some(_) => end_user.uids.iter().position(|uid| uid.id == entry.id)?,
                 None => {
                     // Of two that came to hold the same, the one named by id is meant, else the older.
-                    let same = (0..person.uids.len()).filter(|at| person.uids[*at].same(spelling.expect("a value")));
-                    let first = same.min_by_key(|at| (!named.contains(at), person.uids[*at].id.unwrap_or(u64::MAX)));
+                    let same =
+                        (0..end_user.uids.len()).filter(|at| end_user.uids[*at].same(spelling.expect("a value")));
+                    let first = same.min_by_key(|at| (!named.contains(at), end_user.uids[*at].id.unwrap_or(u64::MAX)));
                     first.unwrap_or_else(|| {
-                        person.uids.push(Uid::new(spelling.expect("a value")));
-                        person.uids.len() - 1
+                        end_user.uids.push(Uid::new(spelling.expect("a value")));
+                        end_user.uids.len() - 1
                     })
                 }
             };
@@ -371,26 +372,26 @@ impl Person {
                 named.insert(at);
             }
             if let Some(spelling) = spelling {
-                person.uids[at].spell(spelling);
+                end_user.uids[at].spell(spelling);
             }
             match entry.primary {
                 Some(true) => {
-                    person.prefer(at);
+                    end_user.prefer(at);
                     primary = Some(at);
                 }
                 Some(false) => {
-                    person.uids[at].primary = false;
+                    end_user.uids[at].primary = false;
                     primary = primary.filter(|marked| *marked != at);
                 }
                 None => {}
             }
         }
-        person.converge(&named, primary);
-        Some(person)
+        end_user.deduplicate(&named, primary);
+        Some(end_user)
     }
 
     /// Makes one of the records that came to hold the same.
-    fn converge(&mut self, named: &BTreeSet<usize>, primary: Option<usize>) {
+    fn deduplicate(&mut self, named: &BTreeSet<usize>, primary: Option<usize>) {
         let mut order: Vec<usize> = (0..self.uids.len()).collect();
         order.sort_by_key(|at| (!named.contains(at), self.uids[*at].id.unwrap_or(u64::MAX), *at));
         let mut kept: Vec<(usize, Uid)> = Vec::new();
@@ -405,7 +406,7 @@ impl Person {
         self.uids = kept.into_iter().map(|(_, uid)| uid).collect();
     }
 
-    /// Whether `shown` is an EndUserReadDTO of this person.
+    /// Whether `shown` is an EndUserReadDTO of this end user.
     pub fn shown(&self, id: u64, shown: &Value) -> bool {
         let text = |at: usize| self.profile[at].map(|value| FIELDS[at].values[value].0);
         let name = [text(0), text(1)].into_iter().flatten().collect::<Vec<_>>().join(" ");

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::system::{Act, System, create, delete, gate, same_people};
+use crate::system::{Act, System, create, delete, gate, same_end_users};
 
-/// People with all that may be in a field.
-fn odd_people() -> Vec<Value> {
+/// End users with all that may be in a field.
+fn odd_end_users() -> Vec<Value> {
     let forty: Vec<_> = (0..40).map(|n| json!({ "uidType": "Crm", "uid": format!("id;{n},\"{n}\"\n😀") })).collect();
     vec![
         json!({}),
@@ -23,18 +23,18 @@ fn odd_people() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_export_that_is_imported_elsewhere_gives_the_same_people() {
+async fn an_export_that_is_imported_elsewhere_gives_the_same_end_users() {
     let system = System::start().await;
-    system.create("from", odd_people()).await;
-    let before = system.people("from").await;
+    system.create("from", odd_end_users()).await;
+    let before = system.end_users("from").await;
     for file in ["people.csv", "people.ndjson"] {
         let (code, said) = system.run("from", &["export", file]).await;
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("7 people in "), "{said}");
         let (code, said) = system.run(file.split_once('.').unwrap().1, &["import", file]).await;
         assert_eq!(code, 0, "{said}");
-        let after = system.people(file.split_once('.').unwrap().1).await;
-        assert_eq!(same_people(&after), same_people(&before), "{file}");
+        let after = system.end_users(file.split_once('.').unwrap().1).await;
+        assert_eq!(same_end_users(&after), same_end_users(&before), "{file}");
     }
     assert!(!system.directory.join("people.csv.part").exists());
 
@@ -42,8 +42,8 @@ async fn an_export_that_is_imported_elsewhere_gives_the_same_people() {
     let (code, said, lines) = system.output("from", &["export"]).await;
     assert_eq!(code, 0, "{said}");
     assert_eq!(lines, system.read("people.ndjson"));
-    let people: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(people, before);
+    let end_users: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(end_users, before);
     let (_, _, csv) = system.output("from", &["export", "--format", "csv"]).await;
     assert_eq!(csv, system.read("people.csv"));
     assert_eq!(
@@ -57,9 +57,9 @@ async fn an_export_that_is_imported_elsewhere_gives_the_same_people() {
 
 #[tokio::test]
 async fn an_export_misses_nobody_and_writes_nobody_twice_while_others_delete_and_create() {
-    const PEOPLE: usize = 330;
+    const END_USERS: usize = 330;
     let system = System::start().await;
-    let mut ids = system.create("7", (0..PEOPLE).map(|n| json!({ "customerRef": n.to_string() }))).await;
+    let mut ids = system.create("7", (0..END_USERS).map(|n| json!({ "customerRef": n.to_string() }))).await;
     ids.sort_unstable();
     let deleted = Arc::new(Mutex::new(BTreeSet::new()));
     let (all, gone, pages) = (ids.clone(), deleted.clone(), AtomicU64::new(0));
@@ -69,7 +69,7 @@ async fn an_export_misses_nobody_and_writes_nobody_twice_while_others_delete_and
             return Box::pin(async { Act::Answer(503, None) });
         }
         let page = pages.fetch_add(1, Ordering::Relaxed) as usize;
-        let (start, victim) = (page * 20, PEOPLE.saturating_sub(10 * page + 1));
+        let (start, victim) = (page * 20, END_USERS.saturating_sub(10 * page + 1));
         let victims = all.iter().skip(start).take(if page == 0 { 0 } else { 15 }).chain(all.get(victim));
         let victims: Vec<u64> = victims.copied().filter(|id| gone.lock().unwrap().insert(*id)).collect();
         Box::pin(async move {
@@ -84,8 +84,8 @@ async fn an_export_misses_nobody_and_writes_nobody_twice_while_others_delete_and
     }));
     let (code, said, lines) = system.output("7", &["export"]).await;
     assert_eq!(code, 0, "{said}");
-    let people = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let exported: Vec<u64> = people.map(|person| person["endUserID"].as_u64().unwrap()).collect();
+    let end_users = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let exported: Vec<u64> = end_users.map(|end_user| end_user["endUserID"].as_u64().unwrap()).collect();
     assert!(exported.windows(2).all(|pair| pair[0] < pair[1]), "by ascending id, each once: {exported:?}");
     let deleted = deleted.lock().unwrap();
     let missed: Vec<_> = ids.iter().filter(|id| !deleted.contains(id) && !exported.contains(id)).collect();
@@ -123,8 +123,8 @@ async fn an_export_that_stops_leaves_no_file_that_looks_whole() {
 async fn an_export_of_fewer_than_there_are_is_no_success() {
     let system = System::start().await;
     // The index is behind at first; then it is not, or never catches up.
-    let list = |people: u64| {
-        let items: Vec<_> = (1..=people).map(|id| json!({ "endUserID": id })).collect();
+    let list = |end_users: u64| {
+        let items: Vec<_> = (1..=end_users).map(|id| json!({ "endUserID": id })).collect();
         json!({ "items": items, "totalCount": 3, "totalPages": 1 })
     };
     system.put(gate(move |n| Act::List(list(if n < 3 { 2 } else { 3 }))));
@@ -139,11 +139,11 @@ async fn an_export_of_fewer_than_there_are_is_no_success() {
 #[tokio::test]
 async fn exported_formula_is_text_and_returns_as_it_was() {
     let system = System::start().await;
-    let people = [
+    let end_users = [
         json!({ "firstname": "=1+1", "lastname": "@SUM(A1)", "city": "-", "customerRef": "n/a", "company": "'=x" }),
         json!({ "firstname": "'t Hooft", "street": "+32", "uids": [{ "uidType": "Phone", "uid": "+32470123456" }] }),
     ];
-    system.create("from", people).await;
+    system.create("from", end_users).await;
     let (code, said) = system.run("from", &["export", "people.csv", "--bom"]).await;
     assert_eq!(code, 0, "{said}");
     let text = system.read("people.csv");
@@ -154,7 +154,7 @@ async fn exported_formula_is_text_and_returns_as_it_was() {
     }
     let (code, said) = system.run("to", &["import", "people.csv"]).await;
     assert_eq!(code, 0, "{said}");
-    assert_eq!(same_people(&system.people("to").await), same_people(&system.people("from").await));
+    assert_eq!(same_end_users(&system.end_users("to").await), same_end_users(&system.end_users("from").await));
     let (code, said) = system.run("from", &["export", "people.ndjson", "--bom"]).await;
     assert!(code == 1 && said.contains("--bom is for CSV only"), "{said}");
 }

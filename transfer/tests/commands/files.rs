@@ -1,4 +1,4 @@
-//! Files as people and other programs write them: each is imported as it is meant, or refused with a reason.
+//! Files as end users and other programs write them: each is imported as it is meant, or refused with a reason.
 
 use std::path::PathBuf;
 
@@ -11,21 +11,21 @@ struct Case {
     file: &'static str,
     arguments: &'static [&'static str],
     /// The end users that are created, as [`summary`] writes them, sorted.
-    people: &'static [&'static str],
+    end_users: &'static [&'static str],
     /// What the report says, line by line, sorted; each text is part of its line.
     report: &'static [&'static str],
     /// What the program prints, where it prints more than numbers.
     said: &'static str,
 }
 
-const NONE: Case = Case { file: "", arguments: &[], people: &[], report: &[], said: "" };
+const NONE: Case = Case { file: "", arguments: &[], end_users: &[], report: &[], said: "" };
 
 /// The name, company, customerRef, country, city, postal code and UIDs of an end user, those that it has.
-fn summary(person: &Value) -> String {
-    let text = |name: &str| person[name].as_str().unwrap_or_default().to_owned();
+fn summary(end_user: &Value) -> String {
+    let text = |name: &str| end_user[name].as_str().unwrap_or_default().to_owned();
     let mut parts: Vec<_> =
         ["name", "company", "customerRef", "country", "city", "postalCode"].iter().map(|name| text(name)).collect();
-    parts.extend(person["uids"].as_array().unwrap().iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()));
+    parts.extend(end_user["uids"].as_array().unwrap().iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()));
     parts.retain(|part| !part.is_empty());
     parts.join(" | ")
 }
@@ -36,15 +36,15 @@ async fn assert_case(system: &System, tenant: &str, case: &Case, bytes: &[u8]) {
     system.file(&name, bytes);
     let import = [&["import", name.as_str(), "--parallel", "4"], case.arguments].concat();
     let dry = system.run(tenant, &[import.as_slice(), &["--dry-run"]].concat()).await;
-    assert!(system.people(tenant).await.is_empty(), "{name}");
+    assert!(system.end_users(tenant).await.is_empty(), "{name}");
     let (code, said) = system.run(tenant, &import).await;
-    let people = system.people(tenant).await;
-    let mut people: Vec<_> = people.iter().map(summary).collect();
-    people.sort();
-    assert_eq!(people, case.people, "{name}: {said}");
+    let end_users = system.end_users(tenant).await;
+    let mut end_users: Vec<_> = end_users.iter().map(summary).collect();
+    end_users.sort();
+    assert_eq!(end_users, case.end_users, "{name}: {said}");
     assert!(said.contains(case.said) && dry.1.contains(case.said), "{name}: {said}{}", dry.1);
     assert!(!said.contains(['\u{1b}', '\0', '\u{7}']) && !dry.1.contains(['\u{1b}', '\0', '\u{7}']), "{said:?}");
-    let is_refused = !case.report.is_empty() || case.people.is_empty();
+    let is_refused = !case.report.is_empty() || case.end_users.is_empty();
     assert_eq!((code, dry.0), (i32::from(is_refused), i32::from(is_refused)), "{name}: {said}{}", dry.1);
     let report = |ending: &str| {
         let text = std::fs::read_to_string(system.directory.join(format!("{name}.{ending}"))).unwrap_or_default();
@@ -62,13 +62,13 @@ async fn assert_case(system: &System, tenant: &str, case: &Case, bytes: &[u8]) {
 const VECTORS: &[Case] = &[
     Case {
         file: "01-unclosed-quote.csv",
-        people: &["Ann | a@example.com", "Cas | c@example.com", "Dora | d@example.com"],
+        end_users: &["Ann | a@example.com", "Cas | c@example.com", "Dora | d@example.com"],
         report: &["line 3: body: a quote opens a cell in line 3: it is never closed"],
         ..NONE
     },
     Case {
         file: "02-two-stray-quotes.csv",
-        people: &["Ann | a@example.com", "Cas | c@example.com", "Eve | e@example.com"],
+        end_users: &["Ann | a@example.com", "Cas | c@example.com", "Eve | e@example.com"],
         report: &[
             "line 3: body: a quote opens a cell in line 3: text follows its closing quote",
             "line 5: body: a quote opens a cell in line 5: it is never closed",
@@ -77,7 +77,7 @@ const VECTORS: &[Case] = &[
     },
     Case {
         file: "04-float-phones.csv",
-        people: &[
+        end_users: &[
             "AT | AT | +436641234567",
             "ID | ID | +6281234567890",
             "IT | IT | +393331234567",
@@ -89,21 +89,30 @@ const VECTORS: &[Case] = &[
     },
     Case {
         file: "05-float-numbers.ndjson",
-        people: &["Ann | 12345 | NL | 1011 | +31612345678", "Bob | NL | +31612345678", "Cas | 12345678901234567890123"],
+        end_users: &[
+            "Ann | 12345 | NL | 1011 | +31612345678",
+            "Bob | NL | +31612345678",
+            "Cas | 12345678901234567890123",
+        ],
         ..NONE
     },
     Case {
         file: "06-two-numbers-in-a-cell.csv",
-        people: &[
+        end_users: &[
             "AT | AT | +43112345 | +4316789",
             "DE | DE | +494012345 | +49406789",
             "FI | FI | +358912345 | +35809678",
         ],
         ..NONE
     },
-    Case { file: "07-double-bom.csv", people: &["Ann | a@example.com"], ..NONE },
-    Case { file: "08-pretty.json", people: &["Ann | a@example.com"], ..NONE },
-    Case { file: "09-cp1252.ndjson", arguments: &["--encoding", "windows-1252"], people: &["Jürgen", "Zoë"], ..NONE },
+    Case { file: "07-double-bom.csv", end_users: &["Ann | a@example.com"], ..NONE },
+    Case { file: "08-pretty.json", end_users: &["Ann | a@example.com"], ..NONE },
+    Case {
+        file: "09-cp1252.ndjson",
+        arguments: &["--encoding", "windows-1252"],
+        end_users: &["Jürgen", "Zoë"],
+        ..NONE
+    },
     Case {
         file: "10-utf16le-no-bom.csv",
         said: "it looks like UTF-16 without a byte order mark; use --encoding utf-16le",
@@ -112,32 +121,36 @@ const VECTORS: &[Case] = &[
     Case {
         file: "10-utf16le-no-bom.csv",
         arguments: &["--encoding", "utf-16le"],
-        people: &["Ann | a@example.com"],
+        end_users: &["Ann | a@example.com"],
         ..NONE
     },
-    Case { file: "11-excel-sep-line.csv", people: &["Ann | a@example.com"], ..NONE },
+    Case { file: "11-excel-sep-line.csv", end_users: &["Ann | a@example.com"], ..NONE },
     Case {
         file: "12-excel-short-rows.csv",
-        people: &["Ann | Acme | Gent | a@example.com", "Bob | Acme | b@example.com", "Cas | c@example.com"],
+        end_users: &["Ann | Acme | Gent | a@example.com", "Bob | Acme | b@example.com", "Cas | c@example.com"],
         ..NONE
     },
-    Case { file: "13-trailing-delimiter-in-rows.csv", people: &["Ann | a@example.com", "Bob | b@example.com"], ..NONE },
+    Case {
+        file: "13-trailing-delimiter-in-rows.csv",
+        end_users: &["Ann | a@example.com", "Bob | b@example.com"],
+        ..NONE
+    },
     Case {
         file: "14-google-triple-colon.csv",
-        people: &["Ann | a@example.com | a2@example.com | +32470123456 | +3232364166"],
+        end_users: &["Ann | a@example.com | a2@example.com | +32470123456 | +3232364166"],
         ..NONE
     },
-    Case { file: "15-plain-headers.csv", people: &["Ann Smit | a@example.com | +32470123456"], ..NONE },
+    Case { file: "15-plain-headers.csv", end_users: &["Ann Smit | a@example.com | +32470123456"], ..NONE },
     Case {
         file: "16-chatwoot-export.csv",
-        people: &["Ann Smit | Acme | REF-1 | a@example.com | +32470123456"],
+        end_users: &["Ann Smit | Acme | REF-1 | a@example.com | +32470123456"],
         said: "not imported: id",
         ..NONE
     },
-    Case { file: "17-space-before-quote.csv", people: &["Ann | a@example.com"], ..NONE },
+    Case { file: "17-space-before-quote.csv", end_users: &["Ann | a@example.com"], ..NONE },
     Case {
         file: "18-header-escape.csv",
-        people: &["a@example.com"],
+        end_users: &["a@example.com"],
         said: r"not imported: \u{1b}[31mred\u{1b}]0;title\u{7}",
         ..NONE
     },
@@ -254,7 +267,7 @@ type Written = (Case, Vec<u8>);
 
 #[tokio::test]
 async fn files_of_many_programs_are_imported_as_meant() {
-    let case = |file, text: &str, people| -> Written { (Case { file, people, ..NONE }, text.into()) };
+    let case = |file, text: &str, end_users| -> Written { (Case { file, end_users, ..NONE }, text.into()) };
     let ann: &[&str] = &["Ann | a@example.com"];
     let cases = [
         case("bom-quoted.csv", "\u{feff}\"email\",\"firstname\"\r\n\"a@example.com\",\"Ann\"\r\n", ann),
@@ -283,10 +296,10 @@ async fn files_of_many_programs_are_imported_as_meant() {
         assert_case(&system, &format!("written-{number}"), case, bytes).await;
     }
     let utf16 = utf16("\u{feff}email;firstname\r\nzoe@example.com;Zoë 😀\r\n");
-    let people = &["Zoë 😀 | zoe@example.com"];
-    assert_case(&system, "utf16", &Case { file: "utf16.csv", people, ..NONE }, &utf16).await;
+    let end_users = &["Zoë 😀 | zoe@example.com"];
+    assert_case(&system, "utf16", &Case { file: "utf16.csv", end_users, ..NONE }, &utf16).await;
     let country = &["--country", "Belgium"];
-    let case = Case { file: "country.csv", arguments: country, people: &["BE | +32470123456"], ..NONE };
+    let case = Case { file: "country.csv", arguments: country, end_users: &["BE | +32470123456"], ..NONE };
     assert_case(&system, "country", &case, b"phone\n0470 12 34 56\n").await;
 }
 
@@ -319,7 +332,7 @@ async fn what_is_unclear_is_refused_with_a_reason() {
         (
             Case {
                 file: "latin.csv",
-                people: &["Ann | a@example.com"],
+                end_users: &["Ann | a@example.com"],
                 report: &["line 3: body: is not UTF-8; use --encoding windows-1252 if"],
                 said: "latin.csv: line 3 is not UTF-8; use --encoding windows-1252 if",
                 ..NONE
@@ -349,7 +362,7 @@ async fn what_is_unclear_is_refused_with_a_reason() {
         assert_case(&system, &format!("unclear-{number}"), case, bytes).await;
     }
     let told = &["--without-identifiers"];
-    let case = Case { file: "told.csv", arguments: told, people: &["Ann"], ..NONE };
+    let case = Case { file: "told.csv", arguments: told, end_users: &["Ann"], ..NONE };
     assert_case(&system, "told", &case, b"firstname,Contact point\nAnn,a@example.com\n").await;
 }
 

@@ -5,32 +5,32 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::system::{Act, System, delete, gate, same_people, stripped, uid};
+use crate::system::{Act, System, delete, gate, same_end_users, stripped, uid};
 
-/// A CSV of so many people, each with a reference of its own.
-fn numbered(people: usize) -> String {
-    (1..=people).fold("customerRef,email\n".to_owned(), |mut text, n| {
+/// A CSV of so many end users, each with a reference of its own.
+fn numbered(end_users: usize) -> String {
+    (1..=end_users).fold("customerRef,email\n".to_owned(), |mut text, n| {
         writeln!(text, "R{n},p{n}@example.com").unwrap();
         text
     })
 }
 
 /// That each of so many is there once.
-async fn assert_each_once(system: &System, people: usize) {
-    let found = system.people("7").await;
-    let references: BTreeSet<_> = found.iter().map(|person| person["customerRef"].to_string()).collect();
-    assert_eq!((found.len(), references.len()), (people, people));
+async fn assert_each_once(system: &System, end_users: usize) {
+    let found = system.end_users("7").await;
+    let references: BTreeSet<_> = found.iter().map(|end_user| end_user["customerRef"].to_string()).collect();
+    assert_eq!((found.len(), references.len()), (end_users, end_users));
 }
 
 #[tokio::test]
-async fn the_exports_of_other_products_become_the_people_they_hold() {
+async fn the_exports_of_other_products_become_the_end_users_they_hold() {
     let system = System::start().await;
-    let person = |mut person: Value, name: &str, kind: &str, uids: Value| {
-        let members = person.as_object_mut().unwrap();
+    let end_user = |mut end_user: Value, name: &str, kind: &str, uids: Value| {
+        let members = end_user.as_object_mut().unwrap();
         members.extend(
             [("name", json!(name)), ("customerType", json!(kind)), ("uids", uids)].map(|(n, v)| (n.to_owned(), v)),
         );
-        person
+        end_user
     };
     let cases = [
         (
@@ -38,7 +38,7 @@ async fn the_exports_of_other_products_become_the_people_they_hold() {
             "zendesk.csv",
             "name,email,external_id,details,notes,phone,shared_phone_number,role,organization,tags\n\
              Ann van Dam,\"ann@x.be,a.dam@x.be\",Z-1,\"Main street 1\nAntwerp\",Knows us,+32470000001,,end-user,Acme,vip\n",
-            person(
+            end_user(
                 json!({ "firstname": "Ann", "lastname": "van Dam", "customerRef": "Z-1", "company": "Acme",
                     "otherContactDetails": "Main street 1\nAntwerp\nKnows us" }),
                 "Ann van Dam",
@@ -55,14 +55,19 @@ async fn the_exports_of_other_products_become_the_people_they_hold() {
             "zendesk.json",
             "{\"id\":9,\"url\":\"https://x\",\"name\":\"Bo\",\"email\":\"bo@x.be\",\"phone\":null,\"external_id\":null,\
              \"locale\":\"zh-Hans-CN\",\"tags\":[\"vip\"],\"details\":\"\",\"user_fields\":{\"a\":1}}\n",
-            person(json!({ "firstname": "Bo", "lang": "zh-CN" }), "Bo", "Lead", json!([uid("Email", "bo@x.be", true)])),
+            end_user(
+                json!({ "firstname": "Bo", "lang": "zh-CN" }),
+                "Bo",
+                "Lead",
+                json!([uid("Email", "bo@x.be", true)]),
+            ),
         ),
         (
             "intercom",
             "intercom.csv",
             "Name,Email,Phone,User ID,Country,City,Browser language,Signed up\n\
              Cé Dé,ce@x.be,+353871234567,25,Ireland,Dublin,en-ie,2024-01-01 10:00\n",
-            person(
+            end_user(
                 json!({ "firstname": "Cé", "lastname": "Dé", "customerRef": "25", "country": "IE", "city": "Dublin", "lang": "en-IE" }),
                 "Cé Dé",
                 "Lead",
@@ -74,7 +79,7 @@ async fn the_exports_of_other_products_become_the_people_they_hold() {
             "freshdesk.csv",
             "\u{feff}Full name;Title;Email;Work phone;Mobile phone;Twitter;Unique external ID;Company;Address;About;Language;Tags\r\n\
              Fe;CEO;fe@x.be;+32 3 641 66 85;+32470000002;@fe;F-1;Acme;\"Street 1;\r\nGhent\";;nl;a\r\n",
-            person(
+            end_user(
                 json!({ "firstname": "Fe", "customerRef": "F-1", "company": "Acme", "lang": "nl",
                     "otherContactDetails": "Street 1;\r\nGhent" }),
                 "Fe",
@@ -92,7 +97,7 @@ async fn the_exports_of_other_products_become_the_people_they_hold() {
             "hubspot.csv",
             "Record ID,First Name,Last Name,Email,Phone Number,Street Address,Postal Code,City,Country/Region,Company Name,Lifecycle Stage,Create Date\n\
              901,Hu,Spot,hu@x.be,0470 00 00 03,Kerkstraat 1,2000,Antwerp,Belgium,Acme,Evangelist,2024-01-01\n",
-            person(
+            end_user(
                 json!({ "firstname": "Hu", "lastname": "Spot", "customerRef": "901", "street": "Kerkstraat 1", "postalCode": "2000",
                     "city": "Antwerp", "country": "BE", "company": "Acme" }),
                 "Hu Spot",
@@ -106,8 +111,8 @@ async fn the_exports_of_other_products_become_the_people_they_hold() {
         let tenant = file.replace('.', "-");
         let (code, said) = system.run(&tenant, &["import", file, "--preset", preset]).await;
         assert_eq!(code, 0, "{file}: {said}");
-        let people: Vec<_> = system.people(&tenant).await.iter().map(stripped).collect();
-        assert_eq!(people, [expected], "{file}: {said}");
+        let end_users: Vec<_> = system.end_users(&tenant).await.iter().map(stripped).collect();
+        assert_eq!(end_users, [expected], "{file}: {said}");
         assert!(said.contains("not imported: "), "{said}");
     }
 }
@@ -131,7 +136,8 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
     let (code, said) = system.run("7", &import).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("2 created, 5 rejected of 7 rows"), "{said}");
-    let names: BTreeSet<_> = system.people("7").await.iter().map(|person| person["firstname"].to_string()).collect();
+    let names: BTreeSet<_> =
+        system.end_users("7").await.iter().map(|end_user| end_user["firstname"].to_string()).collect();
     assert_eq!(names, BTreeSet::from([r#""Ann""#, r#""Fay""#].map(str::to_owned)));
 
     let report = system.read("people.csv.report.txt");
@@ -159,15 +165,15 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
     let again = [&["import", "people.csv.rejected.csv"], &import[2..]].concat();
     let (code, said) = system.run("7", &again).await;
     assert_eq!(code, 0, "{said}");
-    assert_eq!(system.people("7").await.len(), 3);
+    assert_eq!(system.end_users("7").await.len(), 3);
     assert!(!system.directory.join("people.csv.rejected.csv.rejected.csv").exists());
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_an_import_goes_on_and_creates_each_person_once() {
-    const PEOPLE: usize = 260;
+async fn killed_at_any_moment_an_import_goes_on_and_creates_each_end_user_once() {
+    const END_USERS: usize = 260;
     let system = System::start().await;
-    system.file("people.csv", numbered(PEOPLE));
+    system.file("people.csv", numbered(END_USERS));
     let import = ["import", "people.csv", "--parallel", "8"];
     // Of the last requests before a kill, some were carried out and not answered, and some are not yet sent on.
     for (kill_at, lost) in [(30, 0), (15, 3), (225, 7)] {
@@ -186,10 +192,10 @@ async fn killed_at_any_moment_an_import_goes_on_and_creates_each_person_once() {
     system.put(gate(|_| Act::Pass));
     let (code, said) = system.run("7", &import).await;
     assert_eq!(code, 0, "{said}");
-    assert_each_once(&system, PEOPLE).await;
+    assert_each_once(&system, END_USERS).await;
     // What the journal told was not sent once more, and what it could not tell was known by its key.
-    assert!(system.requests().len() < PEOPLE, "{said}");
-    assert!(said.contains(&format!("{PEOPLE} created (")), "{said}");
+    assert!(system.requests().len() < END_USERS, "{said}");
+    assert!(said.contains(&format!("{END_USERS} created (")), "{said}");
 }
 
 #[tokio::test]
@@ -227,32 +233,32 @@ async fn restart_creates_deleted_end_users_again() {
     system.file("people.csv", "email\na@example.com\nb@example.com\nc@example.com\n");
     let import = ["import", "people.csv", "--parallel", "1"];
     assert_eq!(system.run("7", &import).await.0, 0);
-    let emails = |people: &[Value]| {
-        let mut emails: Vec<_> = people.iter().map(|person| person["uids"][0]["uid"].to_string()).collect();
+    let emails = |end_users: &[Value]| {
+        let mut emails: Vec<_> = end_users.iter().map(|end_user| end_user["uids"][0]["uid"].to_string()).collect();
         emails.sort();
         emails
     };
-    let all = emails(&system.people("7").await);
+    let all = emails(&system.end_users("7").await);
     // Twice: the end users that are created again can be deleted too.
     for _ in 0..2 {
-        for person in &system.people("7").await[..2] {
-            delete(&system.local, "7", person["endUserID"].as_u64().unwrap()).await;
+        for end_user in &system.end_users("7").await[..2] {
+            delete(&system.local, "7", end_user["endUserID"].as_u64().unwrap()).await;
         }
-        assert_eq!(system.people("7").await.len(), 1);
+        assert_eq!(system.end_users("7").await.len(), 1);
         let (code, said) = system.run("7", &[import.as_slice(), &["--restart"]].concat()).await;
         assert!(code == 0 && said.contains("3 created (1 of them by an earlier run), 0 rejected"), "{said}");
-        assert_eq!(emails(&system.people("7").await), all);
+        assert_eq!(emails(&system.end_users("7").await), all);
     }
     // A restart that was stopped goes on as a restart.
-    for person in &system.people("7").await {
-        delete(&system.local, "7", person["endUserID"].as_u64().unwrap()).await;
+    for end_user in &system.end_users("7").await {
+        delete(&system.local, "7", end_user["endUserID"].as_u64().unwrap()).await;
     }
     system.put(gate(|n| if n < 5 { Act::Pass } else { Act::Answer(401, None) }));
     assert_eq!(system.run("7", &[import.as_slice(), &["--restart"]].concat()).await.0, 1);
-    assert!(system.people("7").await.len() < 3);
+    assert!(system.end_users("7").await.len() < 3);
     system.put(gate(|_| Act::Pass));
     assert_eq!(system.run("7", &import).await.0, 0);
-    assert_eq!(emails(&system.people("7").await), all);
+    assert_eq!(emails(&system.end_users("7").await), all);
 }
 
 #[tokio::test]
@@ -363,7 +369,7 @@ async fn an_answer_that_nobody_expects_stops_an_import_with_its_request_id() {
     let (code, said) = system.run("7", &["import", "people.csv", "--parallel", "1", "--rate", "1000"]).await;
     assert!(code == 1 && said.ends_with("transfer: the API answered 409 (trouble), request id a-request\n"), "{said}");
     assert_eq!(system.requests().len(), 2);
-    assert_eq!(system.people("7").await.len(), 1);
+    assert_eq!(system.end_users("7").await.len(), 1);
 }
 
 #[tokio::test]
@@ -389,7 +395,7 @@ async fn a_dry_run_sends_nothing_and_finds_what_the_api_finds() {
     assert_eq!(system.run("7", &["import", "people.ndjson", "--parallel", "1"]).await.0, 1);
     assert_eq!(system.read("people.ndjson.dry-run.txt"), system.read("people.ndjson.report.txt"));
     assert_eq!(system.read("people.ndjson.rejected.ndjson"), rows[1..].join("\n") + "\n");
-    assert_eq!(same_people(&system.people("7").await).len(), 1);
+    assert_eq!(same_end_users(&system.end_users("7").await).len(), 1);
 
     // Numbers of a country that only the deployment knows are not rejected.
     system.file("phones.csv", "phone\n0470000001\n0470l00001\n");

@@ -89,7 +89,7 @@ impl System {
         self.passed.lock().unwrap().clone()
     }
 
-    /// Writes a file of people.
+    /// Writes a file of end users.
     pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.directory.join(name);
         std::fs::write(&path, text).unwrap();
@@ -123,21 +123,21 @@ impl System {
         (status.code().unwrap(), stderr, stdout)
     }
 
-    /// All people of a tenant, by id.
-    pub async fn people(&self, tenant: &str) -> Vec<Value> {
-        let mut people = Vec::new();
+    /// All end users of a tenant, by id.
+    pub async fn end_users(&self, tenant: &str) -> Vec<Value> {
+        let mut end_users = Vec::new();
         loop {
-            let path = format!("{LIST}?pageSize=100&pageNumber={}", people.len() / 100 + 1);
+            let path = format!("{LIST}?pageSize=100&pageNumber={}", end_users.len() / 100 + 1);
             let page = call(&self.local, tenant, Method::GET, &path, Value::Null).await.1;
             let items = page["items"].as_array().unwrap();
-            people.extend(items.iter().cloned());
+            end_users.extend(items.iter().cloned());
             if items.len() < 100 {
-                return people;
+                return end_users;
             }
         }
     }
 
-    /// Creates people; their ids.
+    /// Creates end users; their ids.
     pub async fn create(&self, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
         create(&self.local, tenant, bodies).await
     }
@@ -212,37 +212,37 @@ pub async fn call(local: &Arc<Local>, tenant: &str, method: Method, path: &str, 
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// Creates people, past the gate; their ids, in no order.
+/// Creates end users, past the gate; their ids, in no order.
 pub async fn create(local: &Arc<Local>, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
     let create = |body| async move {
-        let (status, person) = call(local, tenant, Method::POST, LIST, body).await;
-        assert_eq!(status, 201, "{person}");
-        person["endUserID"].as_u64().unwrap()
+        let (status, end_user) = call(local, tenant, Method::POST, LIST, body).await;
+        assert_eq!(status, 201, "{end_user}");
+        end_user["endUserID"].as_u64().unwrap()
     };
     futures::stream::iter(bodies).map(create).buffer_unordered(8).collect().await
 }
 
-/// Deletes a person, past the gate.
+/// Deletes an end user, past the gate.
 pub async fn delete(local: &Arc<Local>, tenant: &str, id: u64) {
     let (status, _) = call(local, tenant, Method::DELETE, &format!("{LIST}/{id}"), Value::Null).await;
     assert_eq!(status, 204);
 }
 
-/// A person without ids, and without what is null.
-pub fn stripped(person: &Value) -> Value {
-    let mut person = person.clone();
-    let members = person.as_object_mut().unwrap();
+/// An end user without ids, and without what is null.
+pub fn stripped(end_user: &Value) -> Value {
+    let mut end_user = end_user.clone();
+    let members = end_user.as_object_mut().unwrap();
     members.retain(|name, value| !value.is_null() && name != "endUserID");
     for uid in members.get_mut("uids").unwrap().as_array_mut().unwrap() {
         uid.as_object_mut().unwrap().remove("endUserUIDID");
     }
-    person
+    end_user
 }
 
-/// People without ids, in an order of their own.
-pub fn same_people(people: &[Value]) -> BTreeMap<String, usize> {
+/// End users without ids, in an order of their own.
+pub fn same_end_users(end_users: &[Value]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    people.iter().for_each(|person| *counts.entry(stripped(person).to_string()).or_default() += 1);
+    end_users.iter().for_each(|end_user| *counts.entry(stripped(end_user).to_string()).or_default() += 1);
     counts
 }
 

@@ -13,11 +13,11 @@ const TOKEN: &str = "token";
 
 /// The tags, with what they say.
 const TAGS: [(&str, &str); 3] = [
-    (PEOPLE, "The people behind the conversations."),
+    (END_USERS, "The people behind the conversations."),
     (UIDS, "Identifiers: any of them finds the person."),
     (TICKETS, "Tickets belong to other services and are only read here."),
 ];
-const PEOPLE: &str = "End users";
+const END_USERS: &str = "End users";
 const UIDS: &str = "UIDs";
 const TICKETS: &str = "Tickets";
 

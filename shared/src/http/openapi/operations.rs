@@ -10,11 +10,13 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, Responses}
 
 use super::responses::{answer, refused};
 use super::schemas::{id, integer};
-use super::{PEOPLE, TICKETS, UIDS};
-use crate::domain::end_user::{Assigned, AssignedDto, Draft, EndUser, EndUserReadDto, MAX_UID_LENGTH, SortField};
+use super::{END_USERS, TICKETS, UIDS};
+use crate::domain::end_user::{
+    AssignedDto, AssignedUid, EndUser, EndUserReadDto, MAX_UID_LENGTH, PendingEndUser, SortField,
+};
+use crate::domain::idempotency::MAX_KEY_LENGTH;
 use crate::domain::ids::{EndUserId, MAX_SAFE_INTEGER, UidId};
 use crate::domain::input::Json;
-use crate::domain::once::MAX_KEY_LENGTH;
 use crate::domain::search::MAX_SEARCH_LENGTH;
 use crate::domain::ticket::TicketSort;
 use crate::http::request::{DEFAULT_PAGE_SIZE, MAX_PAGE_NUMBER, MAX_PAGE_SIZE};
@@ -48,7 +50,7 @@ fn list() -> Operation {
          otherContactDetails, such as `jane ant`. With an `@` it is matched against whole UIDs. At most 20 words.",
     ));
     let page = json!({ "items": [jane()], "totalCount": 1, "totalPages": 1 });
-    operation("listEndUsers", PEOPLE, "List end users")
+    operation("listEndUsers", END_USERS, "List end users")
         .description(Some("A page of the tenant's people, sorted and searched, with exact totals."))
         .parameters(Some(parameters))
         .responses(answers([("200", whole("A page.", "EndUserPage", page))], &["BadRequest"]))
@@ -56,7 +58,7 @@ fn list() -> Operation {
 }
 
 fn create() -> Operation {
-    operation("createEndUser", PEOPLE, "Create an end user")
+    operation("createEndUser", END_USERS, "Create an end user")
         .parameters(Some([idempotency_key()]))
         .request_body(Some(body("EndUserCreateDTO", created_by())))
         .responses(answers(
@@ -71,7 +73,7 @@ fn create() -> Operation {
 
 fn get() -> Operation {
     let unchanged = answer("The caller has this revision.", &["etag"]).build();
-    operation("getEndUser", PEOPLE, "Read an end user")
+    operation("getEndUser", END_USERS, "Read an end user")
         .parameters(Some([path_id(), if_match(), if_none_match()]))
         .responses(answers(
             [("200", documented("The person.", &["etag"], "EndUserReadDTO", jane())), ("304", unchanged)],
@@ -89,7 +91,7 @@ fn update() -> Operation {
             { "endUserUIDID": 2, "uidType": "Phone", "uid": "+32470000000", "isPrimary": false, "markAsDeleted": true },
         ],
     });
-    operation("updateEndUser", PEOPLE, "Update an end user")
+    operation("updateEndUser", END_USERS, "Update an end user")
         .description(Some("Changes the profile, and adds, changes or removes UIDs: all or nothing."))
         .parameters(Some([path_id(), if_match()]))
         .request_body(Some(body("EndUserUpdateDTO", change)))
@@ -101,7 +103,7 @@ fn update() -> Operation {
 }
 
 fn delete() -> Operation {
-    operation("deleteEndUser", PEOPLE, "Delete an end user")
+    operation("deleteEndUser", END_USERS, "Delete an end user")
         .description(Some("Tickets stay."))
         .parameters(Some([path_id(), if_match()]))
         .responses(answers(
@@ -129,11 +131,15 @@ fn find() -> Operation {
 
 fn assign() -> Operation {
     let request = json!({ "uid": "visitor@example.com", "endUserID": 1, "uidType": "Email", "isPrimary": false });
-    let assigned = |already| {
-        let mut uids = person(&json!({ "uids": [request] })).uids.into_iter();
+    let assigned = |already_linked| {
+        let mut uids = end_user(&json!({ "uids": [request] })).uids.into_iter();
         let dto = uids.next().map(|mut uid| {
             uid.id = UidId::new(3).unwrap_or(uid.id);
-            AssignedDto::from(&Assigned { end_user: EndUserId::new(1).unwrap_or(EndUserId::MAX), uid, already })
+            AssignedDto::from(&AssignedUid {
+                end_user: EndUserId::new(1).unwrap_or(EndUserId::MAX),
+                uid,
+                already_linked,
+            })
         });
         json!(dto)
     };
@@ -274,13 +280,13 @@ fn created_by() -> Value {
 
 /// What is answered for it by a tenant that had nobody.
 fn jane() -> Value {
-    json!(EndUserReadDto::from(&person(&created_by())))
+    json!(EndUserReadDto::from(&end_user(&created_by())))
 }
 
-/// The first person of a tenant. Only examples of ours come here: they have no faults.
-fn person(body: &Value) -> EndUser {
+/// The first end user of a tenant. Only examples of ours come here: they have no faults.
+fn end_user(body: &Value) -> EndUser {
     let body = Json::parse(body.to_string().as_bytes()).expect("an example is JSON");
-    let draft = Draft::read(&body, None).expect("an example has no faults");
+    let draft = PendingEndUser::read(&body, None).expect("an example has no faults");
     let ids = (1..).filter_map(UidId::new);
     draft.save(EndUserId::MIN, 1, ids).expect("an example is small")
 }

@@ -8,9 +8,9 @@ use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use super::super::problem::{self, Error};
-use crate::auth::Refusal;
-use crate::domain::end_user::Draft;
-use crate::domain::input::{Faults, Json};
+use crate::auth::AuthError;
+use crate::domain::end_user::PendingEndUser;
+use crate::domain::input::{Json, ValidationErrors};
 use crate::store::{Outcome, StoreError};
 
 /// The id of the request in the examples.
@@ -43,16 +43,16 @@ type Named = (&'static str, Error);
 fn refusals() -> [(&'static str, Vec<Named>); 11] {
     let unavailable = |outcome| Error::Store(StoreError::Unavailable { outcome, reason: String::new() });
     [
-        ("BadRequest", vec![("faults", Error::Invalid(faults()))]),
+        ("BadRequest", vec![("faults", Error::Invalid(errors()))]),
         (
             "Unauthorized",
             vec![
-                ("missing", Error::Refused(Refusal::Missing)),
-                ("invalid", Error::Refused(Refusal::Invalid)),
-                ("expired", Error::Refused(Refusal::Expired)),
+                ("missing", Error::Auth(AuthError::Missing)),
+                ("invalid", Error::Auth(AuthError::Invalid)),
+                ("expired", Error::Auth(AuthError::Expired)),
             ],
         ),
-        ("Forbidden", vec![("noTenant", Error::Refused(Refusal::NoTenant)), ("scope", Error::Refused(Refusal::Scope))]),
+        ("Forbidden", vec![("noTenant", Error::Auth(AuthError::NoTenant)), ("scope", Error::Auth(AuthError::Scope))]),
         ("NotFound", vec![("notFound", Error::NotFound)]),
         ("PreconditionFailed", vec![("stale", Error::Stale)]),
         ("ContentTooLarge", vec![("tooLarge", Error::TooLarge)]),
@@ -68,16 +68,16 @@ fn refusals() -> [(&'static str, Vec<Named>); 11] {
             vec![
                 ("nothingWritten", unavailable(Outcome::NothingWritten)),
                 ("outcomeUnknown", unavailable(Outcome::Unknown)),
-                ("issuerUnavailable", Error::Refused(Refusal::IssuerUnavailable)),
+                ("issuerUnavailable", Error::Auth(AuthError::IssuerUnavailable)),
             ],
         ),
     ]
 }
 
 /// The faults of a body that has several.
-fn faults() -> Faults {
+fn errors() -> ValidationErrors {
     let body = json!({ "country": "Belgium", "uids": [{ "uidType": "Email", "uid": "jane@" }] });
-    let draft = Json::parse(body.to_string().as_bytes()).map(|body| Draft::read(&body, None));
+    let draft = Json::parse(body.to_string().as_bytes()).map(|body| PendingEndUser::read(&body, None));
     draft.ok().and_then(Result::err).unwrap_or_default()
 }
 

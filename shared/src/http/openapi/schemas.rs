@@ -63,7 +63,7 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
     .map(|(name, schema)| (name.to_owned(), Schema::from(schema).into()))
     .collect();
     all.extend([
-        (EndUserReadDto::name().into_owned(), person()),
+        (EndUserReadDto::name().into_owned(), end_user()),
         (UidReadDto::name().into_owned(), answered::<UidReadDto>()),
         (AssignedDto::name().into_owned(), AssignedDto::schema()),
         (TicketReadDto::name().into_owned(), answered::<TicketReadDto>()),
@@ -84,7 +84,7 @@ fn answered<T: PartialSchema>() -> RefOr<Schema> {
 }
 
 /// EndUserReadDTO, with what the profile knows of its fields.
-fn person() -> RefOr<Schema> {
+fn end_user() -> RefOr<Schema> {
     let mut schema = answered::<EndUserReadDto>();
     if let RefOr::T(Schema::Object(object)) = &mut schema {
         for field in Field::ALL {
@@ -198,7 +198,7 @@ fn flag() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(nullable(Type::Boolean))
 }
 
-/// An id of a person or a UID.
+/// An id of an end user or a UID.
 pub(super) fn id() -> ObjectBuilder {
     integer(i32::MAX as u64).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
 }

@@ -7,7 +7,7 @@
 //! block holds, on the version that was read before the counting. So whoever counts last has seen
 //! what all before him saw, and repeats, races and ends half-way leave nothing wrong behind.
 //!
-//! Only orders of which deep pages are asked for are counted: `Counted` names them. Its record in the
+//! Only orders of which deep pages are asked for are counted: `RankState` names them. Its record in the
 //! table's stream wakes the indexer, which counts one page of entries and moves the cursor on, and with
 //! that wakes itself.
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use super::keys::{self, BlockSize, FIRST_BLOCK, Key};
-use super::{Bound, Item, Query, REMEMBERED, Scope, StoreError, after, each, text, unreadable};
+use super::{Bound, Item, Query, Scope, StoreError, TOMBSTONE_TTL, expires_at, text, try_concurrently, unreadable};
 use crate::domain::end_user::SortField;
 
 /// How many entries or blocks are read at once when one block is counted: more than most hold.
@@ -27,7 +27,7 @@ const CHUNK: usize = 128;
 /// An order whose blocks are kept.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct CountedItem {
+struct RankIndexItem {
     pk: String,
     sk: String,
     kind: String,
@@ -43,19 +43,19 @@ struct CountedItem {
     updated_at: u64,
 }
 
-impl CountedItem {
+impl RankIndexItem {
     /// Whether the count was given up: nobody has moved it on for longer than a page of entries takes.
     fn is_stalled(&self) -> bool {
-        !self.ready && self.updated_at + STALLED.as_secs() < after(Duration::ZERO)
+        !self.ready && self.updated_at + STALLED_AFTER.as_secs() < expires_at(Duration::ZERO)
     }
 }
 
 /// After how long a count that is not moved on counts as given up: a page of entries takes seconds.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// How far the count of an order is, as a check sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum CountState {
+pub(super) enum BuildState {
     /// All of it is counted.
     Ready,
     /// The indexer counts.
@@ -68,7 +68,7 @@ pub(super) enum CountState {
 /// could still put it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct BlockItem {
+struct RankBlockItem {
     pk: String,
     sk: String,
     kind: String,
@@ -82,13 +82,13 @@ struct BlockItem {
 
 /// Where a block starts, and how many entries it holds.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Block {
+pub(super) struct RankBlock {
     pub start: String,
     pub n: u64,
 }
 
 /// How far an order is counted.
-pub(super) enum Counted {
+pub(super) enum RankState {
     /// Nobody asked for it.
     Not,
     /// It is being counted.
@@ -96,19 +96,19 @@ pub(super) enum Counted {
     /// Its count was given up half-way.
     Stalled,
     /// These are its large blocks.
-    Wholly(Vec<Block>),
+    Wholly(Vec<RankBlock>),
 }
 
 /// From where in an order to read, and how many entries to pass over there.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct Seek {
     pub bound: Bound,
     pub skip: u64,
 }
 
 /// The block that holds the entry behind `skip` others, the start of the one after it, and how many to
 /// skip inside it; from the end where `descending`.
-fn find(blocks: &[Block], descending: bool, mut skip: u64) -> Option<(&Block, Option<&str>, u64)> {
+fn find(blocks: &[RankBlock], descending: bool, mut skip: u64) -> Option<(&RankBlock, Option<&str>, u64)> {
     let mut at = |i: usize| {
         let block = &blocks[i];
         if skip < block.n {
@@ -122,53 +122,53 @@ fn find(blocks: &[Block], descending: bool, mut skip: u64) -> Option<(&Block, Op
 
 impl Scope<'_> {
     /// How far an order is counted.
-    pub(super) async fn counted(&self, field: SortField) -> Result<Counted, StoreError> {
-        let all = Query::table(keys::blocks(&self.tenant, field, BlockSize::Large));
-        let (state, large) = tokio::try_join!(self.count_state(field), self.blocks(&all))?;
+    pub(super) async fn rank_state(&self, field: SortField) -> Result<RankState, StoreError> {
+        let all = Query::table(keys::rank_blocks(&self.tenant, field, BlockSize::Large));
+        let (state, large) = tokio::try_join!(self.build_state(field), self.rank_blocks(&all))?;
         Ok(match state {
-            None => Counted::Not,
-            Some(CountState::Running) => Counted::Partly,
-            Some(CountState::Stalled) => Counted::Stalled,
-            Some(CountState::Ready) => Counted::Wholly(large),
+            None => RankState::Not,
+            Some(BuildState::Running) => RankState::Partly,
+            Some(BuildState::Stalled) => RankState::Stalled,
+            Some(BuildState::Ready) => RankState::Wholly(large),
         })
     }
 
     /// Asks that a count which was given up goes on: by a record in the stream, as at the first time.
-    pub(super) async fn resume_count(&self, field: SortField) -> Result<(), StoreError> {
-        match self.counted_order(field).await?.filter(CountedItem::is_stalled) {
-            Some(CountedItem { rev, cursor, .. }) => self.put_counted(field, rev, cursor, false).await.map(drop),
+    pub(super) async fn resume_build(&self, field: SortField) -> Result<(), StoreError> {
+        match self.rank_index(field).await?.filter(RankIndexItem::is_stalled) {
+            Some(RankIndexItem { rev, cursor, .. }) => self.put_rank_index(field, rev, cursor, false).await.map(drop),
             None => Ok(()),
         }
     }
 
     /// Counts an order to its end.
-    pub(super) async fn finish_count(&self, field: SortField) -> Result<(), StoreError> {
-        while matches!(self.count_state(field).await?, Some(CountState::Running | CountState::Stalled)) {
-            self.count_on(field).await?;
+    pub(super) async fn finish_build(&self, field: SortField) -> Result<(), StoreError> {
+        while matches!(self.build_state(field).await?, Some(BuildState::Running | BuildState::Stalled)) {
+            self.build_next(field).await?;
         }
         Ok(())
     }
 
     /// Asks that an order is counted, where it is not.
-    pub async fn count_order(&self, field: SortField) -> Result<(), StoreError> {
-        self.put_counted(field, 0, None, false).await.map(drop)
+    pub async fn start_build(&self, field: SortField) -> Result<(), StoreError> {
+        self.put_rank_index(field, 0, None, false).await.map(drop)
     }
 
     /// Where the entry stands that `offset` others of the order stand before.
-    pub(super) async fn place(
+    pub(super) async fn seek_by_rank(
         &self,
         field: SortField,
         descending: bool,
-        large: &[Block],
+        large: &[RankBlock],
         offset: u64,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<Seek>, StoreError> {
         let Some((block, after_large, skip)) = find(large, descending, offset) else { return Ok(None) };
         let bound = match after_large {
             Some(next) => Bound::Between(block.start.clone(), next.to_owned()),
             None => Bound::From(block.start.clone()),
         };
-        let within = Query { bound, ..Query::table(keys::blocks(&self.tenant, field, BlockSize::Small)) };
-        let mut small = self.blocks(&within).await?;
+        let within = Query { bound, ..Query::table(keys::rank_blocks(&self.tenant, field, BlockSize::Small)) };
+        let mut small = self.rank_blocks(&within).await?;
         small.retain(|block| Some(block.start.as_str()) != after_large);
         let Some((block, next, skip)) = find(&small, descending, skip) else { return Ok(None) };
         let bound = match (descending, next.or(after_large)) {
@@ -176,15 +176,15 @@ impl Scope<'_> {
             (true, Some(next)) => Bound::Before(next.to_owned()),
             (true, None) => Bound::All,
         };
-        Ok(Some(Place { bound, skip }))
+        Ok(Some(Seek { bound, skip }))
     }
 
     /// The blocks that hold something.
-    pub(super) async fn blocks(&self, query: &Query<'_>) -> Result<Vec<Block>, StoreError> {
+    pub(super) async fn rank_blocks(&self, query: &Query<'_>) -> Result<Vec<RankBlock>, StoreError> {
         let mut blocks = Vec::new();
         self.walk_all(query, None, |item| {
-            let BlockItem { sk: start, n, .. } = from_item(item).map_err(unreadable)?;
-            blocks.extend((n > 0).then_some(Block { start, n }));
+            let RankBlockItem { sk: start, n, .. } = from_item(item).map_err(unreadable)?;
+            blocks.extend((n > 0).then_some(RankBlock { start, n }));
             Ok(())
         })
         .await?;
@@ -192,8 +192,8 @@ impl Scope<'_> {
     }
 
     /// The orders that are counted.
-    pub(super) async fn counted_orders(&self) -> Result<Vec<SortField>, StoreError> {
-        let query = Query::table(keys::counted(&self.tenant)).strong();
+    pub(super) async fn rank_indexes(&self) -> Result<Vec<SortField>, StoreError> {
+        let query = Query::table(keys::rank_indexes(&self.tenant)).strong();
         let (items, _) = self.query(&query, SortField::ALL.len(), None).await?;
         items.iter().map(|item| Ok(SortField::parse(text(item, "sk")?))).filter_map(Result::transpose).collect()
     }
@@ -202,13 +202,13 @@ impl Scope<'_> {
     ///
     /// Which orders are is read behind the writing: who counts an order for the first time then saw
     /// what was written, or is seen here.
-    pub(super) async fn recount(&self, touched: BTreeMap<SortField, BTreeSet<String>>) -> Result<(), StoreError> {
+    pub(super) async fn refresh(&self, touched: BTreeMap<SortField, BTreeSet<String>>) -> Result<(), StoreError> {
         if touched.is_empty() {
             return Ok(());
         }
-        let mut counted = self.counted_orders().await?;
+        let mut counted = self.rank_indexes().await?;
         counted.retain(|field| touched.contains_key(field));
-        each(counted.iter().map(|field| self.recount_order(*field, touched[field].clone()))).await.map(drop)
+        try_concurrently(counted.iter().map(|field| self.recount_order(*field, touched[field].clone()))).await.map(drop)
     }
 
     async fn recount_order(&self, field: SortField, touched: BTreeSet<String>) -> Result<(), StoreError> {
@@ -238,7 +238,7 @@ impl Scope<'_> {
         }
         let groups = joined(groups);
         let parts: Vec<_> = groups.iter().flat_map(parts_of).collect();
-        each(parts.iter().map(|starts| self.recount_together(field, size, starts))).await?;
+        try_concurrently(parts.iter().map(|starts| self.refresh_together(field, size, starts))).await?;
         Ok(groups.into_iter().flatten().collect())
     }
 
@@ -268,26 +268,26 @@ impl Scope<'_> {
     fn parts(&self, field: SortField, size: BlockSize) -> Query<'static> {
         let partition = match size {
             BlockSize::Small => keys::sort_entries(&self.tenant, field),
-            BlockSize::Large => keys::blocks(&self.tenant, field, BlockSize::Small),
+            BlockSize::Large => keys::rank_blocks(&self.tenant, field, BlockSize::Small),
         };
         Query::table(partition).strong()
     }
 
     /// Counts the block that starts at `start`; without entries where none starts there any more.
-    pub(super) async fn recount_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<(), StoreError> {
-        self.recount_together(field, size, &[start]).await
+    pub(super) async fn refresh_block(&self, field: SortField, size: BlockSize, start: &str) -> Result<(), StoreError> {
+        self.refresh_together(field, size, &[start]).await
     }
 
     /// Counts some blocks, each on its version, and puts all of them or none: between a block that came or went and the one
     /// before it no reader sees entries twice or not at all.
-    async fn recount_together(&self, field: SortField, size: BlockSize, starts: &[&str]) -> Result<(), StoreError> {
+    async fn refresh_together(&self, field: SortField, size: BlockSize, starts: &[&str]) -> Result<(), StoreError> {
         for tries in 1.. {
             let counted = starts.iter().map(async |start| {
-                let rev = self.block(field, size, start).await?.map_or(0, |(rev, _)| rev);
+                let rev = self.rank_block(field, size, start).await?.map_or(0, |(rev, _)| rev);
                 let n = self.count_block(field, size, start).await?;
-                Ok((self.block_item(field, size, &Block { start: (*start).to_owned(), n }, rev)?, rev))
+                Ok((self.block_item(field, size, &RankBlock { start: (*start).to_owned(), n }, rev)?, rev))
             });
-            if self.put_versions(each(counted).await?).await? {
+            if self.put_versions(try_concurrently(counted).await?).await? {
                 break;
             }
             self.back_off(tries, "block conflict").await?;
@@ -296,14 +296,14 @@ impl Scope<'_> {
     }
 
     /// The version of a block, and how many entries it is said to hold.
-    pub(super) async fn block(
+    pub(super) async fn rank_block(
         &self,
         field: SortField,
         size: BlockSize,
         start: &str,
     ) -> Result<Option<(u64, u64)>, StoreError> {
-        let key = keys::block(&self.tenant, field, size, start);
-        let held: Option<BlockItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
+        let key = keys::rank_block(&self.tenant, field, size, start);
+        let held: Option<RankBlockItem> = self.get(key).await?.map(from_item).transpose().map_err(unreadable)?;
         Ok(held.map(|block| (block.rev, block.n)))
     }
 
@@ -333,46 +333,47 @@ impl Scope<'_> {
     }
 
     /// A block as it is put over its version `rev`.
-    fn block_item(&self, field: SortField, size: BlockSize, block: &Block, rev: u64) -> Result<Item, StoreError> {
-        let Key { pk, sk } = keys::block(&self.tenant, field, size, &block.start);
-        let expires_at = (block.n == 0).then(|| after(REMEMBERED));
-        let item = BlockItem { pk, sk, kind: "Block".to_owned(), v: 1, rev: rev + 1, n: block.n, expires_at };
+    fn block_item(&self, field: SortField, size: BlockSize, block: &RankBlock, rev: u64) -> Result<Item, StoreError> {
+        let Key { pk, sk } = keys::rank_block(&self.tenant, field, size, &block.start);
+        let expires_at = (block.n == 0).then(|| expires_at(TOMBSTONE_TTL));
+        let item = RankBlockItem { pk, sk, kind: "RankBlock".to_owned(), v: 1, rev: rev + 1, n: block.n, expires_at };
         to_item(item).map_err(unreadable)
     }
 
-    async fn put_counted(
+    async fn put_rank_index(
         &self,
         field: SortField,
         rev: u64,
         cursor: Option<String>,
         ready: bool,
     ) -> Result<bool, StoreError> {
-        let Key { pk, sk } = keys::counted_order(&self.tenant, field);
-        let updated_at = after(Duration::ZERO);
-        let item = CountedItem { pk, sk, kind: "Counted".to_owned(), v: 1, rev: rev + 1, ready, cursor, updated_at };
+        let Key { pk, sk } = keys::rank_index(&self.tenant, field);
+        let updated_at = expires_at(Duration::ZERO);
+        let item =
+            RankIndexItem { pk, sk, kind: "RankIndex".to_owned(), v: 1, rev: rev + 1, ready, cursor, updated_at };
         self.put_version(to_item(item).map_err(unreadable)?, rev).await
     }
 
     /// How far the count of an order is; `None` where it is not to be.
-    pub(super) async fn count_state(&self, field: SortField) -> Result<Option<CountState>, StoreError> {
-        let state = |counted: CountedItem| match counted.ready {
-            true => CountState::Ready,
-            false if counted.is_stalled() => CountState::Stalled,
-            false => CountState::Running,
+    pub(super) async fn build_state(&self, field: SortField) -> Result<Option<BuildState>, StoreError> {
+        let state = |counted: RankIndexItem| match counted.ready {
+            true => BuildState::Ready,
+            false if counted.is_stalled() => BuildState::Stalled,
+            false => BuildState::Running,
         };
-        Ok(self.counted_order(field).await?.map(state))
+        Ok(self.rank_index(field).await?.map(state))
     }
 
-    async fn counted_order(&self, field: SortField) -> Result<Option<CountedItem>, StoreError> {
-        let item = self.get(keys::counted_order(&self.tenant, field)).await?;
+    async fn rank_index(&self, field: SortField) -> Result<Option<RankIndexItem>, StoreError> {
+        let item = self.get(keys::rank_index(&self.tenant, field)).await?;
         item.map(from_item).transpose().map_err(unreadable)
     }
 
     /// Goes on counting an order for the first time: one page of its entries, of 1 MB. May be repeated
     /// and raced without harm, and may end anywhere; while there is more to count, it leaves a
     /// record in the stream that asks for it.
-    pub async fn count_on(&self, field: SortField) -> Result<(), StoreError> {
-        let Some(counted) = self.counted_order(field).await?.filter(|counted| !counted.ready) else { return Ok(()) };
+    pub async fn build_next(&self, field: SortField) -> Result<(), StoreError> {
+        let Some(counted) = self.rank_index(field).await?.filter(|counted| !counted.ready) else { return Ok(()) };
         let from = counted.cursor.unwrap_or_else(|| FIRST_BLOCK.to_owned());
         let (blocks, cursor) = self.cut_page(field, BlockSize::Small, from).await?;
         self.put_first(field, BlockSize::Small, &blocks).await?;
@@ -386,7 +387,7 @@ impl Scope<'_> {
         }
         let ready = cursor.is_none();
         // Another may have counted on meanwhile, and then left its own record.
-        self.put_counted(field, counted.rev, cursor, ready).await.map(drop)
+        self.put_rank_index(field, counted.rev, cursor, ready).await.map(drop)
     }
 
     /// The blocks from `start` on that one page of their parts holds wholly, and the start of the next.
@@ -395,9 +396,9 @@ impl Scope<'_> {
         field: SortField,
         size: BlockSize,
         start: String,
-    ) -> Result<(Vec<Block>, Option<String>), StoreError> {
+    ) -> Result<(Vec<RankBlock>, Option<String>), StoreError> {
         let query = Query { bound: Bound::From(start.clone()), ..self.parts(field, size) };
-        let (mut blocks, mut open, mut next) = (Vec::new(), Block { start, n: 0 }, None);
+        let (mut blocks, mut open, mut next) = (Vec::new(), RankBlock { start, n: 0 }, None);
         loop {
             let (items, more) = self.query_once(&query, usize::MAX, next).await?;
             for part in items {
@@ -406,7 +407,7 @@ impl Scope<'_> {
                 if part.n > 0
                     && let Some(start) = start
                 {
-                    blocks.push(std::mem::replace(&mut open, Block { start, n: 0 }));
+                    blocks.push(std::mem::replace(&mut open, RankBlock { start, n: 0 }));
                 }
                 open.n += part.n;
             }
@@ -424,15 +425,15 @@ impl Scope<'_> {
     }
 
     /// Puts blocks that nobody has counted yet; those that somebody has are counted anew.
-    async fn put_first(&self, field: SortField, size: BlockSize, blocks: &[Block]) -> Result<(), StoreError> {
-        each(blocks.iter().map(|block| self.put_first_block(field, size, block))).await.map(drop)
+    async fn put_first(&self, field: SortField, size: BlockSize, blocks: &[RankBlock]) -> Result<(), StoreError> {
+        try_concurrently(blocks.iter().map(|block| self.put_first_block(field, size, block))).await.map(drop)
     }
 
-    async fn put_first_block(&self, field: SortField, size: BlockSize, block: &Block) -> Result<(), StoreError> {
+    async fn put_first_block(&self, field: SortField, size: BlockSize, block: &RankBlock) -> Result<(), StoreError> {
         if self.put_version(self.block_item(field, size, block, 0)?, 0).await? {
             return Ok(());
         }
-        self.recount_block(field, size, &block.start).await
+        self.refresh_block(field, size, &block.start).await
     }
 }
 
@@ -458,12 +459,12 @@ fn parts_of(group: &BTreeSet<String>) -> Vec<Vec<&str>> {
 }
 
 /// A part of a block: an entry is one, and a small block has its number.
-fn read_part(item: Item, size: BlockSize) -> Result<Block, StoreError> {
+fn read_part(item: Item, size: BlockSize) -> Result<RankBlock, StoreError> {
     match size {
-        BlockSize::Small => Ok(Block { start: text(&item, "sk")?.to_owned(), n: 1 }),
+        BlockSize::Small => Ok(RankBlock { start: text(&item, "sk")?.to_owned(), n: 1 }),
         BlockSize::Large => {
-            let item: BlockItem = from_item(item).map_err(unreadable)?;
-            Ok(Block { start: item.sk, n: item.n })
+            let item: RankBlockItem = from_item(item).map_err(unreadable)?;
+            Ok(RankBlock { start: item.sk, n: item.n })
         }
     }
 }

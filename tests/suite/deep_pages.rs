@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use futures::StreamExt;
 use serde_json::{Value, json};
-use shared::domain::end_user::{Draft, SortField};
+use shared::domain::end_user::{PendingEndUser, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::domain::profile::Field;
 use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
-use shared::store::{Item, ListOrder, Meter, Page, person_items, tenant_items};
+use shared::store::{Item, ListOrder, Meter, Page, end_user_items, tenant_items};
 use tests::proxy::{Fault, Plan};
 
 use crate::app::{Answer, App, Caller, ids};
-use crate::budgets::{person, unwatched};
+use crate::budgets::{end_user, unwatched};
 use crate::repair::name_that_starts;
 
 fn tenant() -> Tenant {
     Tenant::parse("7").unwrap()
 }
 
-fn draft(body: Value) -> Draft {
-    Draft::read(&Json::parse(body.to_string().as_bytes()).unwrap(), None).unwrap()
+fn draft(body: Value) -> PendingEndUser {
+    PendingEndUser::read(&Json::parse(body.to_string().as_bytes()).unwrap(), None).unwrap()
 }
 
 fn key_of(item: &Item) -> Key {
@@ -45,15 +45,15 @@ async fn items(app: &App, table: &str) -> Vec<Item> {
     scan.collect::<Result<Vec<_>, _>>().await.unwrap()
 }
 
-/// Writes people past the API into the table that is followed: only `firstname`, of few values, and of
+/// Writes end users past the API into the table that is followed: only `firstname`, of few values, and of
 /// `customerRef` a different one each.
 async fn load(app: &App, count: u32) {
     let mut items = tenant_items(&tenant(), count, 0);
     for id in 1..=count {
         let body =
             json!({ "firstname": format!("First{}", id % 7), "customerRef": format!("R{}", id * 7919 % 10_007) });
-        let person = draft(body).save(EndUserId::new(id.into()).unwrap(), 1, []).unwrap();
-        items.extend(person_items(&tenant(), &person).unwrap());
+        let end_user = draft(body).save(EndUserId::new(id.into()).unwrap(), 1, []).unwrap();
+        items.extend(end_user_items(&tenant(), &end_user).unwrap());
     }
     let writes = items.into_iter().map(|item| {
         let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
@@ -76,7 +76,7 @@ type Blocks = BTreeMap<(u32, String), u64>;
 fn blocks(items: &[Item], field: SortField) -> (Blocks, Blocks) {
     let (mut held, mut made) = (Blocks::new(), Blocks::new());
     for size in [BlockSize::Small, BlockSize::Large] {
-        let partition = keys::blocks(&tenant(), field, size);
+        let partition = keys::rank_blocks(&tenant(), field, size);
         for block in items.iter().filter(|item| item["pk"].as_s().unwrap() == &partition) {
             held.insert((size as u32, key_of(block).sk), number(block, "n"));
         }
@@ -245,10 +245,10 @@ async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
     let scope = functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(10));
     let (mut loaded, mut uids) = (BTreeMap::new(), 0);
     for i in 1..=3 {
-        let created = scope.create_end_user(&draft(person(i)), None).await.unwrap().answer;
+        let created = scope.create_end_user(&draft(end_user(i)), None).await.unwrap().answer;
         scope.index_end_users([created.id]).await.unwrap();
         uids += created.uids.len() as u32;
-        loaded.extend(person_items(&tenant(), &created).unwrap().into_iter().map(|item| (key_of(&item), item)));
+        loaded.extend(end_user_items(&tenant(), &created).unwrap().into_iter().map(|item| (key_of(&item), item)));
     }
     loaded.extend(tenant_items(&tenant(), 3, uids).into_iter().map(|item| (key_of(&item), item)));
     // Which of its shards holds the count is left to chance.
@@ -276,7 +276,7 @@ async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_o
         let order = ListOrder { by: SortField::EndUserId, descending };
         let listed = scope().list_end_users(order, Page { number, size: 50 }).await.unwrap();
         assert_eq!(listed.total, 1_140);
-        listed.people.iter().map(|person| person.id.get()).collect::<Vec<_>>()
+        listed.end_users.iter().map(|end_user| end_user.id.get()).collect::<Vec<_>>()
     };
     // Neither those at the end are indexed, nor some in between.
     let late = |id: &u32| [1_005, 1_006, 1_049].contains(id) || *id > 1_090;
@@ -289,8 +289,8 @@ async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_o
     index(&early).await;
     for counted in [false, true] {
         if counted {
-            scope().count_order(SortField::EndUserId).await.unwrap();
-            scope().count_on(SortField::EndUserId).await.unwrap();
+            scope().start_build(SortField::EndUserId).await.unwrap();
+            scope().build_next(SortField::EndUserId).await.unwrap();
         }
         // Who is not indexed moves a page's start, and is on the page all the same.
         let first = page(22, false).await;

@@ -34,7 +34,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Both pumps.
 #[derive(Clone)]
-pub(crate) struct Pumps(Arc<Inner>);
+pub(crate) struct Pollers(Arc<Inner>);
 
 struct Inner {
     functions: Arc<Functions>,
@@ -43,8 +43,8 @@ struct Inner {
     stream_source: StreamSource,
     stream: Client,
     stream_arn: String,
-    queued: Notify,
-    written: Notify,
+    wake_queue: Notify,
+    wake_stream: Notify,
     /// How many passes over the whole stream found nothing.
     empty_passes: watch::Sender<u64>,
 }
@@ -58,7 +58,7 @@ struct Shard {
     lanes: Lanes,
 }
 
-impl Pumps {
+impl Pollers {
     pub(crate) fn new(
         functions: Arc<Functions>,
         queue: Arc<Queue>,
@@ -73,8 +73,8 @@ impl Pumps {
             stream_source: template.stream.clone(),
             stream: Client::new(config),
             stream_arn: arn.to_owned(),
-            queued: Notify::new(),
-            written: Notify::new(),
+            wake_queue: Notify::new(),
+            wake_stream: Notify::new(),
             empty_passes: watch::Sender::new(0),
         }))
     }
@@ -84,32 +84,32 @@ impl Pumps {
         let (queue, stream) = (self.0.clone(), self.0.clone());
         let (stopped, also_stopped) = (stopped.clone(), stopped.clone());
         vec![
-            tokio::spawn(async move { queue.pump_queue(stopped).await }),
-            tokio::spawn(async move { stream.pump_stream(also_stopped).await }),
+            tokio::spawn(async move { queue.poll_queue(stopped).await }),
+            tokio::spawn(async move { stream.poll_stream(also_stopped).await }),
         ]
     }
 
     /// Says that messages were queued.
-    pub(crate) fn queued(&self) {
-        self.0.queued.notify_one();
+    pub(crate) fn wake_queue(&self) {
+        self.0.wake_queue.notify_one();
     }
 
     /// Says that something was written.
-    pub(crate) fn written(&self) {
-        self.0.written.notify_one();
+    pub(crate) fn wake_stream(&self) {
+        self.0.wake_stream.notify_one();
     }
 
     /// Waits until every message is dealt with and then the stream was found empty.
     pub(crate) async fn settled(&self) {
         while !self.0.queue.is_empty().unwrap_or(false) {
-            self.queued();
+            self.wake_queue();
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let mut passes = self.0.empty_passes.subscribe();
         // The pass under way may have begun before; the one after it has not.
         let enough = *passes.borrow() + 2;
         while *passes.borrow_and_update() < enough {
-            self.written();
+            self.wake_stream();
             // The pump lives as long as this does.
             let _ = tokio::time::timeout(IDLE, passes.changed()).await;
         }
@@ -117,10 +117,10 @@ impl Pumps {
 }
 
 impl Inner {
-    async fn pump_queue(&self, stopped: watch::Receiver<bool>) {
+    async fn poll_queue(&self, stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
             match self.queue.receive(self.queue_source.batch_size) {
-                Ok(batch) if batch.is_empty() => drop(tokio::time::timeout(IDLE, self.queued.notified()).await),
+                Ok(batch) if batch.is_empty() => drop(tokio::time::timeout(IDLE, self.wake_queue.notified()).await),
                 Ok(batch) => {
                     if let Err(error) = self.deliver_messages(batch).await {
                         tracing::error!(%error, "the queue pump failed");
@@ -144,13 +144,13 @@ impl Inner {
             if failed.as_ref().is_some_and(|failed| !failed.contains(&message.id.to_string())) {
                 self.queue.acknowledge(message.id)?;
             } else if message.receive_count >= self.queue_source.max_receive_count {
-                self.queue.bury(message.id)?;
+                self.queue.move_to_dead_letters(message.id)?;
             }
         }
         Ok(())
     }
 
-    async fn pump_stream(self: Arc<Self>, stopped: watch::Receiver<bool>) {
+    async fn poll_stream(self: Arc<Self>, stopped: watch::Receiver<bool>) {
         let mut shards: HashMap<String, Shard> = HashMap::new();
         let mut in_flight: JoinSet<Option<(String, Batch)>> = JoinSet::new();
         let mut asked: Option<Instant> = None;
@@ -189,7 +189,7 @@ impl Inner {
                     self.empty_passes.send_modify(|passes| *passes += 1);
                 }
                 tokio::select! {
-                    () = self.written.notified() => {}
+                    () = self.wake_stream.notified() => {}
                     Some(ended) = in_flight.join_next() => finish(&mut shards, ended),
                     () = tokio::time::sleep(IDLE) => {}
                 }

@@ -40,13 +40,13 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// A progress bar, or lines.
 #[derive(Clone)]
-pub(crate) struct Screen {
+pub(crate) struct ProgressDisplay {
     bar: ProgressBar,
     lines: AbortHandle,
 }
 
-impl Screen {
-    /// At `done` of `length` people or rows. Begins to measure.
+impl ProgressDisplay {
+    /// At `done` of `length` end users or rows. Begins to measure.
     pub(crate) fn start(done: u64, length: u64) -> Self {
         let bar = ProgressBar::new(length);
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left")

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use shared::domain::end_user::Draft;
+use shared::domain::end_user::PendingEndUser;
 use shared::domain::ids::Tenant;
 use shared::domain::input::Json;
 use shared::store::Meter;
@@ -18,7 +18,7 @@ use crate::faults::{NOTHING, Troubled, UNKNOWN};
 use crate::index::growing_text;
 use crate::repair;
 
-const PEOPLE: &str = "/api/EndUsers";
+const END_USERS: &str = "/api/EndUsers";
 const WRITERS: u64 = 16;
 
 /// A database whose transactions last long enough to meet.
@@ -32,19 +32,19 @@ fn conflicts(troubled: &Troubled) -> u64 {
     troubled.proxy.injected().1.get(&Fault::Conflict).copied().unwrap_or_default()
 }
 
-/// Creates people one after another, of whom none loses many races; answers them.
-async fn create(tenant: &Caller<'_>, writer: u64, people: u64) -> Vec<Value> {
+/// Creates end users one after another, of whom none loses many races; answers them.
+async fn create(tenant: &Caller<'_>, writer: u64, end_users: u64) -> Vec<Value> {
     let mut created = Vec::new();
-    for n in 0..people {
+    for n in 0..end_users {
         let mut body = json!({
             "firstname": format!("Writer {writer}"), "lastname": format!("Person {}", n % 7),
             "customerRef": format!("{writer}/{n}"), "uids": [{ "uid": format!("w{writer}n{n}@x.be") }],
         });
         if n % 10 == 9 {
             // More words than are searched.
-            body["otherContactDetails"] = growing_text((writer * people + n) as u32, 2_000).into();
+            body["otherContactDetails"] = growing_text((writer * end_users + n) as u32, 2_000).into();
         }
-        let answer = tenant.post(PEOPLE, body).await;
+        let answer = tenant.post(END_USERS, body).await;
         let (round_trips, _, _) = answer.cost();
         assert!(round_trips <= 10.0, "writer {writer} loses again and again: {round_trips} round trips");
         created.push(answer.expect(201));
@@ -56,7 +56,7 @@ async fn create(tenant: &Caller<'_>, writer: u64, people: u64) -> Vec<Value> {
 async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
     let mut met = Vec::new();
     for number in 1.. {
-        let page = tenant.get(&format!("{PEOPLE}?pageSize=33&pageNumber={number}&{order}")).await.expect(200);
+        let page = tenant.get(&format!("{END_USERS}?pageSize=33&pageNumber={number}&{order}")).await.expect(200);
         assert_eq!(page["totalCount"], total, "{order}, page {number}");
         let rows = ids(&page["items"]);
         if rows.is_empty() {
@@ -69,19 +69,19 @@ async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_people_created_at_once_none_is_lost_or_doubled_and_the_count_is_exact() {
+async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_exact() {
     let troubled = contended(8).await;
     let tenant = troubled.app.tenant(7);
     let created = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 20))).await;
     // Sixteen processes each have a shard of their own now and then.
     assert!(conflicts(&troubled) > 0 || built_functions().is_some());
 
-    let mine: Vec<_> = created.iter().map(|people| ids(&json!(people))).collect();
+    let mine: Vec<_> = created.iter().map(|end_users| ids(&json!(end_users))).collect();
     assert!(mine.iter().all(|ids| ids.is_sorted()), "{mine:?}");
     let all: BTreeSet<u64> = mine.into_iter().flatten().collect();
     assert_eq!(all.len(), 320);
-    for person in created.concat() {
-        assert_eq!(tenant.read(&person["endUserID"]).await, person);
+    for end_user in created.concat() {
+        assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
     }
     let all: Vec<u64> = all.into_iter().collect();
     assert_eq!(walk(&tenant, "", 320).await, all);
@@ -104,7 +104,7 @@ async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
     let mut instances = vec![first];
     instances.resize_with(WRITERS as usize, || over_unwatched(&troubled.app));
     let tenant = Tenant::parse("7").unwrap();
-    let draft = Draft::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
+    let draft = PendingEndUser::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
     join_all(instances.iter().map(async |instance| {
         for _ in 0..20 {
             let meter = Meter::default();
@@ -117,7 +117,7 @@ async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_uids_assigned_to_one_person_at_once_just_those_acknowledged_are_there() {
+async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_there() {
     let troubled = contended(9).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -138,28 +138,28 @@ async fn of_uids_assigned_to_one_person_at_once_just_those_acknowledged_are_ther
     }
     assert!(conflicts(&troubled) > 0);
 
-    let person = tenant.read(&id).await;
-    let uids = person["uids"].as_array().unwrap();
+    let end_user = tenant.read(&id).await;
+    let uids = end_user["uids"].as_array().unwrap();
     let there: BTreeSet<String> = uids.iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect();
-    assert!(acknowledged.is_subset(&there) && there.is_subset(&possible), "{acknowledged:?} and {person}");
+    assert!(acknowledged.is_subset(&there) && there.is_subset(&possible), "{acknowledged:?} and {end_user}");
     let uid_ids: BTreeSet<u64> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
-    assert_eq!((there.len(), uid_ids.len()), (uids.len(), uids.len()), "{person}");
+    assert_eq!((there.len(), uid_ids.len()), (uids.len(), uids.len()), "{end_user}");
     for uid in &there {
         assert_eq!(json!(tenant.by_uid(uid).await), json!([id]), "{uid}");
     }
-    assert_eq!(tenant.get(PEOPLE).await.expect(200)["items"], json!([person]));
+    assert_eq!(tenant.get(END_USERS).await.expect(200)["items"], json!([end_user]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_deleted_and_created_at_once_leave_an_exact_count() {
+async fn end_users_deleted_and_created_at_once_leave_an_exact_count() {
     let troubled = contended(10).await;
     let tenant = troubled.app.tenant(7);
     let first = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 5))).await;
-    let first: Vec<u64> = first.iter().flat_map(|people| ids(&json!(people))).collect();
+    let first: Vec<u64> = first.iter().flat_map(|end_users| ids(&json!(end_users))).collect();
     let (gone, kept) = first.split_at(60);
     // Each of them by two at once, of whom one does it.
     let delete = async |id: &u64| {
-        let path = format!("{PEOPLE}/{id}");
+        let path = format!("{END_USERS}/{id}");
         let (one, other) = join(tenant.delete(&path), tenant.delete(&path)).await;
         let mut statuses = [&one, &other].map(|answer: &Answer| answer.status);
         statuses.sort_unstable();
@@ -176,7 +176,7 @@ async fn people_deleted_and_created_at_once_leave_an_exact_count() {
     assert!(conflicts(&troubled) > before);
 
     let mut left = kept.to_vec();
-    left.extend(second.iter().flat_map(|people| ids(&json!(people))));
+    left.extend(second.iter().flat_map(|end_users| ids(&json!(end_users))));
     left.sort_unstable();
     assert_eq!(walk(&tenant, "", 100).await, left);
     troubled.app.settle().await;

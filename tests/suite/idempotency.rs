@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, Send};
+use crate::app::{Answer, App, Caller, TestRequest};
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
 
-fn keyed(path: &str, key: &str, body: &Value) -> Send {
-    Send::new("POST", path).header("idempotency-key", key).json(body)
+fn keyed(path: &str, key: &str, body: &Value) -> TestRequest {
+    TestRequest::new("POST", path).header("idempotency-key", key).json(body)
 }
 
 fn replayed(answer: &Answer) -> bool {
@@ -32,7 +32,7 @@ async fn a_create_that_is_sent_again_is_answered_again_and_not_carried_out_again
     let tenant = app.tenant(7);
     let first = tenant.send(keyed(CREATE, "order-66", &jane())).await;
     assert_eq!((first.status, replayed(&first)), (201, false), "{}", first.text());
-    // The answer is the first, whatever became of the person.
+    // The answer is the first, whatever became of the end user.
     let id = first.json()["endUserID"].clone();
     for change in ["none", "update"] {
         if change == "update" {
@@ -178,8 +178,8 @@ async fn another_request_with_the_same_key_is_422_and_writes_nothing() {
     assert_eq!(count(&tenant).await, 1);
     assert_eq!(tenant.read(&created["endUserID"]).await, created);
     // What is wrong by itself is 400, whatever its key.
-    let faults = tenant.send(keyed(CREATE, "k", &json!({ "customerType": "Friend" }))).await.faults();
-    assert_eq!(faults, ["customerType"]);
+    let errors = tenant.send(keyed(CREATE, "k", &json!({ "customerType": "Friend" }))).await.errors();
+    assert_eq!(errors, ["customerType"]);
 }
 
 #[tokio::test]
@@ -231,12 +231,12 @@ async fn a_key_that_is_none_is_a_fault_beside_those_of_the_body() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for key in ["", "a b", "é", &"k".repeat(256)] {
-        let faults = tenant.send(keyed(CREATE, key, &json!({ "lang": "?" }))).await.faults();
-        assert_eq!(faults, ["Idempotency-Key", "lang"], "{key}");
-        assert_eq!(tenant.send(keyed(ASSIGN, key, &json!({}))).await.faults()[0], "Idempotency-Key");
+        let errors = tenant.send(keyed(CREATE, key, &json!({ "lang": "?" }))).await.errors();
+        assert_eq!(errors, ["Idempotency-Key", "lang"], "{key}");
+        assert_eq!(tenant.send(keyed(ASSIGN, key, &json!({}))).await.errors()[0], "Idempotency-Key");
         for path in [CREATE, ASSIGN] {
             let broken = keyed(path, key, &json!({})).body("{");
-            assert_eq!(tenant.send(broken).await.faults(), ["Idempotency-Key", "body"], "{path}, {key}");
+            assert_eq!(tenant.send(broken).await.errors(), ["Idempotency-Key", "body"], "{path}, {key}");
         }
     }
     assert_eq!(count(&tenant).await, 0);

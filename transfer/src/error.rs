@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Why a command stopped; one line that says what to mend. Never with a token or a value of a row.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Stop {
+pub(crate) enum Error {
     /// A file.
     #[error("{path}: {reason}")]
     File {
@@ -18,7 +18,7 @@ pub(crate) enum Stop {
     Usage(String),
     /// The token is not accepted (401 or 403).
     #[error("the token is refused ({status}: {detail})")]
-    Refused {
+    Auth {
         /// Of the answer.
         status: u16,
         /// What the API says.
@@ -55,7 +55,7 @@ pub(crate) enum Stop {
     },
 }
 
-impl Stop {
+impl Error {
     /// A file that cannot be used.
     pub(crate) fn file(path: &Path, reason: impl ToString) -> Self {
         Self::File { path: path.display().to_string(), reason: reason.to_string() }

@@ -1,16 +1,16 @@
-//! People of ordinary size, each a pure function of its number. Names repeat as they do among people:
+//! End users of ordinary size, each a pure function of its number. Names repeat as they do among end users:
 //! a few very often, most seldom.
 
 use serde_json::{Value, json};
-use shared::domain::end_user::{Draft, EndUser};
+use shared::domain::end_user::{EndUser, PendingEndUser};
 use shared::domain::ids::{EndUserId, UidId};
 use shared::domain::input::Json;
 
 use crate::Outcome;
 
-/// What a search finds 30 % of all people by.
+/// What a search finds 30 % of all end users by.
 pub(crate) const FREQUENT: &str = "Acme";
-/// How many people a company has that is not [`FREQUENT`]'s.
+/// How many end users a company has that is not [`FREQUENT`]'s.
 pub(crate) const COLLEAGUES: u32 = 10;
 
 const FIRST: [[&str; 20]; 2] = [
@@ -49,7 +49,7 @@ const CITY: [[&str; 32]; 2] = [
 /// How many last names there are.
 pub(crate) const LAST_NAMES: usize = 400;
 
-/// A number that looks random, one for each use of a person's number. (SplitMix64.)
+/// A number that looks random, one for each use of an end user's number. (SplitMix64.)
 fn mixed(number: u32, stream: u64) -> u64 {
     let mut z = (u64::from(number) << 8 | stream).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -69,7 +69,7 @@ fn word<const N: usize>(parts: &[[&str; N]; 2], rank: usize) -> String {
     format!("{}{}", parts[0][first], parts[1][second])
 }
 
-/// Which of the last names a person has.
+/// Which of the last names an end user has.
 pub(crate) fn last_name_rank(number: u32) -> usize {
     rank(number, 1, LAST_NAMES)
 }
@@ -79,32 +79,32 @@ pub(crate) fn last_name(rank: usize) -> String {
     word(&LAST, rank)
 }
 
-/// Whether a person is one of the 30 %.
+/// Whether an end user is one of the 30 %.
 pub(crate) fn is_frequent(number: u32) -> bool {
     number % 10 < 3
 }
 
-/// The company of a person.
+/// The company of an end user.
 pub(crate) fn company(number: u32) -> String {
     if is_frequent(number) { format!("{FREQUENT} NV") } else { format!("Firm{:06} BV", number / COLLEAGUES) }
 }
 
-/// The customerRef of a person; sorts as its number does.
+/// The customerRef of an end user; sorts as its number does.
 pub(crate) fn reference(number: u32) -> String {
     format!("K{number:08}")
 }
 
-/// The e-mail address of a person.
+/// The e-mail address of an end user.
 pub(crate) fn email(number: u32) -> String {
     format!("person{number}@example.com")
 }
 
-/// The phone number of a person.
+/// The phone number of an end user.
 pub(crate) fn phone(number: u32) -> String {
     format!("+3247{number:07}")
 }
 
-/// The body by which the API would create the person.
+/// The body by which the API would create the end user.
 pub(crate) fn body(number: u32) -> Value {
     let one_of = |all: &[&str], stream| all[(mixed(number, stream) % all.len() as u64) as usize].to_owned();
     let city = (mixed(number, 3) % 1_024) as usize;
@@ -125,22 +125,22 @@ pub(crate) fn body(number: u32) -> Value {
 }
 
 /// What a create reads of a body.
-pub(crate) fn draft(body: &Value) -> Outcome<Draft> {
+pub(crate) fn draft(body: &Value) -> Outcome<PendingEndUser> {
     let json = Json::parse(body.to_string().as_bytes()).map_err(|_| "a person is no JSON")?;
-    Draft::read(&json, None).map_err(|faults| format!("a person is refused: {faults:?}").into())
+    PendingEndUser::read(&json, None).map_err(|errors| format!("a person is refused: {errors:?}").into())
 }
 
-/// The person as the API would store it, had it been created as the `number`th of its tenant.
-pub(crate) fn person(number: u32) -> Outcome<EndUser> {
+/// The end user as the API would store it, had it been created as the `number`th of its tenant.
+pub(crate) fn end_user(number: u32) -> Outcome<EndUser> {
     read(&body(number), number)
 }
 
-/// The person of a body, as the `number`th of its tenant.
+/// The end user of a body, as the `number`th of its tenant.
 pub(crate) fn read(body: &Value, number: u32) -> Outcome<EndUser> {
     let uids = [2 * number - 1, 2 * number].map(|id| UidId::new(id.into()));
     let id = EndUserId::new(number.into()).ok_or("no id")?;
-    let person = draft(body)?.save(id, 1, uids.into_iter().flatten());
-    person.map_err(|faults| format!("person {number} is refused: {faults:?}").into())
+    let end_user = draft(body)?.save(id, 1, uids.into_iter().flatten());
+    end_user.map_err(|errors| format!("person {number} is refused: {errors:?}").into())
 }
 
 #[cfg(test)]
@@ -161,11 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_of_ordinary_size() {
+    fn an_end_user_is_of_ordinary_size() {
         for number in [1, 999_999, 1_000_000] {
-            let person = person(number).expect("a person");
-            assert_eq!(person.uids.len(), 2);
-            let stored = serde_json::to_string(&person).expect("JSON");
+            let end_user = end_user(number).expect("a person");
+            assert_eq!(end_user.uids.len(), 2);
+            let stored = serde_json::to_string(&end_user).expect("JSON");
             assert!(stored.len() < 900, "{stored}");
         }
     }

@@ -10,16 +10,16 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_item};
 
 use super::items::{Document, StoredResponse};
 use super::keys::Key;
-use super::{ChangeError, Kind, Scope, StoreError, after, each, keys, primary, text, unreadable};
+use super::{ChangeError, Kind, Scope, StoreError, expires_at, keys, primary, text, try_concurrently, unreadable};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
-use crate::domain::once::Once;
 
 /// How long a request's first answer is given again.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a request came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answered<T> {
+pub struct Idempotent<T> {
     /// The answer.
     pub answer: T,
     /// Whether it is that of an earlier request with the same key.
@@ -44,19 +44,19 @@ struct IdempotencyItem<'a, T> {
 impl Scope<'_> {
     /// What the request came to when it was carried out; `None` where it has no key, or was not in the
     /// last 24 hours.
-    pub(super) async fn first_answer<T: DeserializeOwned>(
+    pub(super) async fn stored_response<T: DeserializeOwned>(
         &self,
-        once: Option<&Once>,
+        idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Option<T>, ChangeError> {
-        let Some(once) = once else { return Ok(None) };
-        let key = keys::idempotency(&self.tenant, &keys::idempotency_digest(&once.key));
+        let Some(idempotency_key) = idempotency_key else { return Ok(None) };
+        let key = keys::idempotency(&self.tenant, &keys::idempotency_digest(&idempotency_key.key));
         let Some(mut item) = self.get(key).await? else { return Ok(None) };
         let expires = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<u64>().ok());
-        if expires.is_none_or(|at| at <= after(Duration::ZERO)) {
+        if expires.is_none_or(|at| at <= expires_at(Duration::ZERO)) {
             return Ok(None);
         }
         // Another endpoint's answer is of another shape: it is read once it is known to be ours.
-        if text(&item, "fingerprint")? != once.fingerprint {
+        if text(&item, "fingerprint")? != idempotency_key.fingerprint {
             return Err(ChangeError::KeyReused);
         }
         let answer = item.remove("answer").ok_or_else(|| unreadable("a kept answer without an answer"))?;
@@ -65,20 +65,20 @@ impl Scope<'_> {
 
     /// The writes that store `answer`, which `document` then remembers; they fail if a response to another request with
     /// the key is stored.
-    pub(super) fn keep_answer<T: Serialize>(
+    pub(super) fn store_response<T: Serialize>(
         &self,
-        once: &Once,
+        idempotency_key: &IdempotencyKey,
         answer: &T,
         document: &mut Document,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let (digest, until) = (keys::idempotency_digest(&once.key), after(KEPT));
+        let (digest, until) = (keys::idempotency_digest(&idempotency_key.key), expires_at(RETENTION));
         let Key { pk, sk } = keys::idempotency(&self.tenant, &digest);
         let item = IdempotencyItem {
             pk,
             sk,
             kind: "Idempotency",
             v: 1,
-            fingerprint: once.fingerprint.clone(),
+            fingerprint: idempotency_key.fingerprint.clone(),
             end_user: document.end_user.id,
             answer,
             expires_at: until,
@@ -87,7 +87,7 @@ impl Scope<'_> {
             .table_name(self.table())
             .set_item(Some(to_item(item).map_err(unreadable)?))
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
-            .expression_attribute_values(":now", AttributeValue::N(after(Duration::ZERO).to_string()))
+            .expression_attribute_values(":now", AttributeValue::N(expires_at(Duration::ZERO).to_string()))
             .build();
         let mut writes = vec![TransactWriteItem::builder().put(put.map_err(unreadable)?).build()];
         if let Some(oldest) = document.remember(StoredResponse { digest, until }) {
@@ -113,11 +113,11 @@ impl Scope<'_> {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             match self.call(Kind::Write, || request.clone().send()).await {
                 Ok(answer) => self.meter.spend(Kind::Write, &answer.consumed_capacity),
-                Err(failure) if failure.lost() => {}
+                Err(failure) if failure.is_condition_failed() => {}
                 Err(failure) => return Err(failure.into()),
             }
             Ok(())
         });
-        each(deletions).await.map(drop)
+        try_concurrently(deletions).await.map(drop)
     }
 }
