@@ -234,19 +234,21 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
 }
 
 #[tokio::test]
-async fn an_international_domain_is_searched_in_both_forms() {
+async fn an_encoded_domain_is_searched_like_its_unicode_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let ascii = end_user(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
     let unicode = end_user(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
     app.settle().await;
-    for search in ["b\u{fc}cher", "Bucher", "xn bcher-kva", "j b\u{fc}ch"] {
+    for search in ["b\u{fc}cher", "Bucher", "j b\u{fc}ch"] {
         assert_eq!(found(&caller, search).await, [ascii, unicode], "{search}");
     }
-    for search in ["jane@b\u{fc}ch", "jane@bucher.example", "jane@xn--bcher-kva.example", "jane@xn--bch"] {
+    for search in
+        ["jane@b\u{fc}ch", "jane@bucher.example", "jane@xn--bcher-kva.example", "jane@xn--bch", "xn bcher kva"]
+    {
         assert_eq!(found(&caller, search).await, [ascii], "{search}");
     }
-    for search in ["joe@B\u{dc}CHER.example", "joe@xn--bcher"] {
+    for search in ["joe@B\u{dc}CHER.example", "joe@xn--bcher-kva.example", "JOE@XN--BCHER-KVA.EXAMPLE"] {
         assert_eq!(found(&caller, search).await, [unicode], "{search}");
     }
 }

@@ -59,10 +59,11 @@ impl Search {
     pub fn parse(search: &str) -> Result<Self, String> {
         if let Some(whole) = Term::whole(search) {
             // A `+` of an address may have been sent raw, and a query string reads it as a space.
-            let readings = BTreeSet::from([Some(whole), Term::whole(&search.replace(' ', "+"))]);
-            return Ok(Self {
-                alternatives: readings.into_iter().flatten().map(|term| BTreeSet::from([term])).collect(),
-            });
+            let raw_plus = search.replace(' ', "+");
+            let unicode = [search, &raw_plus].into_iter().filter_map(email::unicode_form);
+            let readings = unicode.chain([raw_plus.clone()]).filter_map(|reading| Term::whole(&reading));
+            let readings: BTreeSet<Term> = readings.chain([whole]).collect();
+            return Ok(Self { alternatives: readings.into_iter().map(|term| BTreeSet::from([term])).collect() });
         }
         let words: Vec<_> = text::words(search).collect();
         if words.len() > MAX_SEARCH_WORDS {
@@ -172,9 +173,10 @@ pub fn ticket_terms<'a>(ticket: &'a Ticket, topics: impl IntoIterator<Item = &'a
     words.chain(of_uid).collect()
 }
 
-/// The spellings under which a UID value is searched: as it is, and the other form of an internationalized domain.
+/// The spellings under which a UID value is searched: the value itself, and with the `xn--` labels of its domain in
+/// Unicode.
 fn spellings(value: &str) -> BTreeSet<String> {
-    email::international_forms(value).into_iter().flatten().chain([value.to_owned()]).collect()
+    email::unicode_form(value).into_iter().chain([value.to_owned()]).collect()
 }
 
 /// The words of a UID value, and the forms of a phone `number`.
