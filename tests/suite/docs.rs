@@ -313,6 +313,26 @@ fn documents_begin_with_their_readers() {
     assert!(read(Path::new("README.md")).lines().count() <= 170);
 }
 
+/// The versions of Rust that a text names.
+fn rust_versions(text: &str) -> BTreeSet<&str> {
+    let behind = ["Rust ", "rust-version = \""].into_iter().flat_map(|marker| text.split(marker).skip(1));
+    let versions = behind.filter_map(|rest| rest.split(|c: char| c != '.' && !c.is_numeric()).next());
+    versions.map(|version| version.trim_end_matches('.')).filter(|version| version.contains('.')).collect()
+}
+
+/// `.ci/run` compares the compiler with the version that Cargo.toml declares.
+#[test]
+fn rust_version_is_the_same_everywhere() {
+    let manifest = read(Path::new("Cargo.toml"));
+    let declared = rust_versions(&manifest);
+    assert_eq!(declared.len(), 1, "{declared:?}");
+    let others = [".ci/run", "fuzz/Cargo.toml", "bench/phone-libraries/Cargo.toml"].map(PathBuf::from);
+    for (path, text) in others.map(|path| (path.clone(), read(&path))).into_iter().chain(documents()) {
+        let named = rust_versions(&text);
+        assert!(named.is_subset(&declared), "{}: {named:?}", path.display());
+    }
+}
+
 #[test]
 fn unknown_names_are_found() {
     let text = "`docs::no_such_test` `no_such_suite::unknown_names_are_found` `no_such_suite::…` \
