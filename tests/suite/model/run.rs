@@ -316,9 +316,11 @@ impl<'a> Run<'a> {
         for (search, alternatives) in SEARCHES.into_iter().chain(wide) {
             let matches = |end_user: &ModelEndUser| {
                 let words = end_user.words();
-                alternatives
-                    .iter()
-                    .any(|terms| terms.iter().all(|term| words.iter().any(|word| word.starts_with(term))))
+                // Only a search with an `@` finds whole values.
+                let begins =
+                    |word: &str, term: &str| word.contains('@') == term.contains('@') && word.starts_with(term);
+                let found = |term: &&str| words.iter().any(|word| begins(word, term));
+                alternatives.iter().any(|terms| terms.iter().all(found))
             };
             let found: Vec<_> = end_users.iter().filter(|(_, end_user)| matches(end_user)).map(|(id, _)| *id).collect();
             let search = percent_encoding::utf8_percent_encode(search, percent_encoding::NON_ALPHANUMERIC);
