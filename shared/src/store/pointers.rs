@@ -68,17 +68,19 @@ impl Scope<'_> {
     /// Writes the look-up keys of an end user again, with its document, in one transaction.
     pub(super) async fn repair_pointers(&self, id: EndUserId) -> Result<(), StoreError> {
         let key = keys::end_user(&self.tenant, id);
-        self.table
-            .retry_on_conflict("end user conflict", async || {
-                let Some(item) = self.table.get(key.clone()).await? else { return Ok(Some(())) };
-                let before = items::read_document(item.clone())?;
-                let stored = self.stored_records(&before, item).await?;
-                let after = Document { version: before.version + 1, ..before.clone() };
-                let records = items::records(&self.tenant, &after)?;
-                let written = self.write_records(&key, stored, records, Some(before.version), Vec::new()).await?;
-                Ok(written.then_some(()))
-            })
-            .await
+        let mut backoff = self.table.backoff("end user conflict");
+        loop {
+            let Some(item) = self.table.get(key.clone()).await? else { return Ok(()) };
+            let before = items::read_document(item.clone())?;
+            let stored = self.stored_records(&before, item).await?;
+            let after = Document { version: before.version + 1, ..before.clone() };
+            let records = items::records(&self.tenant, &after)?;
+            if self.write_records(&key, stored, records, Some(before.version), Vec::new()).await? {
+                return Ok(());
+            }
+
+            backoff.wait().await?;
+        }
     }
 
     /// The stored items of an end user: the document, and its pointers, read strongly.

@@ -23,7 +23,7 @@ pub(super) struct Failure<E> {
     pub unanswered: bool,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
     /// Makes one call within the deadline, and retries it while the error may be transient. Every attempt is a round
     /// trip.
     ///
@@ -73,24 +73,27 @@ impl Table<'_> {
         in_time
     }
 
-    /// Runs `attempt` until it returns a value, and waits after each `None`: a conflict, of which nothing was written.
-    /// Returns [`StoreError::Unavailable`] with `reason` if the deadline would pass.
-    pub(super) async fn retry_on_conflict<T, E: From<StoreError>>(
-        self,
-        reason: &str,
-        mut attempt: impl AsyncFnMut() -> Result<Option<T>, E>,
-    ) -> Result<T, E> {
-        let mut tries = 0;
-        loop {
-            if let Some(value) = attempt().await? {
-                return Ok(value);
-            }
-            tries += 1;
-            if !self.wait(tries).await {
-                let reason = reason.to_owned();
-                return Err(StoreError::Unavailable { outcome: Outcome::NothingWritten, reason }.into());
-            }
+    /// The waits between the attempts of an operation that `reason` makes start over. Nothing of an attempt was written.
+    pub(super) fn backoff(self, reason: &str) -> Backoff<'a, '_> {
+        Backoff { table: self, reason, tries: 0 }
+    }
+}
+
+/// The waits between the attempts of one operation.
+pub(super) struct Backoff<'a, 'r> {
+    table: Table<'a>,
+    reason: &'r str,
+    tries: u32,
+}
+
+impl Backoff<'_, '_> {
+    /// Waits before the next attempt. Returns [`StoreError::Unavailable`] without waiting if the deadline would pass.
+    pub(super) async fn wait(&mut self) -> Result<(), StoreError> {
+        self.tries += 1;
+        if self.table.wait(self.tries).await {
+            return Ok(());
         }
+        Err(StoreError::Unavailable { outcome: Outcome::NothingWritten, reason: self.reason.to_owned() })
     }
 }
 

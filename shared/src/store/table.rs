@@ -54,8 +54,9 @@ impl Table<'_> {
     async fn get_chunk(self, keys: &[Key]) -> Result<Vec<Item>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         let mut wanted: Vec<Item> = keys.iter().map(primary_key).collect();
-        self.retry_on_conflict("unprocessed keys", async || {
-            let keys = KeysAndAttributes::builder().set_keys(Some(wanted.clone())).consistent_read(true).build();
+        let mut backoff = self.backoff("unprocessed keys");
+        loop {
+            let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
             let request = self
                 .client
                 .batch_get_item()
@@ -65,10 +66,11 @@ impl Table<'_> {
             self.meter.spend(CallKind::Read, output.consumed_capacity());
             found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
             wanted = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, keys)| keys.keys).collect();
-            Ok::<_, StoreError>(wanted.is_empty().then_some(()))
-        })
-        .await?;
-        Ok(found)
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Puts an item with a `rev` on condition that the stored version is `rev`; 0 means that no item is stored. Returns
@@ -163,18 +165,21 @@ impl Table<'_> {
     }
 
     async fn write_chunk(self, mut writes: Vec<WriteRequest>) -> Result<(), StoreError> {
-        self.retry_on_conflict("unprocessed items", async || {
+        let mut backoff = self.backoff("unprocessed items");
+        loop {
             let request = self
                 .client
                 .batch_write_item()
-                .request_items(self.name, writes.clone())
+                .request_items(self.name, writes)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
             let output = self.call(CallKind::Write, || request.clone().send()).await?;
             self.meter.spend(CallKind::Write, output.consumed_capacity());
             writes = output.unprocessed_items.into_iter().flatten().flat_map(|(_, writes)| writes).collect();
-            Ok(writes.is_empty().then_some(()))
-        })
-        .await
+            if writes.is_empty() {
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
     }
 }
 

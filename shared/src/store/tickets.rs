@@ -92,32 +92,38 @@ impl Scope<'_> {
     /// delivery that read older messages then finds another version and computes again.
     async fn compute_ticket(&self, ticket: u64) -> Result<(), StoreError> {
         let key = keys::ticket(&self.tenant, ticket);
-        self.table
-            .retry_on_conflict("ticket conflict", async || {
-                let Some(item) = self.table.get(key.clone()).await? else { return Ok(Some(())) };
-                let version = item.get("version").cloned().ok_or_else(|| unreadable("a ticket without a version"))?;
-                let messages = self.message_items(ticket).await?;
-                let deleted = !item.contains_key("facts");
-                self.set_expiry(&messages, deleted).await?;
-                if deleted {
-                    // A concurrent upsert of the ticket may have read the messages before they got their expiry. It
-                    // changed the version, and then the messages must lose their expiry again.
-                    let current = self.table.get(key.clone()).await?;
-                    let is_current = current.is_some_and(|item| item.get("version") == Some(&version));
-                    return Ok(is_current.then_some(()));
+        let mut backoff = self.table.backoff("ticket conflict");
+        loop {
+            let Some(item) = self.table.get(key.clone()).await? else { return Ok(()) };
+            let version = item.get("version").cloned().ok_or_else(|| unreadable("a ticket without a version"))?;
+            let messages = self.message_items(ticket).await?;
+            let deleted = !item.contains_key("facts");
+            self.set_expiry(&messages, deleted).await?;
+            if deleted {
+                // A concurrent upsert of the ticket may have read the messages before they got their expiry. It
+                // changed the version, and then the messages must lose their expiry again.
+                let current = self.table.get(key.clone()).await?;
+                let is_current = current.is_some_and(|item| item.get("version") == Some(&version));
+                if is_current {
+                    return Ok(());
                 }
-                let computed = Computed::of(&facts(&messages)?);
-                let request = self
-                    .table
-                    .update(primary_key(&key))
-                    .update_expression("SET computed = :computed ADD version :one")
-                    .condition_expression("version = :version")
-                    .expression_attribute_values(":computed", to_attribute_value(&computed).map_err(unreadable)?)
-                    .expression_attribute_values(":one", number(1))
-                    .expression_attribute_values(":version", version);
-                Ok(self.table.send_update(request).await?.then_some(()))
-            })
-            .await
+                backoff.wait().await?;
+                continue;
+            }
+            let computed = Computed::of(&facts(&messages)?);
+            let request = self
+                .table
+                .update(primary_key(&key))
+                .update_expression("SET computed = :computed ADD version :one")
+                .condition_expression("version = :version")
+                .expression_attribute_values(":computed", to_attribute_value(&computed).map_err(unreadable)?)
+                .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":version", version);
+            if self.table.send_update(request).await? {
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Sets the expiry of the messages of a deleted ticket, and removes it from those of a ticket that was created

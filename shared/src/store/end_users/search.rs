@@ -138,18 +138,25 @@ impl Scope<'_> {
             let is_match = |end_user: &&EndUser| search.matches(&search::end_user_terms(end_user));
             return Ok(end_users.values().filter(is_match).map(|end_user| end_user.id).collect());
         }
-        let rest = unfinished.into_iter().map(async |(query, mut ids)| {
-            let mut entries = self.table.items(query);
-            while let Some(entry) = entries.try_next().await? {
-                ids.insert(items::read_id(&entry, "sk")?);
-            }
-            Ok::<_, StoreError>(ids)
-        });
+        let rest = unfinished.into_iter().map(|(query, ids)| self.remaining_ids(query, ids));
         sets.extend(try_join_all(rest).await?);
         sets.sort_by_key(BTreeSet::len);
         let mut sets = sets.into_iter();
         let smallest = sets.next().unwrap_or_default();
         Ok(sets.fold(smallest, |all, set| all.into_iter().filter(|id| set.contains(id)).collect()))
+    }
+
+    /// Adds the end users of the remaining entries of a term.
+    async fn remaining_ids(
+        &self,
+        query: Query,
+        mut ids: BTreeSet<EndUserId>,
+    ) -> Result<BTreeSet<EndUserId>, StoreError> {
+        let mut entries = self.table.items(query);
+        while let Some(entry) = entries.try_next().await? {
+            ids.insert(items::read_id(&entry, "sk")?);
+        }
+        Ok(ids)
     }
 
     fn term_query(&self, term: &Term) -> Query {

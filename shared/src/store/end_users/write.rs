@@ -28,24 +28,25 @@ impl Scope<'_> {
         new: &PendingEndUser,
         idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Idempotent<EndUser>, ChangeError> {
-        self.table
-            .retry_on_conflict(CONFLICT, async || {
-                let ids = self.new_end_user_ids(new.missing_ids());
-                let (stored, (id, uid_ids)) = tokio::try_join!(self.stored_response(idempotency_key), ids)?;
-                if let Some(value) = stored {
-                    return Ok(Some(Idempotent { value, replayed: true }));
-                }
-                let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
-                let mut document = Document::new(end_user.clone());
-                let response = idempotency_key
-                    .map(|idempotency_key| self.store_response(idempotency_key, &end_user, &mut document))
-                    .transpose()?;
-                // If the id is in use, an attempt whose response was lost may have created this very document.
-                let created = self.write_document(None, Some(&document), response).await?
-                    || self.document(id).await?.as_ref() == Some(&document);
-                Ok(created.then_some(Idempotent { value: end_user, replayed: false }))
-            })
-            .await
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let ids = self.new_end_user_ids(new.missing_ids());
+            let (stored, (id, uid_ids)) = tokio::try_join!(self.stored_response(idempotency_key), ids)?;
+            if let Some(value) = stored {
+                return Ok(Idempotent { value, replayed: true });
+            }
+            let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
+            let mut document = Document::new(end_user.clone());
+            let response = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &end_user, &mut document))
+                .transpose()?;
+            // If the id is in use, an attempt whose response was lost may have created this very document.
+            let is_written = self.write_document(None, Some(&document), response).await?;
+            if is_written || self.document(id).await?.as_ref() == Some(&document) {
+                return Ok(Idempotent { value: end_user, replayed: false });
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Updates an end user if its revision meets `precondition`.
@@ -83,56 +84,56 @@ impl Scope<'_> {
         result: impl Fn(&EndUser, &EndUser) -> Option<T>,
     ) -> Result<Idempotent<T>, ChangeError> {
         let mut ids = Vec::new();
-        self.table
-            .retry_on_conflict(CONFLICT, async || {
-                let document = async { Ok(self.document(id).await?) };
-                let (stored, document) = tokio::try_join!(self.stored_response(idempotency_key), document)?;
-                if let Some(value) = stored {
-                    return Ok(Some(Idempotent { value, replayed: true }));
-                }
-                let document = document.ok_or(ChangeError::NotFound)?;
-                let before = &document.end_user;
-                let changed = change(before)?;
-                let missing = changed.missing_ids().saturating_sub(ids.len());
-                if missing > 0 {
-                    changed.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
-                    ids.extend(self.new_uid_ids(missing).await?);
-                }
-                let mut after = changed.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
-                let value = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
-                if after != *before {
-                    after.rev += 1;
-                } else if idempotency_key.is_none() {
-                    return Ok(Some(Idempotent { value, replayed: false }));
-                }
-                let (version, responses) = (document.version + 1, document.responses.clone());
-                let mut new = Document { end_user: after, version, responses };
-                let response = idempotency_key
-                    .map(|idempotency_key| self.store_response(idempotency_key, &value, &mut new))
-                    .transpose()?;
-                let written = self.write_document(Some(&document), Some(&new), response).await?;
-                Ok(written.then_some(Idempotent { value, replayed: false }))
-            })
-            .await
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let document = async { Ok(self.document(id).await?) };
+            let (stored, document) = tokio::try_join!(self.stored_response(idempotency_key), document)?;
+            if let Some(value) = stored {
+                return Ok(Idempotent { value, replayed: true });
+            }
+            let document = document.ok_or(ChangeError::NotFound)?;
+            let before = &document.end_user;
+            let changed = change(before)?;
+            let missing = changed.missing_ids().saturating_sub(ids.len());
+            if missing > 0 {
+                changed.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
+                ids.extend(self.new_uid_ids(missing).await?);
+            }
+            let mut after = changed.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
+            let value = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
+            if after != *before {
+                after.rev += 1;
+            } else if idempotency_key.is_none() {
+                return Ok(Idempotent { value, replayed: false });
+            }
+            let (version, responses) = (document.version + 1, document.responses.clone());
+            let mut new = Document { end_user: after, version, responses };
+            let response = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &value, &mut new))
+                .transpose()?;
+            if self.write_document(Some(&document), Some(&new), response).await? {
+                return Ok(Idempotent { value, replayed: false });
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Deletes an end user if its revision meets `precondition`.
     pub async fn delete_end_user(&self, id: EndUserId, precondition: &Precondition) -> Result<(), ChangeError> {
-        self.table
-            .retry_on_conflict(CONFLICT, async || {
-                let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
-                if !precondition.is_met_by(before.end_user.rev) {
-                    return Err(ChangeError::Stale);
-                }
-                if !self.write_document(Some(&before), None, None).await? {
-                    return Ok(None);
-                }
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
+            if !precondition.is_met_by(before.end_user.rev) {
+                return Err(ChangeError::Stale);
+            }
+            if self.write_document(Some(&before), None, None).await? {
                 if let Err(error) = self.erase_responses(id, &before.responses).await {
                     tracing::warn!(%error, "stored responses are left to index-end-users");
                 }
-                Ok(Some(()))
-            })
-            .await
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Writes the difference of two states of an end user and of the number of end users, together with `response`, in
@@ -171,32 +172,29 @@ impl Scope<'_> {
         }
         writes.extend(response);
         let mut shard = self.count_shard.load(Ordering::Relaxed);
-        self.table
-            .retry_on_conflict("transaction cancelled", async || {
-                let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
-                let failure = match self.table.transact(writes.iter().cloned().chain(count).collect()).await {
-                    Ok(()) => {
-                        self.count_shard.store(shard, Ordering::Relaxed);
-                        return Ok(Some(true));
-                    }
-                    Err(failure) => failure,
-                };
-                match cancellation(&failure.error, writes.len()) {
-                    // Not applied by an earlier attempt either, because all attempts have the same token.
-                    Some(Cancellation::Condition) => Ok(Some(false)),
-                    // A conflict of the last attempt says nothing about an earlier one that got no response.
-                    Some(_) if failure.unanswered => Err(failure.unknown()),
-                    Some(Cancellation::EndUser) => Ok(Some(false)),
-                    // A random shard separates the writers that were in conflict.
-                    Some(Cancellation::Count) => {
-                        shard = keys::random_count_shard();
-                        Ok(None)
-                    }
-                    Some(Cancellation::Throttled) => Ok(None),
-                    None => Err(failure.into()),
+        let mut backoff = self.table.backoff("transaction cancelled");
+        loop {
+            let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
+            let failure = match self.table.transact(writes.iter().cloned().chain(count).collect()).await {
+                Ok(()) => {
+                    self.count_shard.store(shard, Ordering::Relaxed);
+                    return Ok(true);
                 }
-            })
-            .await
+                Err(failure) => failure,
+            };
+            match cancellation(&failure.error, writes.len()) {
+                // Not applied by an earlier attempt either, because all attempts have the same token.
+                Some(Cancellation::Condition) => return Ok(false),
+                // A conflict of the last attempt says nothing about an earlier one that got no response.
+                Some(_) if failure.unanswered => return Err(failure.unknown()),
+                Some(Cancellation::EndUser) => return Ok(false),
+                // A random shard separates the writers that were in conflict.
+                Some(Cancellation::Count) => shard = keys::random_count_shard(),
+                Some(Cancellation::Throttled) => {}
+                None => return Err(failure.into()),
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// The put or delete of a document, on condition that its version is `version`, or that it does not exist.

@@ -143,12 +143,14 @@ impl Scope<'_> {
     }
 
     async fn index(&self, mut left: Unrecorded) -> Result<(), StoreError> {
-        self.table
-            .retry_on_conflict("index conflict", async || {
-                left = self.index_once(&left).await?;
-                Ok(left.is_empty().then_some(()))
-            })
-            .await
+        let mut backoff = self.table.backoff("index conflict");
+        loop {
+            left = self.index_once(&left).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// Returns the end users with a conflict. Each comes with the entries that this run put and that the `IndexState` of

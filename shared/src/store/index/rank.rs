@@ -196,8 +196,13 @@ impl Scope<'_> {
 
     /// The blocks of a query, without tombstones.
     pub(super) async fn rank_blocks(&self, query: Query) -> Result<Vec<RankBlock>, StoreError> {
-        let blocks = self.table.items(query).and_then(async |item| read_block(item));
-        blocks.try_filter(|block| std::future::ready(block.n > 0)).try_collect().await
+        let mut blocks = Vec::new();
+        let mut items = self.table.items(query);
+        while let Some(item) = items.try_next().await? {
+            blocks.push(read_block(item)?);
+        }
+        blocks.retain(|block| block.n > 0);
+        Ok(blocks)
     }
 
     /// The query of all blocks of a level.
@@ -395,16 +400,18 @@ impl Scope<'_> {
     /// Counts blocks again, each on condition of its version, and puts all or none of them. So no reader sees entries
     /// twice or not at all between a block that appears or disappears and the block before it.
     async fn refresh_blocks(&self, level: Level, starts: &[&str]) -> Result<(), StoreError> {
-        self.table
-            .retry_on_conflict("rank block conflict", async || {
-                let counts = starts.iter().map(async |start| {
-                    let rev = self.stored_block(level, start).await?.map_or(0, |(rev, _)| rev);
-                    let n = self.count_block(level, start).await?;
-                    Ok((self.block_item(level, &RankBlock { start: (*start).to_owned(), n }, rev)?, rev))
-                });
-                Ok(self.table.put_versions(try_concurrently(counts).await?).await?.then_some(()))
-            })
-            .await
+        let mut backoff = self.table.backoff("rank block conflict");
+        loop {
+            let counts = starts.iter().map(async |start| {
+                let rev = self.stored_block(level, start).await?.map_or(0, |(rev, _)| rev);
+                let n = self.count_block(level, start).await?;
+                Ok((self.block_item(level, &RankBlock { start: (*start).to_owned(), n }, rev)?, rev))
+            });
+            if self.table.put_versions(try_concurrently(counts).await?).await? {
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
     }
 
     /// The version of a block, and its stored number of entries.
