@@ -156,7 +156,7 @@ async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
         .create_end_user(&PendingEndUser::read(&body, None).unwrap(), None)
         .await
         .unwrap()
-        .answer;
+        .value;
 
     let meter = Meter::default();
     let scope = functions.scope(&tenant, &meter, deadline);

@@ -245,7 +245,7 @@ async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
     let scope = functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(10));
     let (mut loaded, mut uids) = (BTreeMap::new(), 0);
     for i in 1..=3 {
-        let created = scope.create_end_user(&draft(end_user(i)), None).await.unwrap().answer;
+        let created = scope.create_end_user(&draft(end_user(i)), None).await.unwrap().value;
         scope.index_end_users([created.id]).await.unwrap();
         uids += created.uids.len() as u32;
         loaded.extend(end_user_items(&tenant(), &created).unwrap().into_iter().map(|item| (key_of(&item), item)));
@@ -270,7 +270,7 @@ async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_o
     let scope = || functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(60));
     for i in 1..=1_140 {
         let created = scope().create_end_user(&draft(json!({ "firstname": format!("{i}") })), None).await.unwrap();
-        assert_eq!(created.answer.id.get(), i);
+        assert_eq!(created.value.id.get(), i);
     }
     let page = async |number: u32, descending: bool| {
         let order = ListOrder { by: SortField::EndUserId, descending };

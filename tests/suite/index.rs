@@ -62,7 +62,7 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
     let draft =
         PendingEndUser::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None)
             .unwrap();
-    let id = db.create_end_user(&draft, None).await.unwrap().answer.id;
+    let id = db.create_end_user(&draft, None).await.unwrap().value.id;
     for round in 1..=5 {
         let writer = async {
             for n in 0..4 {
@@ -103,7 +103,7 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
     // Killed before or after the entries are written.
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
         let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
-        let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
+        let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().value.id;
         let half_way = async || {
             troubled.proxy.script("BatchWriteItem", &[fault]);
             let killed = Duration::from_millis(300);
@@ -139,7 +139,7 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
         scope(&functions, &meter).update_end_user(id, &update, &Precondition::default()).await.unwrap();
     };
     let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
-    let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().answer.id;
+    let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().value.id;
     scope(&functions, &meter).index_end_users([id]).await.unwrap();
     change(id, "Brugge").await;
     // The slow one has read the state of the index; its read of the document, at Brugge, is held back.
@@ -224,10 +224,10 @@ async fn largest_change_outgrows_no_item() {
         written.bytes().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>()
     };
     let draft = |number, fill| PendingEndUser::read(&json_of(largest_values(number, fill)), None).unwrap();
-    let without = scope().create_end_user(&draft(1, 1), None).await.unwrap().answer;
+    let without = scope().create_end_user(&draft(1, 1), None).await.unwrap().value;
     // The ids of the second end user and its UIDs may have a digit more.
     let fill = 48_000 - size(&without) - 100;
-    let end_user = scope().create_end_user(&draft(2, fill), None).await.unwrap().answer;
+    let end_user = scope().create_end_user(&draft(2, fill), None).await.unwrap().value;
     assert!((47_800..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
     scope().index_end_users([without.id, end_user.id]).await.unwrap();
 
@@ -289,7 +289,7 @@ async fn a_large_tenant_delays_no_other_tenant() {
     let words = |n: usize| (0..100).map(|word| format!("w{n}x{word}")).collect::<Vec<_>>().join(" ");
     let create = async |tenant: &Tenant, body: Value| {
         let draft = PendingEndUser::read(&json_of(body), None).unwrap();
-        functions.scope(tenant, &meter, deadline()).create_end_user(&draft, None).await.unwrap().answer.id
+        functions.scope(tenant, &meter, deadline()).create_end_user(&draft, None).await.unwrap().value.id
     };
     let mut records = Vec::new();
     for n in 0..200 {

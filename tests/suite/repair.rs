@@ -210,7 +210,7 @@ impl World<'_> {
             }
             None => {
                 let draft = PendingEndUser::read(&json_of(body), None).unwrap();
-                let id = scope.create_end_user(&draft, None).await.unwrap().answer.id;
+                let id = scope.create_end_user(&draft, None).await.unwrap().value.id;
                 self.end_users[end_user] = Some(id);
                 self.ids.push(id);
             }

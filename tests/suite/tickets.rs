@@ -1088,7 +1088,7 @@ async fn a_slow_delivery_does_not_undo_a_newer_one() {
         &crate::index::json_of(json!({ "uids": [{ "uid": JANE }] })),
         None,
     );
-    let end_user = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
+    let end_user = scope().create_end_user(&update.unwrap(), None).await.unwrap().value;
     let tickets = scope().tickets_of(&end_user).await.unwrap();
     assert_eq!(tickets[0].computed.topics, ["A"]);
 }

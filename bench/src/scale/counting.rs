@@ -73,7 +73,7 @@ async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &Progre
     for number in first..first + count {
         let draft = end_users::draft(&end_users::body(number))?;
         let created = scope(app, tenant, &meter).create_end_user(&draft, None).await;
-        ids.push(created.map_err(|error| format!("{error:?}"))?.answer.id);
+        ids.push(created.map_err(|error| format!("{error:?}"))?.value.id);
         bar.inc(1);
     }
     if first == 1 {

@@ -69,7 +69,7 @@ async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Ou
         let draft = end_users::draft(&end_users::body(number))?;
         let meter = Meter::default();
         if let Ok(created) = scope(app, tenant, &meter).create_end_user(&draft, None).await {
-            ids.push(created.answer.id);
+            ids.push(created.value.id);
         }
         bar.inc(1);
     }

@@ -276,7 +276,7 @@ pub(crate) async fn index(engine: &Engine, tenant: &Tenant, bar: &ProgressBar) -
         let draft = end_users::draft(&end_users::body(GUESTS + i as u32))?;
         let meter = Meter::default();
         let scope = system::scope(&app, tenant, &meter);
-        let id = scope.create_end_user(&draft, None).await.map_err(|error| format!("{error:?}"))?.answer.id;
+        let id = scope.create_end_user(&draft, None).await.map_err(|error| format!("{error:?}"))?.value.id;
         let answer = indexed(&app, tenant, id).await?;
         scope.delete_end_user(id, &Precondition::default()).await.map_err(|error| format!("{error:?}"))?;
         indexed(&app, tenant, id).await?;

@@ -9,8 +9,8 @@ use shared::store::{Idempotent, Scope};
 /// 422 where its Idempotency-Key came with another request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let (assignment, idempotency_key) = request.idempotent(|json| UidAssignment::read(json, app.default_region()))?;
-    let Idempotent { answer, replayed } = db.assign_uid(&assignment, idempotency_key.as_ref()).await?;
-    let dto = AssignedDto::from(&answer);
-    let response = if answer.already_linked { Response::ok(&dto) } else { Response::created(&dto) };
+    let Idempotent { value, replayed } = db.assign_uid(&assignment, idempotency_key.as_ref()).await?;
+    let dto = AssignedDto::from(&value);
+    let response = if value.already_linked { Response::ok(&dto) } else { Response::created(&dto) };
     Ok(response?.replayed(replayed))
 }

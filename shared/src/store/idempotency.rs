@@ -1,28 +1,31 @@
-//! Requests that are carried out once: what such a request came to is kept for a day, written in the
-//! transaction that carries it out.
+//! Stored responses for idempotency keys (docs/api.md, Idempotency). A response is written in the transaction that
+//! applies its request.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_item};
 
-use super::items::{Document, StoredResponse};
-use super::keys::Key;
-use super::{ChangeError, Kind, Scope, StoreError, expires_at, keys, primary, text, try_concurrently, unreadable};
+use super::Scope;
+use super::error::{ChangeError, StoreError, unreadable};
+use super::items::{Document, StoredResponse, expires_at, now, primary_key, text};
+use super::keys::{self, Key};
+use super::meter::CallKind;
+use super::table::{delete_action, number, put_action, try_concurrently};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
 
-/// How long a request's first answer is given again.
+/// How long a response is stored.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a request came to.
+/// The result of a request that may have an idempotency key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Idempotent<T> {
-    /// The answer.
-    pub answer: T,
-    /// Whether it is that of an earlier request with the same key.
+    /// The result.
+    pub value: T,
+    /// Whether it is the stored result of an earlier request with the same key.
     pub replayed: bool,
 }
 
@@ -36,39 +39,39 @@ struct IdempotencyItem<'a, T> {
     fingerprint: String,
     #[serde(rename = "endUserID")]
     end_user: EndUserId,
-    answer: &'a T,
-    /// TTL removes it some time after that; until then it counts as gone.
+    #[serde(rename = "answer")]
+    response: &'a T,
+    /// DynamoDB's TTL deletes the item some time later. Readers ignore it from this time on.
     expires_at: u64,
 }
 
 impl Scope<'_> {
-    /// What the request came to when it was carried out; `None` where it has no key, or was not in the
-    /// last 24 hours.
+    /// The response that is stored for the key. `None` without a key, or if none was stored in the last 24 hours.
     pub(super) async fn stored_response<T: DeserializeOwned>(
         &self,
         idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Option<T>, ChangeError> {
         let Some(idempotency_key) = idempotency_key else { return Ok(None) };
         let key = keys::idempotency(&self.tenant, &keys::idempotency_digest(&idempotency_key.key));
-        let Some(mut item) = self.get(key).await? else { return Ok(None) };
+        let Some(mut item) = self.table.get(key).await? else { return Ok(None) };
         let expires = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<u64>().ok());
-        if expires.is_none_or(|at| at <= expires_at(Duration::ZERO)) {
+        if expires.is_none_or(|at| at <= now()) {
             return Ok(None);
         }
-        // Another endpoint's answer is of another shape: it is read once it is known to be ours.
+        // The fingerprint is compared first, because a response of another endpoint has another shape.
         if text(&item, "fingerprint")? != idempotency_key.fingerprint {
             return Err(ChangeError::KeyReused);
         }
-        let answer = item.remove("answer").ok_or_else(|| unreadable("a kept answer without an answer"))?;
-        Ok(Some(from_attribute_value(answer).map_err(unreadable)?))
+        let response = item.remove("answer").ok_or_else(|| unreadable("an idempotency item without a response"))?;
+        Ok(Some(from_attribute_value(response).map_err(unreadable)?))
     }
 
-    /// The writes that store `answer`, which `document` then remembers; they fail if a response to another request with
-    /// the key is stored.
+    /// Returns the writes that store `response`, and lists it in `document`. The writes fail if a response to another
+    /// request with the same key is stored.
     pub(super) fn store_response<T: Serialize>(
         &self,
         idempotency_key: &IdempotencyKey,
-        answer: &T,
+        response: &T,
         document: &mut Document,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let (digest, until) = (keys::idempotency_digest(&idempotency_key.key), expires_at(RETENTION));
@@ -80,39 +83,37 @@ impl Scope<'_> {
             v: 1,
             fingerprint: idempotency_key.fingerprint.clone(),
             end_user: document.end_user.id,
-            answer,
+            response,
             expires_at: until,
         };
-        let put = Put::builder()
-            .table_name(self.table())
-            .set_item(Some(to_item(item).map_err(unreadable)?))
+        let put = self
+            .table
+            .put(to_item(item).map_err(unreadable)?)
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
-            .expression_attribute_values(":now", AttributeValue::N(expires_at(Duration::ZERO).to_string()))
-            .build();
-        let mut writes = vec![TransactWriteItem::builder().put(put.map_err(unreadable)?).build()];
-        if let Some(oldest) = document.remember(StoredResponse { digest, until }) {
-            let key = primary(&keys::idempotency(&self.tenant, &oldest.digest));
-            let delete = Delete::builder().table_name(self.table()).set_key(Some(key)).build().map_err(unreadable)?;
-            writes.push(TransactWriteItem::builder().delete(delete).build());
+            .expression_attribute_values(":now", number(now()));
+        let mut writes = vec![put_action(put)?];
+        if let Some(oldest) = document.add_response(StoredResponse { digest, until }) {
+            writes.push(delete_action(self.table.delete(&keys::idempotency(&self.tenant, &oldest.digest)))?);
         }
         Ok(writes)
     }
 
-    /// Deletes the responses that the deleted document of `end_user` remembered. Idempotent. The follower of the table's
-    /// stream does it behind each deletion, so that none stays if the deleting request ends early.
+    /// Deletes the responses that the deleted document of `end_user` listed. Idempotent. `index-end-users` repeats it
+    /// after each deletion, so that no response stays if the deleting request ends early.
     pub async fn erase_responses(&self, end_user: EndUserId, responses: &[StoredResponse]) -> Result<(), StoreError> {
         let deletions = responses.iter().map(async |response| {
             let request = self
-                .client()
+                .table
+                .client
                 .delete_item()
-                .table_name(self.table())
-                .set_key(Some(primary(&keys::idempotency(&self.tenant, &response.digest))))
+                .table_name(self.table.name)
+                .set_key(Some(primary_key(&keys::idempotency(&self.tenant, &response.digest))))
                 // The key may be in use again, for a new end user.
                 .condition_expression("endUserID = :endUserID")
-                .expression_attribute_values(":endUserID", AttributeValue::N(end_user.to_string()))
+                .expression_attribute_values(":endUserID", number(end_user))
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match self.call(Kind::Write, || request.clone().send()).await {
-                Ok(answer) => self.meter.spend(Kind::Write, &answer.consumed_capacity),
+            match self.table.call(CallKind::Write, || request.clone().send()).await {
+                Ok(output) => self.table.meter.spend(CallKind::Write, &output.consumed_capacity),
                 Err(failure) if failure.is_condition_failed() => {}
                 Err(failure) => return Err(failure.into()),
             }

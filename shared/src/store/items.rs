@@ -1,46 +1,55 @@
-//! The stored shapes. Every item carries `kind` and `v`, the version of its shape.
+//! The stored shapes. Every item has `kind` and `v`, the version of its shape.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
+use super::error::{StoreError, unreadable};
 use super::keys::{self, Key};
-use super::{Item, StoreError, expires_at, unreadable};
 use crate::domain::end_user::EndUser;
 use crate::domain::ids::{EndUserId, Tenant};
 use crate::domain::profile::{Field, Profile};
 use crate::domain::uid::{self, Uid};
 
+/// A stored item.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The version of every item's shape.
 const VERSION: u32 = 1;
 
-/// The most stored responses that a document remembers; a further one erases the oldest. With
+/// The lifetime of tombstones, and of the messages of a deleted ticket: far longer than an event or a stream record can
+/// be delayed.
+pub(super) const TOMBSTONE_TTL: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+
+/// The most stored responses that a document lists. A further one erases the oldest. With
 /// [`crate::domain::end_user::MAX_ESCAPED_BYTES`] a document stays below 100 KB.
 pub(super) const MAX_STORED_RESPONSES: usize = 500;
 
-/// An end user, and what the table keeps with it.
+/// An end user, with the data that is stored beside it in one item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Document {
-    /// What callers see; `rev` counts its changes.
+    /// The end user as callers see it; `rev` counts its changes.
     pub end_user: EndUser,
-    /// The number of writes; guards each of them.
+    /// The number of writes. Every write has the condition that it is unchanged.
     pub(super) version: u64,
-    /// The responses about the end user that are stored for idempotency keys, the oldest first. A deletion of the end
-    /// user erases them.
+    /// The responses about the end user that are stored for idempotency keys, oldest first. Deleting the end user
+    /// erases them.
     pub(super) responses: Vec<StoredResponse>,
 }
 
-/// A response stored for an idempotency key, as the document remembers it.
+/// A reference from a document to a response that is stored for an idempotency key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct StoredResponse {
-    /// [`keys::idempotency_digest`].
+    /// The [`keys::idempotency_digest`] of the idempotency key.
     pub(super) digest: String,
-    /// Seconds since 1970.
+    /// The expiry in seconds since 1970.
     pub(super) until: u64,
 }
 
-/// The responses that a deleted document remembered, by its last image in the table's stream.
+/// Returns the stored responses that a deleted document listed, from its last image in the table's stream.
 pub fn stored_responses(image: serde_dynamo::Item) -> Vec<StoredResponse> {
     #[derive(Deserialize)]
     struct Image {
@@ -51,14 +60,15 @@ pub fn stored_responses(image: serde_dynamo::Item) -> Vec<StoredResponse> {
 }
 
 impl Document {
-    /// A new end user that no response is stored for.
+    /// A new end user without stored responses.
     pub fn new(end_user: EndUser) -> Self {
         Self { end_user, version: 1, responses: Vec::new() }
     }
 
-    /// Remembers a response, forgets expired ones, and returns one that is to be erased because there are too many.
-    pub(super) fn remember(&mut self, response: StoredResponse) -> Option<StoredResponse> {
-        let now = expires_at(Duration::ZERO);
+    /// Adds a response and drops expired ones. Returns the oldest response, which the caller erases, if there are more
+    /// than [`MAX_STORED_RESPONSES`].
+    pub(super) fn add_response(&mut self, response: StoredResponse) -> Option<StoredResponse> {
+        let now = now();
         self.responses.retain(|stored| stored.until > now && stored.digest != response.digest);
         self.responses.push(response);
         (self.responses.len() > MAX_STORED_RESPONSES).then(|| self.responses.remove(0))
@@ -85,7 +95,7 @@ struct EndUserItem {
     ref_sk: Option<String>,
 }
 
-/// From a key of index `byUid` to the end user who holds it.
+/// A pointer: one UID in the index `byUid`, with the id of its end user.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PointerItem {
@@ -97,8 +107,8 @@ struct PointerItem {
     uid_sk: String,
 }
 
-/// The items that an end user is stored as: the document and a pointer per UID. A write is the
-/// difference of two such sets.
+/// Returns the items of an end user: the document, and a pointer per UID. A write applies the difference of two such
+/// sets.
 pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Item>, StoreError> {
     let end_user = &document.end_user;
     let key = keys::end_user(tenant, end_user.id);
@@ -113,7 +123,7 @@ pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Ite
         profile: end_user.profile.clone(),
         uids: end_user.uids.clone(),
         responses: document.responses.clone(),
-        ref_pk: reference.as_ref().map(|held| keys::reference_index(tenant, held)),
+        ref_pk: reference.as_ref().map(|key| keys::reference_index(tenant, key)),
         ref_sk: reference.as_ref().map(|_| keys::padded(end_user.id)),
     };
     let mut records = BTreeMap::from([(key, to_item(item).map_err(unreadable)?)]);
@@ -142,7 +152,34 @@ pub(super) fn read_end_user(item: Item) -> Result<EndUser, StoreError> {
     read_document(item).map(|document| document.end_user)
 }
 
-/// The end user that an index entry or a pointer leads to.
+/// The id of the end user that an index entry or a pointer refers to, from the sort key in attribute `sort_name`.
 pub(super) fn read_id(item: &Item, sort_name: &str) -> Result<EndUserId, StoreError> {
-    keys::id_of(super::text(item, sort_name)?).ok_or_else(|| unreadable("a key without an id"))
+    keys::id_of(text(item, sort_name)?).ok_or_else(|| unreadable("a key without an id"))
+}
+
+/// The primary key of an item that was read.
+pub(super) fn read_key(item: &Item) -> Result<Key, StoreError> {
+    Ok(Key { pk: text(item, "pk")?.to_owned(), sk: text(item, "sk")?.to_owned() })
+}
+
+/// The attributes of a primary key.
+pub(super) fn primary_key(key: &Key) -> Item {
+    let text = |text: &String| AttributeValue::S(text.clone());
+    HashMap::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
+}
+
+/// A string attribute of an item.
+pub(super) fn text<'i>(item: &'i Item, name: &str) -> Result<&'i str, StoreError> {
+    let value = item.get(name).and_then(|value| value.as_s().ok());
+    value.map(String::as_str).ok_or_else(|| StoreError::Unexpected(format!("an item without {name}")))
+}
+
+/// The current time in seconds since 1970, the unit of DynamoDB's TTL.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The time `ttl` from now, in seconds since 1970.
+pub(super) fn expires_at(ttl: Duration) -> u64 {
+    now() + ttl.as_secs()
 }

@@ -1,51 +1,52 @@
-//! What a request costs: sequential round trips, capacity units, time spent on the database.
+//! The cost of a request: sequential round trips, capacity units, and time spent on the database.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
-/// What was spent.
+/// What a request has spent on DynamoDB.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub struct Cost {
-    /// Round trips in sequence: the longest chain of calls of which each began after another ended.
+    /// Sequential round trips: the longest chain of calls of which each began after another ended.
     pub round_trips: u32,
-    /// Read units, as the engine reports them.
+    /// Read units, as DynamoDB reports them.
     pub read_units: f64,
-    /// Write units, as the engine reports them.
+    /// Write units, as DynamoDB reports them.
     pub write_units: f64,
-    /// Time with at least one call under way.
+    /// The time during which at least one call was in flight.
     pub busy: Duration,
 }
 
-/// Whether a call's units are for reading or for writing.
+/// Whether a call reads or writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(super) enum CallKind {
     /// GetItem, BatchGetItem, Query.
     Read,
-    /// All else.
+    /// All other calls.
     Write,
 }
 
-/// Adds up the [`Cost`] of one request; calls may run side by side.
+/// Adds up the [`Cost`] of one request, of which calls may be concurrent.
 #[derive(Default)]
 pub struct Meter(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     cost: Cost,
-    under_way: u32,
+    in_flight: u32,
+    /// When the first of the calls in flight began.
     since: Option<Instant>,
 }
 
-/// A call under way; ends when dropped, so that one that is abandoned ends too.
+/// A call in flight. It ends when it is dropped, so an abandoned call ends too.
 pub(super) struct Call<'a> {
     meter: &'a Meter,
     depth: u32,
 }
 
 impl Meter {
-    /// What was spent so far.
+    /// The cost so far.
     pub fn cost(&self) -> Cost {
         self.with(|state| state.cost)
     }
@@ -54,20 +55,22 @@ impl Meter {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Begins a call.
     pub(super) fn begin(&self) -> Call<'_> {
         let depth = self.with(|state| {
-            state.under_way += 1;
+            state.in_flight += 1;
             state.since.get_or_insert_with(Instant::now);
             state.cost.round_trips + 1
         });
         Call { meter: self, depth }
     }
 
-    pub(super) fn spend<'a>(&self, kind: Kind, capacities: impl IntoIterator<Item = &'a ConsumedCapacity>) {
+    /// Adds capacity units.
+    pub(super) fn spend<'a>(&self, kind: CallKind, capacities: impl IntoIterator<Item = &'a ConsumedCapacity>) {
         let units: f64 = capacities.into_iter().filter_map(|capacity| capacity.capacity_units).sum();
         self.with(|state| match kind {
-            Kind::Read => state.cost.read_units += units,
-            Kind::Write => state.cost.write_units += units,
+            CallKind::Read => state.cost.read_units += units,
+            CallKind::Write => state.cost.write_units += units,
         });
     }
 }
@@ -76,8 +79,8 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.meter.with(|state| {
             state.cost.round_trips = state.cost.round_trips.max(self.depth);
-            state.under_way -= 1;
-            if state.under_way == 0 {
+            state.in_flight -= 1;
+            if state.in_flight == 0 {
                 state.cost.busy += state.since.take().map_or(Duration::ZERO, |since| since.elapsed());
             }
         });
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_side_by_side_are_one_round_trip_and_calls_in_a_row_are_several() {
+    fn concurrent_calls_count_as_one_round_trip() {
         let meter = Meter::default();
         let (a, b) = (meter.begin(), meter.begin());
         drop(a);

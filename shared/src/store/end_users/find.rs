@@ -1,0 +1,45 @@
+//! The look-up of end users by identifier (docs/api.md, GET /api/EndUsers/byUid).
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt;
+use futures::future::try_join_all;
+
+use crate::domain::end_user::EndUser;
+use crate::domain::ids::EndUserId;
+use crate::domain::uid::MatchKey;
+use crate::store::error::StoreError;
+use crate::store::query::Query;
+use crate::store::{Scope, items, keys};
+
+/// The most end users that one look-up returns.
+const MAX_FOUND: usize = 100;
+
+impl Scope<'_> {
+    /// Returns the end users with a UID or customerRef that is stored under any of `match_keys`: by ascending id, at
+    /// most 100.
+    pub async fn find_end_users(&self, match_keys: &BTreeSet<MatchKey>) -> Result<Vec<EndUser>, StoreError> {
+        let by_uid = match_keys.iter().map(|key| Query::by_uid(keys::uid_index(&self.tenant, key)));
+        let texts = match_keys.iter().filter(|key| matches!(key, MatchKey::Text(_)));
+        let by_reference = texts.map(|key| Query::by_customer_ref(keys::reference_index(&self.tenant, key)));
+        let queries = by_uid.chain(by_reference).map(|query| self.first_ids(query));
+        let found: BTreeSet<EndUserId> = try_join_all(queries).await?.into_iter().flatten().collect();
+        // The indexes are eventually consistent, so the document decides.
+        let mut end_users = self.end_users(found.into_iter().take(MAX_FOUND)).await?;
+        end_users.retain(|_, end_user| !end_user.keys().is_disjoint(match_keys));
+        Ok(end_users.into_values().collect())
+    }
+
+    /// The first 100 distinct ids in a partition of an index that is sorted by them. One end user may have several
+    /// items there.
+    async fn first_ids(&self, query: Query) -> Result<BTreeSet<EndUserId>, StoreError> {
+        let (sort_name, mut ids) = (query.key_names.1, BTreeSet::new());
+        let mut items = self.table.items(Query { page_size: MAX_FOUND, ..query });
+        while ids.len() < MAX_FOUND
+            && let Some(item) = items.try_next().await?
+        {
+            ids.insert(items::read_id(&item, sort_name)?);
+        }
+        Ok(ids)
+    }
+}

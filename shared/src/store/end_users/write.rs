@@ -1,0 +1,268 @@
+//! Writes of end users: create, update, assign and delete, each in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::end_user::{AssignedUid, EndUser, EndUserUpdate, PendingEndUser, Precondition, UidAssignment};
+use crate::domain::idempotency::IdempotencyKey;
+use crate::domain::ids::EndUserId;
+use crate::store::error::{ChangeError, StoreError, unreadable};
+use crate::store::items::{self, Document, Item, primary_key};
+use crate::store::keys::{self, Key};
+use crate::store::table::{delete_action, number, put_action, string};
+use crate::store::{Idempotent, Scope};
+
+/// The reason for a retry of a whole change, for the log.
+const CONFLICT: &str = "end user conflict";
+
+impl Scope<'_> {
+    /// Creates an end user, and with `idempotency_key` at most once.
+    pub async fn create_end_user(
+        &self,
+        new: &PendingEndUser,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<EndUser>, ChangeError> {
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let ids = self.new_end_user_ids(new.missing_ids());
+            let (stored, (id, uid_ids)) = tokio::try_join!(self.stored_response(idempotency_key), ids)?;
+            if let Some(value) = stored {
+                return Ok(Idempotent { value, replayed: true });
+            }
+            let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
+            let mut document = Document::new(end_user.clone());
+            let response = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &end_user, &mut document))
+                .transpose()?;
+            // If the id is in use, an attempt whose response was lost may have created this very document.
+            let is_written = self.write_document(None, Some(&document), response).await?;
+            if is_written || self.document(id).await?.as_ref() == Some(&document) {
+                return Ok(Idempotent { value: end_user, replayed: false });
+            }
+            backoff.wait().await?;
+        }
+    }
+
+    /// Updates an end user if its revision meets `precondition`.
+    pub async fn update_end_user(
+        &self,
+        id: EndUserId,
+        update: &EndUserUpdate,
+        precondition: &Precondition,
+    ) -> Result<(), ChangeError> {
+        let apply = |end_user: &EndUser| match precondition.is_met_by(end_user.rev) {
+            true => update.apply(end_user).map_err(ChangeError::Invalid),
+            false => Err(ChangeError::Stale),
+        };
+        self.update_with_retry(id, None, apply, |_, _| Some(())).await.map(|_| ())
+    }
+
+    /// Links a UID to an end user, and with `idempotency_key` at most once.
+    pub async fn assign_uid(
+        &self,
+        assignment: &UidAssignment,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<AssignedUid>, ChangeError> {
+        let apply = |end_user: &EndUser| assignment.apply(end_user).map_err(ChangeError::Invalid);
+        let result = |before: &EndUser, after: &EndUser| assignment.result(before, after);
+        self.update_with_retry(assignment.end_user, idempotency_key, apply, result).await
+    }
+
+    /// Changes an end user, and after a conflict changes its new state again. Takes UID ids only for UIDs that the
+    /// change adds. Returns `result` of the states before and after.
+    async fn update_with_retry<T: Serialize + DeserializeOwned>(
+        &self,
+        id: EndUserId,
+        idempotency_key: Option<&IdempotencyKey>,
+        change: impl Fn(&EndUser) -> Result<PendingEndUser, ChangeError>,
+        result: impl Fn(&EndUser, &EndUser) -> Option<T>,
+    ) -> Result<Idempotent<T>, ChangeError> {
+        let mut ids = Vec::new();
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let document = async { Ok(self.document(id).await?) };
+            let (stored, document) = tokio::try_join!(self.stored_response(idempotency_key), document)?;
+            if let Some(value) = stored {
+                return Ok(Idempotent { value, replayed: true });
+            }
+            let document = document.ok_or(ChangeError::NotFound)?;
+            let before = &document.end_user;
+            let changed = change(before)?;
+            let missing = changed.missing_ids().saturating_sub(ids.len());
+            if missing > 0 {
+                changed.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
+                ids.extend(self.new_uid_ids(missing).await?);
+            }
+            let mut after = changed.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
+            let value = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
+            if after != *before {
+                after.rev += 1;
+            } else if idempotency_key.is_none() {
+                return Ok(Idempotent { value, replayed: false });
+            }
+            let (version, responses) = (document.version + 1, document.responses.clone());
+            let mut new = Document { end_user: after, version, responses };
+            let response = idempotency_key
+                .map(|idempotency_key| self.store_response(idempotency_key, &value, &mut new))
+                .transpose()?;
+            if self.write_document(Some(&document), Some(&new), response).await? {
+                return Ok(Idempotent { value, replayed: false });
+            }
+            backoff.wait().await?;
+        }
+    }
+
+    /// Deletes an end user if its revision meets `precondition`.
+    pub async fn delete_end_user(&self, id: EndUserId, precondition: &Precondition) -> Result<(), ChangeError> {
+        let mut backoff = self.table.backoff(CONFLICT);
+        loop {
+            let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
+            if !precondition.is_met_by(before.end_user.rev) {
+                return Err(ChangeError::Stale);
+            }
+            if self.write_document(Some(&before), None, None).await? {
+                if let Err(error) = self.erase_responses(id, &before.responses).await {
+                    tracing::warn!(%error, "stored responses are left to index-end-users");
+                }
+                return Ok(());
+            }
+            backoff.wait().await?;
+        }
+    }
+
+    /// Writes the difference of two states of an end user and of the number of end users, together with `response`, in
+    /// one transaction on condition of the document's version. Returns `false` after a conflict: the stored document
+    /// is not `before`, or a response is stored for the idempotency key.
+    async fn write_document(
+        &self,
+        before: Option<&Document>,
+        after: Option<&Document>,
+        response: Option<Vec<TransactWriteItem>>,
+    ) -> Result<bool, StoreError> {
+        let old = before.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
+        let new = after.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
+        let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
+        let document = document.ok_or_else(|| StoreError::Unexpected("a write without a document".to_owned()))?;
+        let version = before.map(|document| document.version);
+        self.write_records(&document, old, new, version, response.unwrap_or_default()).await
+    }
+
+    /// Writes the difference of two sets of records, as [`Self::write_document`] does.
+    pub(in crate::store) async fn write_records(
+        &self,
+        document: &Key,
+        old: BTreeMap<Key, Item>,
+        new: BTreeMap<Key, Item>,
+        version: Option<u64>,
+        response: Vec<TransactWriteItem>,
+    ) -> Result<bool, StoreError> {
+        let change = i64::from(!new.is_empty()) - i64::from(!old.is_empty());
+        let mut writes = vec![self.conditional_write(document, &new, version)?];
+        for (_, item) in new.iter().filter(|(key, item)| *key != document && old.get(*key) != Some(*item)) {
+            writes.push(put_action(self.table.put(item.clone()))?);
+        }
+        for key in old.keys().filter(|key| *key != document && !new.contains_key(*key)) {
+            writes.push(delete_action(self.table.delete(key))?);
+        }
+        writes.extend(response);
+        let mut shard = self.count_shard.load(Ordering::Relaxed);
+        let mut backoff = self.table.backoff("transaction cancelled");
+        loop {
+            let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
+            let failure = match self.table.transact(writes.iter().cloned().chain(count).collect()).await {
+                Ok(()) => {
+                    self.count_shard.store(shard, Ordering::Relaxed);
+                    return Ok(true);
+                }
+                Err(failure) => failure,
+            };
+            match cancellation(&failure.error, writes.len()) {
+                // Not applied by an earlier attempt either, because all attempts have the same token.
+                Some(Cancellation::Condition) => return Ok(false),
+                // A conflict of the last attempt says nothing about an earlier one that got no response.
+                Some(_) if failure.unanswered => return Err(failure.unknown()),
+                Some(Cancellation::EndUser) => return Ok(false),
+                // A random shard separates the writers that were in conflict.
+                Some(Cancellation::Count) => shard = keys::random_count_shard(),
+                Some(Cancellation::Throttled) => {}
+                None => return Err(failure.into()),
+            }
+            backoff.wait().await?;
+        }
+    }
+
+    /// The put or delete of a document, on condition that its version is `version`, or that it does not exist.
+    fn conditional_write(
+        &self,
+        document: &Key,
+        new: &BTreeMap<Key, Item>,
+        version: Option<u64>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let condition = if version.is_some() { "version = :version" } else { "attribute_not_exists(pk)" };
+        let values = version.map(|version| Item::from([(":version".to_owned(), number(version))]));
+        match new.get(document) {
+            Some(item) => {
+                let put = self.table.put(item.clone()).condition_expression(condition);
+                put_action(put.set_expression_attribute_values(values))
+            }
+            None => {
+                let delete = self.table.delete(document).condition_expression(condition);
+                delete_action(delete.set_expression_attribute_values(values))
+            }
+        }
+    }
+
+    /// The update of a counter shard as an action of a transaction.
+    fn count_change(&self, shard: u32, change: i64) -> Result<TransactWriteItem, StoreError> {
+        let update = Update::builder()
+            .table_name(self.table.name)
+            .set_key(Some(primary_key(&keys::count(&self.tenant, shard))))
+            .update_expression("SET #kind = :kind, v = :one ADD people :change")
+            .expression_attribute_names("#kind", "kind")
+            .expression_attribute_values(":kind", string("Count"))
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":change", number(change))
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+/// The reason why DynamoDB cancelled a transaction.
+enum Cancellation {
+    /// The end user or the stored response does not meet its condition.
+    Condition,
+    /// A concurrent transaction writes the end user or the stored response.
+    EndUser,
+    /// A concurrent transaction writes the counter shard.
+    Count,
+    Throttled,
+}
+
+/// The reason why a transaction was cancelled. Its first `count` actions are those of the end user, and the next one is
+/// the counter's. `None` for any other error.
+fn cancellation(error: &SdkError<TransactWriteItemsError>, count: usize) -> Option<Cancellation> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
+        return None;
+    };
+    let reasons: Vec<_> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    let (end_user, counter) = reasons.split_at(count.min(reasons.len()));
+    let throttled = |code: &&str| matches!(*code, "ThrottlingError" | "ProvisionedThroughputExceeded");
+    if end_user.contains(&"ConditionalCheckFailed") {
+        return Some(Cancellation::Condition);
+    }
+    if end_user.contains(&"TransactionConflict") {
+        return Some(Cancellation::EndUser);
+    }
+    if counter.contains(&"TransactionConflict") {
+        return Some(Cancellation::Count);
+    }
+    reasons.iter().any(throttled).then_some(Cancellation::Throttled)
+}
