@@ -23,7 +23,8 @@ use crate::domain::end_user::{
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
 use crate::domain::input::ValidationErrors;
-use crate::domain::search::{self, Search};
+use crate::domain::page::Page;
+use crate::domain::search::Search;
 use crate::domain::uid::MatchKey;
 
 /// The most end users that one look-up by UID answers.
@@ -32,28 +33,6 @@ const MAX_FOUND: usize = 100;
 /// How many rows may stand before a page that is found by walking them: at least the first thousand,
 /// in which a page of the list by id starts where all writes put it.
 const MAX_SCANNED_ROWS: u64 = 1_000;
-
-/// A page of a list: `number` from 1 on, `size` 1 to 100.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Page {
-    /// Which page, from 1 on.
-    pub number: u32,
-    /// How many rows a page has.
-    pub size: u32,
-}
-
-impl Page {
-    /// How many rows stand before it.
-    pub fn offset(self) -> u64 {
-        u64::from(self.number - 1) * u64::from(self.size)
-    }
-
-    /// The part of `rows` that stands on it.
-    pub fn of<T>(self, rows: impl IntoIterator<Item = T>) -> Vec<T> {
-        let offset = usize::try_from(self.offset()).unwrap_or(usize::MAX);
-        rows.into_iter().skip(offset).take(self.size as usize).collect()
-    }
-}
 
 /// In which order end users are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -564,7 +543,7 @@ impl Scope<'_> {
         for alternative in search.alternatives() {
             found.append(&mut self.find_words(alternative).await?);
         }
-        let matching = |end_user: &EndUser| search.matches(&search::end_user_terms(end_user));
+        let matching = |end_user: &EndUser| search.matches(&end_user.terms());
         let total = found.len() as u64;
         if page.offset() >= total {
             return Ok(Listed { end_users: Vec::new(), total });

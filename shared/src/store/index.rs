@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::end_user::{EndUser, SortField};
 use crate::domain::ids::{EndUserId, Tenant};
-use crate::domain::search::{self, Search, Term};
+use crate::domain::search::{Search, Term};
 
 /// How many found end users are rather read and tested than that the rest of a long word is walked.
 const FEW: usize = 100;
@@ -51,7 +51,7 @@ impl Entry {
 /// The entries of an end user.
 pub fn entries(end_user: &EndUser) -> BTreeSet<Entry> {
     let orders = SortField::ALL.into_iter().map(|field| Entry::Sort(field, field.key(end_user)));
-    orders.chain(search::end_user_terms(end_user).into_iter().map(Entry::Word)).collect()
+    orders.chain(end_user.terms().into_iter().map(Entry::Word)).collect()
 }
 
 /// What the index holds of an end user.
@@ -310,11 +310,7 @@ impl Scope<'_> {
         if let Some(few) = sets.first().filter(|set| !unfinished.is_empty() && set.len() <= FEW) {
             let end_users = self.end_users(few.iter().copied()).await?;
             let asked = Search::all_of(terms);
-            return Ok(end_users
-                .into_values()
-                .filter(|p| asked.matches(&search::end_user_terms(p)))
-                .map(|p| p.id)
-                .collect());
+            return Ok(end_users.into_values().filter(|p| asked.matches(&p.terms())).map(|p| p.id).collect());
         }
         let rest = unfinished.into_iter().map(|(query, found, next)| self.rest_of_word(query, found, next));
         sets.extend(futures::future::try_join_all(rest).await?);

@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::domain::ids::Tenant;
 pub use check::{BrokenEndUser, Check, CheckOptions, Progress, WrongBlock, WrongEndUser};
-pub use end_users::{ChangeError, ListOrder, Listed, Page};
+pub use end_users::{ChangeError, ListOrder, Listed};
 pub use idempotency::Idempotent;
 pub use index::{Entry, entries};
 pub use items::{Document, StoredResponse, records, stored_responses};
