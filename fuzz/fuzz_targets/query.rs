@@ -8,7 +8,7 @@ use serde_json::json;
 use shared::domain::end_user::{PendingEndUser, EndUser};
 use shared::domain::ids::MAX_SAFE_INTEGER;
 use shared::domain::input::Json;
-use shared::domain::search::{MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Search, end_user_terms};
+use shared::domain::search::{MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Search};
 use shared::domain::text::{Limit, clean};
 use shared::domain::ticket::TicketSort;
 use shared::domain::uid::lookup_keys;
@@ -27,7 +27,7 @@ fn holder(text: &str) -> EndUser {
 
 /// Whoever holds a text is found by it, and by what is typed on the way to it.
 fn check_search(text: &str) {
-    let terms = end_user_terms(&holder(text));
+    let terms = holder(text).terms();
     for (end, c) in text.char_indices().rev().take(3) {
         let Ok(search) = Search::parse(text[..end + c.len_utf8()].trim()) else { return };
         for term in search.alternatives().iter().flatten() {

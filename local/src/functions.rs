@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
-use shared::app::App;
-use shared::bootstrap::{self, QueueHandler, StreamHandler};
-use shared::http::Handler;
+use shared::app::HttpApp;
+use shared::bootstrap::{Code, on_request};
+use shared::events::queue::on_messages;
+use shared::events::stream::on_records;
 
 use crate::StartError;
 use crate::events::now;
@@ -19,26 +20,18 @@ use crate::template::{Function, Template};
 /// The largest answer that Lambda takes of a function, in bytes.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// A function's code, by what drives it.
-#[derive(Clone, Copy)]
-enum Code {
-    Http(Handler),
-    Stream(StreamHandler),
-    Queue(QueueHandler),
-}
-
-/// The code of each function, by its binary.
-const CODE: [(&str, Code); 10] = [
-    ("list-end-users", Code::Http(|app, db, request| Box::pin(list_end_users::handle(app, db, request)))),
-    ("create-end-user", Code::Http(|app, db, request| Box::pin(create_end_user::handle(app, db, request)))),
-    ("get-end-user", Code::Http(|app, db, request| Box::pin(get_end_user::handle(app, db, request)))),
-    ("update-end-user", Code::Http(|app, db, request| Box::pin(update_end_user::handle(app, db, request)))),
-    ("delete-end-user", Code::Http(|app, db, request| Box::pin(delete_end_user::handle(app, db, request)))),
-    ("find-end-users-by-uid", Code::Http(|app, db, request| Box::pin(find_end_users_by_uid::handle(app, db, request)))),
-    ("list-end-user-tickets", Code::Http(|app, db, request| Box::pin(list_end_user_tickets::handle(app, db, request)))),
-    ("assign-end-user-uid", Code::Http(|app, db, request| Box::pin(assign_end_user_uid::handle(app, db, request)))),
-    ("index-end-users", Code::Stream(|app, event, deadline| Box::pin(index_end_users::handle(app, event, deadline)))),
-    ("ingest-tickets", Code::Queue(|app, event, deadline| Box::pin(ingest_tickets::handle(app, event, deadline)))),
+/// Every function.
+const FUNCTIONS: [shared::bootstrap::Function; 10] = [
+    list_end_users::FUNCTION,
+    create_end_user::FUNCTION,
+    get_end_user::FUNCTION,
+    update_end_user::FUNCTION,
+    delete_end_user::FUNCTION,
+    find_end_users_by_uid::FUNCTION,
+    list_end_user_tickets::FUNCTION,
+    assign_end_user_uid::FUNCTION,
+    index_end_users::FUNCTION,
+    ingest_tickets::FUNCTION,
 ];
 
 /// Why an invocation has no answer; what the function did before is done.
@@ -57,19 +50,19 @@ pub(crate) type Answer = Result<Vec<u8>, Failure>;
 pub(crate) struct Functions(HashMap<String, Runner>);
 
 enum Runner {
-    Here { app: Arc<App>, code: Code, function: Function },
+    Here { app: Arc<HttpApp>, code: Code, function: Function },
     Processes(Pool),
 }
 
 impl Functions {
     /// As code of this program.
-    pub(crate) fn in_process(template: &Template, app: App) -> Result<Self, StartError> {
+    pub(crate) fn in_process(template: &Template, app: HttpApp) -> Result<Self, StartError> {
         let app = Arc::new(app);
         let runner = |function: &Function| {
-            let (_, code) = CODE.into_iter().find(|(name, _)| *name == function.name).ok_or_else(|| {
+            let code = FUNCTIONS.into_iter().find(|code| code.name == function.name).ok_or_else(|| {
                 StartError::Config(format!("template.yaml names {}, which local does not run", function.name))
             })?;
-            Ok((function.name.clone(), Runner::Here { app: app.clone(), code, function: function.clone() }))
+            Ok((function.name.clone(), Runner::Here { app: app.clone(), code: code.code, function: function.clone() }))
         };
         template.functions.iter().map(runner).collect::<Result<_, _>>().map(Self)
     }
@@ -110,7 +103,7 @@ impl Functions {
     }
 }
 
-async fn in_process(app: &App, code: Code, function: &Function, event: &str) -> Answer {
+async fn in_process(app: &HttpApp, code: Code, function: &Function, event: &str) -> Answer {
     let mut context = Context::default();
     context.deadline = (now() + function.time_out).as_millis() as u64;
     match tokio::time::timeout(function.time_out, answer(app, code, event, context)).await {
@@ -125,19 +118,19 @@ async fn in_process(app: &App, code: Code, function: &Function, event: &str) -> 
     }
 }
 
-async fn answer(app: &App, code: Code, event: &str, context: Context) -> serde_json::Result<Vec<u8>> {
+async fn answer(app: &HttpApp, code: Code, event: &str, context: Context) -> serde_json::Result<Vec<u8>> {
     match code {
         Code::Http(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);
-            serde_json::to_vec(&bootstrap::on_request(app, handler, event).await)
+            serde_json::to_vec(&on_request(app, handler, event).await)
         }
         Code::Stream(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);
-            serde_json::to_vec(&bootstrap::on_records(app, handler, event).await)
+            serde_json::to_vec(&on_records(app.app(), handler, event).await)
         }
         Code::Queue(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);
-            serde_json::to_vec(&bootstrap::on_messages(app, handler, event).await)
+            serde_json::to_vec(&on_messages(app.app(), handler, event).await)
         }
     }
 }

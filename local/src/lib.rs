@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use serde_json::Value;
-use shared::app::{App, Config};
+use shared::app::{HttpApp, HttpConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -125,18 +125,17 @@ impl Local {
         let hands_out_tokens = demo && token::needs_development_secret(&variables);
         token::use_development_secret(&mut variables);
         let lookup = |name: &str| variables.get(name).cloned();
-        let config = Config::from_lookup(&lookup).and_then(|config| config.with_auth(&lookup));
-        let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+        let config = HttpConfig::from_lookup(&lookup).map_err(|error| StartError::Config(error.to_string()))?;
 
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(|reason| StartError::Port { port, reason })?;
         let address = listener.local_addr().map_err(|reason| StartError::Port { port, reason })?;
         // The queue's lock keeps other processes out of the directory, so it comes first.
         let queue = Arc::new(Queue::open(&storage)?);
-        let engine = Engine::start(&storage, &variables, &template.table, &config.table).await?;
+        let engine = Engine::start(&storage, &variables, &template.table, &config.common.table).await?;
         let client = shared::bootstrap::client(engine.sdk_config());
         let functions = Arc::new(match functions {
-            None => Functions::in_process(&template, App::new(config, client.clone()))?,
+            None => Functions::in_process(&template, HttpApp::new(config, client.clone()))?,
             Some(built) => Functions::processes(&template, &built, engine.variables())?,
         });
 

@@ -1,5 +1,5 @@
-//! The log: one JSON object a line. Lines of what a request or an event came to carry metrics too, in CloudWatch's
-//! embedded metric format (the member `_aws`), where a namespace is given for them.
+//! The format of log lines: one JSON object per line. With a metrics namespace, the line of a request or an operation also
+//! has metrics in CloudWatch's embedded metric format (the member `_aws`).
 
 use std::fmt;
 use std::time::SystemTime;
@@ -17,22 +17,22 @@ use tracing_subscriber::registry::LookupSpan;
 pub const METRICS: [(&str, &str); 4] =
     [("durationMs", "Milliseconds"), ("roundTrips", "Count"), ("readUnits", "Count"), ("writeUnits", "Count")];
 
-/// The members by which metrics are told apart: the route of a request, the act of an event. Not the tenant: each
-/// would be metrics of its own, and billed so.
+/// The members that are dimensions of metrics: the route of a request, the operation of an event. The tenant is not a
+/// dimension, because every value would be a separate metric with its own cost.
 pub const DIMENSIONS: [&str; 2] = ["route", "operation"];
 
-/// How a line is written.
+/// The formatter of log lines.
 pub struct JsonFormat {
     namespace: Option<String>,
 }
 
 impl JsonFormat {
-    /// With metrics in `namespace` (1-256 characters), or without.
+    /// A formatter with metrics in `namespace` (1 to 256 characters), or without metrics.
     pub fn new(namespace: Option<String>) -> Self {
         Self { namespace: namespace.filter(|namespace| !namespace.is_empty()) }
     }
 
-    /// The `_aws` of a line that has both a metric and a dimension.
+    /// The member `_aws` of a line that has a metric and a dimension.
     fn metrics(&self, line: &Map<String, Value>, now: OffsetDateTime) -> Option<Value> {
         let namespace = self.namespace.as_ref()?;
         let dimensions: Vec<_> = DIMENSIONS.into_iter().filter(|name| line.contains_key(*name)).collect();
@@ -64,7 +64,7 @@ where
     }
 }
 
-/// The fields of an event.
+/// A visitor that collects the fields of an event.
 struct JsonVisitor(Map<String, Value>);
 
 impl JsonVisitor {
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// The lines of what `act` logs.
+    /// The lines that `run` logs.
     fn lines(namespace: Option<&str>, run: impl FnOnce()) -> Vec<Value> {
         let written = Written::default();
         let lines = JsonFormat::new(namespace.map(str::to_owned));
@@ -140,7 +140,7 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    fn answered() {
+    fn log_request() {
         let tenant: Option<&str> = None;
         tracing::info!(
             route = "GET /",
@@ -153,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_flat_object() {
+    fn line_is_one_flat_object() {
         let all = lines(None, || {
-            answered();
+            log_request();
             tracing::warn!(members = ?["a\n\"b\""], odd = f64::NAN, good = true, less = -1, "bad event");
         });
         let [first, second] = &all[..] else { panic!("{all:?}") };
@@ -177,9 +177,9 @@ mod tests {
 
     /// The specification: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
     #[test]
-    fn what_a_request_or_an_event_came_to_carries_its_metrics() {
+    fn lines_of_requests_and_operations_have_metrics() {
         let all = lines(Some("stack"), || {
-            answered();
+            log_request();
             tracing::info!(operation = "index", writeUnits = 12.5, "index updated");
             tracing::warn!(route = "GET /", "no metric");
             tracing::warn!(readUnits = 1, "no dimension");
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn without_a_namespace_there_are_no_metrics() {
         for namespace in [None, Some("")] {
-            assert!(lines(namespace, answered).iter().all(|line| line.get("_aws").is_none()));
+            assert!(lines(namespace, log_request).iter().all(|line| line.get("_aws").is_none()));
         }
     }
 }

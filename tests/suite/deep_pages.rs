@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use shared::domain::end_user::{PendingEndUser, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
+use shared::domain::page::Page;
 use shared::domain::profile::Field;
 use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
-use shared::store::{Item, ListOrder, Meter, Page, end_user_items, tenant_items};
+use shared::store::{Item, ListOrder, Meter, end_user_items, tenant_items};
 use tests::proxy::{Fault, Plan};
 
 use crate::app::{Answer, App, Caller, ids};

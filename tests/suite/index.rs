@@ -11,9 +11,10 @@ use shared::app::App as Functions;
 use shared::domain::end_user::{EndUser, EndUserReadDto, EndUserUpdate, PendingEndUser, Precondition, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
+use shared::domain::page::Page;
 use shared::domain::search::Search;
 use shared::store::keys::{self, Key};
-use shared::store::{Entry, ListOrder, Meter, Page, Scope, entries};
+use shared::store::{Entry, ListOrder, Meter, Scope, entries};
 use tests::proxy::{Fault, Plan};
 
 use crate::app::App;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use shared::app::App;
 use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
-use shared::store::{ListOrder, Meter, Page};
+use shared::domain::page::Page;
+use shared::store::{ListOrder, Meter};
 use tests::proxy::{Fault, Proxy};
 
 use crate::Outcome;

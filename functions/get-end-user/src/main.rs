@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::bootstrap::run_http(|app, db, request| Box::pin(get_end_user::handle(app, db, request))).await
+    shared::bootstrap::run(get_end_user::FUNCTION).await
 }

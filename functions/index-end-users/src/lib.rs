@@ -1,53 +1,62 @@
-//! Driven by the table's stream: keeps the index in line with the end users that changed, counts the
-//! orders that are asked for deep pages, and erases what a deleted end user leaves.
+//! Updates the index of changed end users, builds rank indexes, and erases the stored responses of deleted end users: the
+//! table's stream invokes this function.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
-use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_lambda_events::streams::DynamoDbEventResponse;
 use shared::app::App;
-use shared::bootstrap::{Operation, log_event};
+use shared::bootstrap::{Code, Function};
 use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
+use shared::events::stream::resume_from;
+use shared::events::{Operation, log_operation};
 use shared::store::{Meter, StoredResponse, keys, stored_responses};
 
-/// What a record of the stream asks for.
+/// The function, for its binary and for `local`.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    code: Code::Stream(|app, event, deadline| Box::pin(handle(app, event, deadline))),
+};
+
+/// A task of a record of the stream.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Task {
-    /// To index an end user.
+    /// Indexes an end user.
     Index(EndUserId),
-    /// To count on in an order.
+    /// Builds the next step of a rank index.
     Count(SortField),
-    /// To erase the responses that a deleted end user leaves.
+    /// Erases the stored responses of a deleted end user.
     Erase(EndUserId, Vec<StoredResponse>),
 }
 
-/// How many end users are indexed together. A group that fails or is slow holds up the others no longer than its own time.
-const GROUP: usize = 8;
-/// How long a group may take, and how long its end users may take one by one where the group fails.
+/// Number of tasks of one tenant that run together. A group that fails or is slow delays the others by at most
+/// [`GROUP_TIME`].
+const GROUP_SIZE: usize = 8;
+/// Time limit of a group, and of indexing its end users one by one if the group fails.
 const GROUP_TIME: Duration = Duration::from_secs(10);
-/// No group begins with less time left than this, so that what was done is still reported.
-const LEAST_TIME: Duration = Duration::from_secs(2);
+/// Minimum remaining time to start a group, so that the function can still report its progress.
+const MIN_TIME_LEFT: Duration = Duration::from_secs(2);
 
-/// Indexes every end user of the batch once, as it is now, and erases the stored responses of deleted ones. Tenants take turns, a
-/// group at a time, so that none waits for all of another's. The batch is resumed from the first record whose task was
-/// not done.
+/// Runs the distinct tasks of the batch. An end user is indexed as it is now, never from the record's image. Tenants take
+/// turns, one group at a time, so that no tenant waits for all tasks of another. Lambda retries from the first record with
+/// an unfinished task.
 pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEventResponse {
     let mut left: BTreeSet<(Tenant, Task)> = event.records.iter().flat_map(tasks).collect();
     let mut queues: BTreeMap<Tenant, VecDeque<Task>> = BTreeMap::new();
     for (tenant, task) in left.clone() {
         queues.entry(tenant).or_default().push_back(task);
     }
-    // The tenants with the least to do come first.
+    // Tenants with the fewest tasks come first.
     let mut queues: Vec<_> = queues.into_iter().collect();
     queues.sort_by_key(|(_, tasks)| tasks.len());
     'turns: while !queues.is_empty() {
         for (tenant, tasks) in &mut queues {
-            if deadline.saturating_duration_since(Instant::now()) < LEAST_TIME {
+            if deadline.saturating_duration_since(Instant::now()) < MIN_TIME_LEFT {
                 break 'turns;
             }
-            let group = tasks.drain(..tasks.len().min(GROUP)).collect();
+            let group = tasks.drain(..tasks.len().min(GROUP_SIZE)).collect();
             for done in run(app, tenant, group, deadline).await {
                 left.remove(&(tenant.clone(), done));
             }
@@ -55,18 +64,11 @@ pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEvent
         queues.retain(|(_, tasks)| !tasks.is_empty());
     }
 
-    let mut response = DynamoDbEventResponse::default();
-    let is_left = |record: &&EventRecord| tasks(record).iter().any(|task| left.contains(task));
-    if let Some(first) = event.records.iter().find(is_left) {
-        let mut failure = DynamoDbBatchItemFailure::default();
-        failure.item_identifier = first.change.sequence_number.clone();
-        response.batch_item_failures.push(failure);
-    }
-    response
+    resume_from(event.records.iter().find(|record| tasks(record).iter().any(|task| left.contains(task))))
 }
 
-/// Does a group of a tenant's tasks, and returns those that are done. End users that cannot be indexed together are
-/// indexed one by one, so that one that cannot be read or written stops no other.
+/// Runs a group of a tenant's tasks, and returns the finished ones. If indexing the end users together fails, they are
+/// indexed one by one, so that a broken end user does not block the others.
 async fn run(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) -> Vec<Task> {
     let within = || deadline.min(Instant::now() + GROUP_TIME);
     let mut end_users = BTreeSet::new();
@@ -82,7 +84,7 @@ async fn run(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
             Task::Count(field) => (Operation::Count, scope.build_next(*field).await),
             Task::Erase(id, responses) => (Operation::Erase, scope.erase_responses(*id, responses).await),
         };
-        if log_event(operation, tenant, &meter, result.as_ref().err()) {
+        if log_operation(operation, tenant, &meter, result.as_ref().err()) {
             done.push(task);
         }
     }
@@ -102,10 +104,10 @@ async fn run(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
 async fn index(app: &App, tenant: &Tenant, end_users: &BTreeSet<EndUserId>, deadline: Instant) -> bool {
     let meter = Meter::default();
     let result = app.scope(tenant, &meter, deadline).index_end_users(end_users.iter().copied()).await;
-    log_event(Operation::Index, tenant, &meter, result.as_ref().err())
+    log_operation(Operation::Index, tenant, &meter, result.as_ref().err())
 }
 
-/// The tasks of a record, which is about a document or a counted order, and their tenant.
+/// The tasks of a record of an end user or a rank index, with their tenant.
 pub fn tasks(record: &EventRecord) -> Vec<(Tenant, Task)> {
     #[derive(serde::Deserialize)]
     struct Keys {

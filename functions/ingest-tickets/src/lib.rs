@@ -1,34 +1,42 @@
-//! Driven by the queue of ticket events: takes in tickets and messages.
+//! Ingests ticket events: the queue invokes this function.
 
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use shared::app::App;
+use shared::bootstrap::{Code, Function};
 use shared::domain::ticket::Event;
+use shared::events::queue::{log_invalid_event, report_failures};
+use shared::events::{Operation, log_operation};
 use shared::store::Meter;
 
-/// Takes in every event of the batch by itself; those that are bad or could not be written are
-/// reported, and leave their neighbours alone.
+/// The function, for its binary and for `local`.
+pub const FUNCTION: Function = Function {
+    name: env!("CARGO_PKG_NAME"),
+    code: Code::Queue(|app, event, deadline| Box::pin(handle(app, event, deadline))),
+};
+
+/// Ingests every event of the batch by itself. Reports the events that are invalid or could not be written; they do not
+/// affect the others.
 pub async fn handle(app: &App, event: SqsEvent, deadline: Instant) -> SqsBatchResponse {
-    let taken = event.records.into_iter().map(async |message| {
-        let taken = take_in(app, message.body.as_deref().unwrap_or_default(), deadline).await;
-        (!taken).then(|| message.message_id.unwrap_or_default())
+    let ingested = event.records.into_iter().map(async |message| {
+        let ingested = ingest(app, message.body.as_deref().unwrap_or_default(), deadline).await;
+        (!ingested).then(|| message.message_id.unwrap_or_default())
     });
-    let failed = futures::future::join_all(taken).await;
-    let mut response = SqsBatchResponse::default();
-    response.set_failures(failed.into_iter().flatten());
-    response
+    let failed = futures::future::join_all(ingested).await;
+    report_failures(failed.into_iter().flatten())
 }
 
-async fn take_in(app: &App, body: &str, deadline: Instant) -> bool {
+/// Ingests one event, and returns whether it succeeded.
+async fn ingest(app: &App, body: &str, deadline: Instant) -> bool {
     let event = match Event::parse(body.as_bytes()) {
         Ok(event) => event,
         Err(errors) => {
-            shared::bootstrap::log_bad_event(&errors);
+            log_invalid_event(&errors);
             return false;
         }
     };
     let meter = Meter::default();
     let result = app.scope(&event.tenant, &meter, deadline).take_ticket_event(&event).await;
-    shared::bootstrap::log_event(shared::bootstrap::Operation::Ingest, &event.tenant, &meter, result.as_ref().err())
+    log_operation(Operation::Ingest, &event.tenant, &meter, result.as_ref().err())
 }

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::bootstrap::run_sqs(|app, event, deadline| Box::pin(ingest_tickets::handle(app, event, deadline))).await
+    shared::bootstrap::run(ingest_tickets::FUNCTION).await
 }

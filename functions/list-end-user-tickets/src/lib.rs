@@ -1,6 +1,7 @@
 //! `GET /api/EndUsers/{id}/tickets`: the tickets of an end user over all its UIDs and customerRef.
 
 use shared::app::App;
+use shared::bootstrap::{Code, Function};
 use shared::domain::ids::MAX_SAFE_INTEGER;
 use shared::domain::search::MAX_SEARCH_LENGTH;
 use shared::domain::ticket::{TicketFilter, TicketReadDto, TicketSort};
@@ -8,8 +9,12 @@ use shared::domain::uid;
 use shared::http::{Error, Paginated, Query, Request, Response};
 use shared::store::Scope;
 
-/// Answers 200 with a page of TicketReadDTO, or 404. Query: the filters of [`read_filter`],
-/// `sortBy`, `sortOrder`, `pageNumber`, `pageSize`.
+/// The function, for its binary and for `local`.
+pub const FUNCTION: Function =
+    Function { name: env!("CARGO_PKG_NAME"), code: Code::Http(|app, db, request| Box::pin(handle(app, db, request))) };
+
+/// Returns 200 with a page of TicketReadDTO, or 404. Query: the filters of [`read_filter`], `sortBy`, `sortOrder`,
+/// `pageNumber`, `pageSize`.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
     let mut query = request.query();
@@ -19,7 +24,7 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let page = query.page();
     let filter = query.or(filter)?;
 
-    let end_user = db.end_user(id).await?.ok_or(Error::NotFound)?;
+    let end_user = db.end_user(id).await?.ok_or(Error::NOT_FOUND)?;
     let filter = filter.of(&end_user);
     let mut tickets = db.tickets_of(&end_user).await?;
     tickets.retain(|ticket| filter.is_met_by(ticket));
@@ -31,7 +36,7 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     Response::ok(&Paginated::new(items.collect(), total, page))
 }
 
-/// `status`, `customerRepID`, `channelType`, `channelIDs`, `uid`, `isClosed`, `isSpam`, `search`.
+/// Reads the filters: `status`, `customerRepID`, `channelType`, `channelIDs`, `uid`, `isClosed`, `isSpam`, `search`.
 fn read_filter(app: &App, query: &mut Query) -> TicketFilter {
     let keys = |value: &String| uid::lookup_keys(value, app.default_region());
     TicketFilter {

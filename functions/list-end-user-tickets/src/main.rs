@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    shared::bootstrap::run_http(|app, db, request| Box::pin(list_end_user_tickets::handle(app, db, request))).await
+    shared::bootstrap::run(list_end_user_tickets::FUNCTION).await
 }

@@ -1,3 +1,5 @@
+//! The `JWT_…` variables.
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,41 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::keys::Key;
+use crate::config::{ConfigError, MAX_LEEWAY_SECONDS, Variables};
 
-const MAX_LEEWAY_SECONDS: u32 = 3600;
-
-/// Why the configuration of [`AuthConfig`] cannot be used. No message shows a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Nothing to verify tokens with.
-    #[error("no key source: set exactly one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS_URL")]
-    NoKeySource,
-    /// More than one of them: which one counts would be a guess.
-    #[error("{0} are set: set exactly one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS_URL")]
-    SeveralKeySources(String),
-    /// The secret is shorter than the hash (RFC 7518 §3.2).
-    #[error("JWT_SECRET must be at least 32 bytes long")]
-    ShortSecret,
-    /// What follows `base64:` is not base64.
-    #[error("JWT_SECRET begins with base64: but what follows is not base64")]
-    SecretEncoding,
-    /// Not a public key that we verify with.
-    #[error("JWT_PUBLIC_KEY {0}")]
-    PublicKey(&'static str),
-    /// Not a place to fetch keys from.
-    #[error("JWT_JWKS_URL must be an absolute http or https URL")]
-    JwksUrl,
-    /// Not a leeway.
-    #[error("JWT_LEEWAY_SECONDS must be a whole number from 0 to {MAX_LEEWAY_SECONDS}")]
-    Leeway,
-}
-
+/// The source of the keys that verify tokens.
 pub(super) enum KeySource {
     Fixed(Arc<Key>),
     Jwks(http::Uri),
 }
 
-/// How tokens are verified and which claims count: read once, at start.
+/// The settings of token verification.
 pub struct AuthConfig {
     pub(super) keys: KeySource,
     pub(super) leeway: f64,
@@ -53,31 +29,31 @@ pub struct AuthConfig {
 }
 
 impl AuthConfig {
-    /// Reads the `JWT_…` environment variables through `lookup`; an empty one counts as unset.
+    /// Reads the settings from the `JWT_…` environment variables. An empty variable counts as unset.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let read = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let leeway = match read("JWT_LEEWAY_SECONDS").map(|text| u32::from_str(&text)) {
+        let variables = Variables(lookup);
+        let leeway = match variables.get("JWT_LEEWAY_SECONDS").map(|text| u32::from_str(&text)) {
             None => 30,
             Some(Ok(seconds)) if seconds <= MAX_LEEWAY_SECONDS => seconds,
             Some(_) => return Err(ConfigError::Leeway),
         };
         Ok(Self {
-            keys: key_source(&read)?,
+            keys: key_source(variables)?,
             leeway: leeway.into(),
-            issuer: read("JWT_ISSUER"),
-            audience: read("JWT_AUDIENCE"),
-            customer_claim: read("JWT_CUSTOMER_CLAIM").unwrap_or_else(|| "customerID".to_owned()),
-            read_scope: read("JWT_READ_SCOPE"),
-            write_scope: read("JWT_WRITE_SCOPE"),
+            issuer: variables.get("JWT_ISSUER"),
+            audience: variables.get("JWT_AUDIENCE"),
+            customer_claim: variables.get("JWT_CUSTOMER_CLAIM").unwrap_or_else(|| "customerID".to_owned()),
+            read_scope: variables.get("JWT_READ_SCOPE"),
+            write_scope: variables.get("JWT_WRITE_SCOPE"),
         })
     }
 
-    /// The issuer that a token must name, if one is enforced.
+    /// The issuer that a token must name, if it is enforced.
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// The audience that a token must name, if one is enforced.
+    /// The audience that a token must name, if it is enforced.
     pub fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
     }
@@ -87,12 +63,12 @@ impl AuthConfig {
         &self.customer_claim
     }
 
-    /// The scope that admits to reading, if one is set.
+    /// The scope for reading, if it is enforced.
     pub fn read_scope(&self) -> Option<&str> {
         self.read_scope.as_deref()
     }
 
-    /// The scope that admits to everything, if one is set.
+    /// The scope for writing and reading, if it is enforced.
     pub fn write_scope(&self) -> Option<&str> {
         self.write_scope.as_deref()
     }
@@ -108,16 +84,16 @@ impl fmt::Debug for AuthConfig {
     }
 }
 
-fn key_source(read: &dyn Fn(&str) -> Option<String>) -> Result<KeySource, ConfigError> {
+fn key_source(variables: Variables) -> Result<KeySource, ConfigError> {
     let names = ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"];
     let fixed = |key| KeySource::Fixed(Arc::new(key));
-    match names.map(read) {
+    match names.map(|name| variables.get(name)) {
         [None, None, None] => Err(ConfigError::NoKeySource),
         [Some(secret), None, None] => shared_secret(&secret).map(fixed),
         [None, Some(pem), None] => Key::pem(&pem).map(fixed).map_err(ConfigError::PublicKey),
         [None, None, Some(url)] => jwks_url(&url).map(KeySource::Jwks).ok_or(ConfigError::JwksUrl),
         _ => {
-            let set: Vec<_> = names.into_iter().filter(|name| read(name).is_some()).collect();
+            let set: Vec<_> = names.into_iter().filter(|name| variables.get(name).is_some()).collect();
             Err(ConfigError::SeveralKeySources(set.join(" and ")))
         }
     }
@@ -137,8 +113,7 @@ fn jwks_url(text: &str) -> Option<http::Uri> {
     fetchable.then_some(url)
 }
 
-/// Signs `claims` with the secret of `config`, for development and tests; `None` where the
-/// configuration only verifies.
+/// Signs `claims` with the secret of `config`, for development and tests; `None` if the configuration has no secret.
 pub fn mint(config: &AuthConfig, claims: &Map<String, Value>) -> Option<String> {
     let KeySource::Fixed(key) = &config.keys else { return None };
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key.signing()?).ok()

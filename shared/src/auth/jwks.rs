@@ -1,4 +1,4 @@
-//! The issuer's published keys (RFC 7517 §5), kept between requests.
+//! The cache of an issuer's JWK Set (RFC 7517 §5).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,17 +19,16 @@ use crate::domain::input::Json;
 const TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_BYTES: usize = 1 << 20;
 
-/// Seconds between two fetches for kids that the set does not hold.
+/// Minimum seconds between two fetches for unknown kids.
 const REFETCH_INTERVAL: f64 = 60.0;
-/// Seconds between two attempts while no set was ever fetched.
+/// Minimum seconds between two attempts of the first fetch.
 const FIRST_LOAD_INTERVAL: f64 = 1.0;
-/// Seconds after which a set is fetched anew, so that a key that was withdrawn ends.
+/// Maximum age of a set in seconds, so that removed keys become invalid.
 const MAX_AGE: f64 = 3600.0;
 
 type KeySet = HashMap<String, Arc<Key>>;
 
-/// The cache of one issuer's set. Requests that need a fetch share one; the last good set stays
-/// when a fetch fails.
+/// The cache of one issuer's set. Concurrent requests share a fetch. If a fetch fails, the last good set is kept.
 pub(super) struct Jwks {
     url: String,
     connector: Connector,
@@ -41,8 +40,8 @@ pub(super) struct Jwks {
 struct State {
     keys: Option<KeySet>,
     loaded_at: f64,
-    /// When the last fetch was, unless it was the first load and brought the key that was asked
-    /// for: that one is no *re*fetch, and a rotation right after it is still seen at once.
+    /// The time of the last fetch. `None` after a first fetch that returned the requested key, so that a key rotation right
+    /// after it can still be fetched.
     attempted_at: Option<f64>,
     fetches: u64,
 }
@@ -52,7 +51,7 @@ impl State {
         self.keys.as_ref()?.get(kid).cloned()
     }
 
-    /// Whether a request for a key that is `known`, or not, is a reason to fetch.
+    /// Returns whether a request for a key must fetch; `known` tells whether the set has the key.
     fn due(&self, known: bool, now: f64) -> bool {
         let within = |then: f64, seconds| (now - then).abs() < seconds;
         let interval = if self.keys.is_some() { REFETCH_INTERVAL } else { FIRST_LOAD_INTERVAL };
@@ -65,12 +64,12 @@ impl State {
 impl Jwks {
     pub(super) fn new(url: &http::Uri) -> Self {
         let tls = Provider::Rustls(CryptoMode::AwsLc);
-        // An idle connection would not survive the freeze between two invocations.
+        // An idle connection does not survive the freeze between two invocations.
         let connector = Connector::builder().pool_max_idle_per_host(0).tls_provider(tls).build();
         Self { url: url.to_string(), connector, state: Mutex::default(), fetching: tokio::sync::Mutex::default() }
     }
 
-    /// The key named `kid`, as of `now` (seconds since 1970).
+    /// The key `kid` at the time `now` (seconds since 1970).
     pub(super) async fn key(&self, kid: &str, now: f64) -> Result<Arc<Key>, AuthError> {
         let (known, due, fetches) = {
             let state = self.state();
@@ -98,18 +97,18 @@ impl Jwks {
         let first = state.keys.is_none();
         match fetched {
             Ok(keys) => (state.keys, state.loaded_at) = (Some(keys), now),
-            Err(error) => tracing::warn!(error, "the issuer's keys could not be fetched"),
+            Err(error) => tracing::warn!(error, "JWK Set fetch failed"),
         }
         state.fetches += 1;
         state.attempted_at = (!first || state.find(kid).is_none()).then_some(now);
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
-        let body = tokio::time::timeout(TIMEOUT, self.download()).await.map_err(|_| "no answer in time")??;
+        let body = tokio::time::timeout(TIMEOUT, self.download()).await.map_err(|_| "timed out")??;
         key_set(&body).ok_or_else(|| "not a JWK Set".to_owned())
     }
 
-    /// The body of a 200 answer; a redirect is not followed.
+    /// Downloads the set. Any status but 200 is an error; redirects are not followed.
     async fn download(&self) -> Result<Vec<u8>, String> {
         let request = HttpRequest::get(&self.url).map_err(|e| e.to_string())?;
         let response = self.connector.call(request).await.map_err(|e| DisplayErrorContext(e).to_string())?;
@@ -138,8 +137,7 @@ impl fmt::Debug for Jwks {
     }
 }
 
-/// The usable keys of a JWK Set by `kid`; an entry that is not one is passed over, and of several
-/// with one `kid` the first counts.
+/// The usable keys of a JWK Set by `kid`. Unusable entries are skipped. The first usable entry of a `kid` counts.
 pub(super) fn key_set(body: &[u8]) -> Option<KeySet> {
     let json = Json::parse(body).ok()?;
     let Some(Json::Array(entries)) = json.member("keys") else { return None };

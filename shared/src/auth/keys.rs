@@ -1,5 +1,4 @@
-//! The keys that tokens are verified with. A key knows its one algorithm (RFC 8725 §3.1), and is
-//! made only from material that is strong enough for it.
+//! The keys that verify tokens. A key has exactly one algorithm (RFC 8725 §3.1). Weak key material is refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -15,7 +14,7 @@ const EC: spki::ObjectIdentifier = spki::ObjectIdentifier::new_unwrap("1.2.840.1
 const P256: spki::ObjectIdentifier = spki::ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const ED25519: spki::ObjectIdentifier = spki::ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// A key and the only algorithm it is used with. (`DecodingKey` wipes itself and prints no bytes.)
+/// A key with its only algorithm. `DecodingKey` zeroizes its memory and its `Debug` output has no key bytes.
 #[derive(Debug)]
 pub(super) struct Key {
     algorithm: Algorithm,
@@ -23,15 +22,15 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// A shared secret of at least 32 bytes (RFC 7518 §3.2): HS256.
+    /// The HS256 key of a shared secret of at least 32 bytes (RFC 7518 §3.2).
     pub(super) fn secret(bytes: &[u8]) -> Option<Self> {
         (bytes.len() >= 32).then(|| Self { algorithm: Algorithm::HS256, material: DecodingKey::from_secret(bytes) })
     }
 
-    /// A PEM public key: SubjectPublicKeyInfo, or PKCS#1 for RSA. White space is read as RFC 7468
-    /// §3 allows, and a line end may be the two characters `\n`.
+    /// Reads a PEM public key: SubjectPublicKeyInfo, or PKCS#1 for RSA. White space is read as in RFC 7468 §3, and the two
+    /// characters `\n` count as a line end.
     pub(super) fn pem(text: &str) -> Result<Self, &'static str> {
-        let (label, der) = armoured(text).ok_or("is not a PEM public key")?;
+        let (label, der) = parse_pem(text).ok_or("is not a PEM public key")?;
         match label.as_str() {
             "PUBLIC KEY" => Self::spki(&der),
             "RSA PUBLIC KEY" => Self::pkcs1(&der),
@@ -46,7 +45,7 @@ impl Key {
         match info.algorithm.oid {
             RSA => Self::pkcs1(bytes),
             EC if info.algorithm.parameters_oid() == Ok(P256) => {
-                Self::p256(bytes).ok_or("must hold its P-256 point uncompressed")
+                Self::p256(bytes).ok_or("must contain an uncompressed P-256 point")
             }
             EC => Err("is on a curve other than P-256"),
             ED25519 => Self::ed25519(bytes).ok_or(broken),
@@ -66,7 +65,7 @@ impl Key {
             .ok_or("must be an RSA key of 2,048 to 8,192 bits with an odd exponent from 3")
     }
 
-    /// RS256; at least 2,048 bits (RFC 7518 §3.3).
+    /// The RS256 key of an RSA modulus and exponent, of at least 2,048 bits (RFC 7518 §3.3).
     fn rsa(n: &[u8], e: &[u8]) -> Option<Self> {
         let (n, e) = (significant(n), significant(e));
         let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
@@ -75,19 +74,19 @@ impl Key {
         sound.then(|| Self { algorithm: Algorithm::RS256, material: DecodingKey::from_rsa_raw_components(n, e) })
     }
 
-    /// ES256, from an uncompressed point (SEC 1 §2.3.3).
+    /// The ES256 key of an uncompressed P-256 point (SEC 1 §2.3.3).
     fn p256(point: &[u8]) -> Option<Self> {
         (point.len() == 65 && point[0] == 4)
             .then(|| Self { algorithm: Algorithm::ES256, material: DecodingKey::from_ec_der(point) })
     }
 
-    /// EdDSA over Ed25519 (RFC 8037).
+    /// The EdDSA key of an Ed25519 public key (RFC 8037).
     fn ed25519(public: &[u8]) -> Option<Self> {
         (public.len() == 32).then(|| Self { algorithm: Algorithm::EdDSA, material: DecodingKey::from_ed_der(public) })
     }
 
-    /// A public key of a JWK Set, where it is one that may verify our tokens (RFC 7517 §4); a
-    /// symmetric key, which a published set cannot hold, is none.
+    /// The public key of an entry of a JWK Set; `None` if it cannot verify tokens (RFC 7517 §4). Symmetric keys are ignored,
+    /// because a published set cannot contain a secret.
     pub(super) fn jwk(jwk: &Json) -> Option<Self> {
         let text = |name| jwk.member(name).and_then(Json::as_str);
         let bytes = |name| URL_SAFE_NO_PAD.decode(text(name)?).ok();
@@ -110,7 +109,7 @@ impl Key {
         jwk.member("alg").is_none_or(|alg| alg.as_str() == Some(key.algorithm())).then_some(key)
     }
 
-    /// The algorithm's name (RFC 7518 §3.1, RFC 8037 §3.1).
+    /// The name of the algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
     pub(super) fn algorithm(&self) -> &'static str {
         match self.algorithm {
             Algorithm::HS256 => "HS256",
@@ -120,25 +119,26 @@ impl Key {
         }
     }
 
-    /// Whether `signature`, in base64url, is this key's over `message` (RFC 7515 §5.2).
+    /// Returns whether `signature`, in base64url, is a signature of `message` by this key (RFC 7515 §5.2).
     pub(super) fn verifies(&self, message: &str, signature: &str) -> bool {
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.material, self.algorithm).unwrap_or(false)
     }
 
-    /// The secret as a key that signs; `None` for a public key.
+    /// The signing key of a secret; `None` for a public key.
     pub(super) fn signing(&self) -> Option<EncodingKey> {
         let secret = (self.algorithm == Algorithm::HS256).then(|| self.material.try_get_as_bytes().ok());
         secret.flatten().map(EncodingKey::from_secret)
     }
 }
 
+/// Removes leading zeros.
 fn significant(integer: &[u8]) -> &[u8] {
     let zeros = integer.iter().take_while(|byte| **byte == 0).count();
     &integer[zeros..]
 }
 
-/// The label and content of the one block of a PEM text.
-fn armoured(text: &str) -> Option<(String, Vec<u8>)> {
+/// The label and content of a PEM text with one block.
+fn parse_pem(text: &str) -> Option<(String, Vec<u8>)> {
     let text = text.replace("\\n", "\n");
     let (label, rest) = text.trim().strip_prefix("-----BEGIN ")?.split_once("-----")?;
     let (body, end) = rest.split_once("-----END ")?;

@@ -1,7 +1,7 @@
-//! Who calls: from a bearer token to a [`Caller`], the only maker of a tenant from an HTTP request.
+//! Authentication: from a bearer token to a [`Caller`], the only source of a tenant from an HTTP request.
 //!
-//! Every check is our own and strict, by RFC 7515 (JWS), RFC 7519 (JWT) and RFC 8725 (best
-//! practice); `jsonwebtoken` lends its signature primitives alone.
+//! This module parses and checks tokens itself, strictly by RFC 7515 (JWS), RFC 7519 (JWT) and RFC 8725 (best practice).
+//! `jsonwebtoken` only verifies signatures.
 
 mod config;
 mod jwks;
@@ -17,65 +17,64 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use self::config::KeySource;
-pub use self::config::{AuthConfig, ConfigError, mint};
+pub use self::config::{AuthConfig, mint};
 use self::jwks::Jwks;
 use self::keys::Key;
 use crate::domain::ids::Tenant;
 use crate::domain::input::Json;
 
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// The greatest time of a claim: the last second of the year 9999.
+/// Maximum time of a claim: the last second of the year 9999.
 const MAX_TIME: f64 = 253_402_300_799.0;
 
-/// What a request is about to do.
+/// The access that a request needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// It only reads.
+    /// Reading.
     Read,
-    /// Anything else.
+    /// Writing.
     Write,
 }
 
-/// A caller whose token was verified.
+/// A caller with a verified token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
     tenant: Tenant,
 }
 
 impl Caller {
-    /// The tenant that every read and write of this caller is limited to.
+    /// The tenant that all reads and writes of the caller are limited to.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 }
 
-/// Why a request has no [`Caller`]. The messages are fixed: they may be shown to anyone.
+/// An authentication error. The messages contain nothing secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AuthError {
-    /// No bearer token came with the request.
+    /// The request has no bearer token.
     #[error("the bearer token is missing")]
     Missing,
-    /// The token is malformed, not signed by our key, not yet valid or meant for another service.
+    /// The token is malformed, signed by an unknown key, not yet valid, or for another issuer or audience.
     #[error("the bearer token is invalid")]
     Invalid,
-    /// The token was good once.
+    /// The token has expired.
     #[error("the bearer token has expired")]
     Expired,
-    /// The token is good but names no tenant.
-    #[error("the token names no customer")]
+    /// The token is valid but has no usable tenant.
+    #[error("the token does not name a valid customer")]
     NoTenant,
-    /// The token is good but does not extend to this request.
-    #[error("the token's scope does not allow this")]
+    /// The token is valid but lacks the required scope.
+    #[error("the token's scope does not allow this request")]
     Scope,
-    /// The token cannot be judged: the issuer's keys were never fetched and cannot be. Not the
-    /// caller's fault.
-    #[error("the token cannot be verified at the moment")]
+    /// The token cannot be verified, because the issuer's keys were never fetched and are unavailable.
+    #[error("the token cannot be verified because its issuer is unavailable; retry the request")]
     IssuerUnavailable,
 }
 
-/// Turns the `Authorization` header of a request into a [`Caller`].
+/// Authenticates requests by their `Authorization` header.
 pub struct Authenticator {
     config: AuthConfig,
     keys: Keys,
@@ -87,7 +86,7 @@ enum Keys {
 }
 
 impl Authenticator {
-    /// An authenticator; a JWK Set is fetched when the first token asks for it.
+    /// Creates an authenticator. A JWK Set is fetched when the first token needs it.
     pub fn new(config: AuthConfig) -> Self {
         let keys = match &config.keys {
             KeySource::Fixed(key) => Keys::Fixed(key.clone()),
@@ -96,10 +95,10 @@ impl Authenticator {
         Self { config, keys }
     }
 
-    /// The caller that `authorization` (the header's value; several values joined by commas are
-    /// none) vouches for, provided that it extends to `access`.
+    /// Returns the caller of a request with the header value `authorization` that needs `access`. Several values joined by
+    /// commas are invalid.
     ///
-    /// A token without a usable tenant or scope is refused for that only when all else is well.
+    /// Tenant and scope are checked after everything else.
     pub async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, AuthError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.authenticate_at(authorization, access, now.as_secs_f64()).await
@@ -119,7 +118,7 @@ impl Authenticator {
         Ok(Caller { tenant })
     }
 
-    /// The payload of a token that our key signed (RFC 7515 §5.2).
+    /// Verifies a token's header and signature (RFC 7515 §5.2). Returns its payload.
     async fn verify(&self, token: &str, now: f64) -> Result<Vec<u8>, AuthError> {
         let [header, payload, signature] = segments(token).ok_or(AuthError::Invalid)?;
         let header = object(&decode(header)?)?;
@@ -129,11 +128,11 @@ impl Authenticator {
             Keys::Jwks(jwks) => jwks.key(kid.ok_or(AuthError::Invalid)?, now).await?,
         };
         let message = &token[..token.len() - signature.len() - 1];
-        let ours = header.member("alg").and_then(Json::as_str) == Some(key.algorithm());
-        if ours && key.verifies(message, signature) { decode(payload) } else { Err(AuthError::Invalid) }
+        let is_our_algorithm = header.member("alg").and_then(Json::as_str) == Some(key.algorithm());
+        if is_our_algorithm && key.verifies(message, signature) { decode(payload) } else { Err(AuthError::Invalid) }
     }
 
-    /// RFC 7519 §4.1: the times, and the issuer and audience where they are enforced.
+    /// Checks the times, and the issuer and audience if they are enforced (RFC 7519 §4.1).
     fn check_claims(&self, claims: &Json, now: f64) -> Result<(), AuthError> {
         let expires = time(claims, "exp")?.ok_or(AuthError::Invalid)?;
         let begins = time(claims, "nbf")?.unwrap_or_default();
@@ -145,15 +144,15 @@ impl Authenticator {
             Some(aud) => strings(aud).is_some_and(|listed| listed.contains(&audience)),
             None => false,
         };
-        let admitted = self.config.issuer().is_none_or(issued_by) && self.config.audience().is_none_or(meant_for);
-        if !admitted || begins > now + self.config.leeway {
+        let is_for_us = self.config.issuer().is_none_or(issued_by) && self.config.audience().is_none_or(meant_for);
+        if !is_for_us || begins > now + self.config.leeway {
             return Err(AuthError::Invalid);
         }
         if now >= expires + self.config.leeway { Err(AuthError::Expired) } else { Ok(()) }
     }
 
-    /// The write scope admits to everything, the read scope to reading. With only a read scope
-    /// configured, writing needs it too; with only a write scope, reading needs none.
+    /// Checks the scope. The write scope allows everything, the read scope reading. With only a read scope configured,
+    /// writing needs it too; with only a write scope, reading needs none.
     fn check_scope(&self, claims: &Json, access: Access) -> Result<(), AuthError> {
         let (read, write) = (self.config.read_scope(), self.config.write_scope());
         let needed = match access {
@@ -189,42 +188,43 @@ fn bearer(authorization: Option<&str>) -> Result<&str, AuthError> {
     }
 }
 
-/// Header, payload and signature: the compact serialization has exactly three (RFC 7515 §7.1).
+/// Splits a token into its three segments: header, payload and signature (RFC 7515 §7.1).
 fn segments(token: &str) -> Option<[&str; 3]> {
     let mut segments = token.split('.');
     let all = [segments.next()?, segments.next()?, segments.next()?];
     segments.next().is_none().then_some(all)
 }
 
-/// Base64url in its one canonical form: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5).
+/// Decodes canonical base64url, without padding and with zero trailing bits (RFC 7515 §2, RFC 4648 §3.5).
 fn decode(segment: &str) -> Result<Vec<u8>, AuthError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| AuthError::Invalid)
 }
 
-/// A JSON object whose names are unique (RFC 7515 §4, RFC 7519 §4).
+/// Parses a JSON object with unique names (RFC 7515 §4, RFC 7519 §4).
 fn object(bytes: &[u8]) -> Result<Json, AuthError> {
     let json = Json::parse(bytes).map_err(|_| AuthError::Invalid)?;
     let unique = matches!(json, Json::Object(_)) && json.duplicate_names().is_empty();
     if unique { Ok(json) } else { Err(AuthError::Invalid) }
 }
 
-/// The `kid` of a header that holds nothing we would have to obey and do not: no `crit` (RFC 7515
-/// §4.1.11), no unencoded payload (RFC 7797 §7), no type but an access token's (RFC 8725 §3.11,
-/// RFC 9068 §2.1). Keys in it (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
+/// Checks a token's header and returns its `kid`. A header with `crit` (RFC 7515 §4.1.11), an unencoded payload (RFC 7797
+/// §7) or a type other than an access token's (RFC 8725 §3.11, RFC 9068 §2.1) is invalid. Keys in the header (`jwk`,
+/// `jku`, `x5c`, `x5u`) are ignored.
 fn check_header(header: &Json) -> Result<Option<&str>, AuthError> {
-    let obeyed = header.member("crit").is_none() && header.member("b64").is_none_or(|b64| *b64 == Json::Bool(true));
-    let typed = header.member("typ").is_none_or(|typ| typ.as_str().is_some_and(access_token));
+    let is_supported =
+        header.member("crit").is_none() && header.member("b64").is_none_or(|b64| *b64 == Json::Bool(true));
+    let is_access_token_type = header.member("typ").is_none_or(|typ| typ.as_str().is_some_and(is_access_token));
     let kid = header.member("kid").map(|kid| kid.as_str().ok_or(AuthError::Invalid)).transpose()?;
-    if obeyed && typed { Ok(kid) } else { Err(AuthError::Invalid) }
+    if is_supported && is_access_token_type { Ok(kid) } else { Err(AuthError::Invalid) }
 }
 
-fn access_token(typ: &str) -> bool {
+fn is_access_token(typ: &str) -> bool {
     let typ = typ.to_ascii_lowercase();
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
 }
 
-/// A NumericDate, fractions included (RFC 7519 §2). One of another type or out of range is a
-/// refusal, not an absence (CVE-2026-25537).
+/// Reads a NumericDate, with fractions (RFC 7519 §2). A value of another type or out of range is invalid, not absent
+/// (CVE-2026-25537).
 fn time(claims: &Json, name: &str) -> Result<Option<f64>, AuthError> {
     let seconds = |value: &Json| match value {
         Json::Number(number) => number.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds)),
@@ -233,7 +233,7 @@ fn time(claims: &Json, name: &str) -> Result<Option<f64>, AuthError> {
     claims.member(name).map(|value| seconds(value).ok_or(AuthError::Invalid)).transpose()
 }
 
-/// The elements of a list that holds nothing but strings.
+/// The elements of an array of strings; `None` for any other value.
 fn strings(list: &Json) -> Option<Vec<&str>> {
     match list {
         Json::Array(items) => items.iter().map(Json::as_str).collect(),

@@ -1,4 +1,4 @@
-//! E-mail addresses: the WHATWG rule, over domains in their ASCII form.
+//! E-mail addresses (HTML Living Standard, "valid e-mail address"), with domains in ASCII form.
 
 use std::borrow::Cow;
 
@@ -7,34 +7,32 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::text::is_of;
 
-/// The longest address in its ASCII form, in bytes (RFC 5321 §4.5.3.1.3 without the brackets).
+/// Maximum length of an address in ASCII form, in bytes (RFC 5321 §4.5.3.1.3, without the brackets).
 const MAX_LENGTH: usize = 254;
 
-/// A text that is no e-mail address.
+/// An error of [`check`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EmailError {
-    /// It is longer than 254 bytes in its ASCII form.
+    /// The ASCII form is longer than 254 bytes.
     #[error("must be an e-mail address of at most {MAX_LENGTH} characters")]
     TooLong,
-    /// It does not follow the rule.
+    /// The text is not a valid e-mail address.
     #[error("must be a valid e-mail address")]
     Malformed,
 }
 
-/// Whether `text` is a valid e-mail address (HTML Living Standard, "valid email address"), its
-/// domain first turned into ASCII where it is not (UTS #46 ToASCII, non-transitional).
+/// Checks that `text` is a valid e-mail address. A domain with non-ASCII characters is first converted to ASCII (UTS #46
+/// ToASCII, non-transitional).
 pub fn check(text: &str) -> Result<(), EmailError> {
     to_ascii(text).map(|_| ())
 }
 
-/// The text without white space and invisible format characters (category Cf) around it, which end users paste along with
-/// an address.
+/// Removes white space and invisible format characters (category Cf) around a pasted address.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_of(c, GeneralCategoryGroup::Format))
 }
 
-/// A valid e-mail address with its domain in ASCII, of which case is kept; `None` for anything
-/// else.
+/// The address with its domain in ASCII, in unchanged case; `None` if it is not a valid e-mail address.
 pub fn ascii_form(text: &str) -> Option<String> {
     to_ascii(text).ok().map(Cow::into_owned)
 }
@@ -69,12 +67,12 @@ fn to_ascii(text: &str) -> Result<Cow<'_, str>, EmailError> {
     }
 }
 
-/// `atext` of RFC 5322 §3.2.3, or a dot.
+/// Returns whether `b` is `atext` (RFC 5322 §3.2.3) or a dot.
 fn is_atom_or_dot(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-.".contains(&b)
 }
 
-/// RFC 1034 §3.5 with RFC 1123 §2.1: 1-63 letters, digits and inner hyphens.
+/// Returns whether `label` is 1 to 63 letters, digits and inner hyphens (RFC 1034 §3.5, RFC 1123 §2.1).
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
@@ -88,7 +86,7 @@ mod tests {
     use crate::domain::vectors;
 
     #[test]
-    fn an_address_follows_the_whatwg_rule() {
+    fn address_follows_the_html_standard() {
         for text in [
             "a@b",
             "jane.doe+tag@example.com",
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_turned_into_ascii() {
+    fn domain_is_converted_to_ascii() {
         for (text, ascii) in [
             ("jane@bücher.example", "jane@xn--bcher-kva.example"),
             ("jane@BU\u{308}CHER.example", "jane@xn--bcher-kva.example"),
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_that_of_the_ascii_form() {
+    fn length_limit_applies_to_the_ascii_form() {
         let domain = format!("{0}.{0}.{0}", "b".repeat(61));
         let longest = format!("{}@{domain}", "a".repeat(254 - 186));
         assert_eq!((longest.len(), check(&longest)), (254, Ok(())));
@@ -170,14 +168,14 @@ mod tests {
         }
     }
 
-    /// Rows of `email.csv` on which the contract goes further than the HTML pattern.
+    /// Rows of `email.csv` that docs/api.md, Fields decides differently from the HTML pattern.
     const DIFFERENCES: &[(&str, &[&str])] = &[
         (
-            "valid: the domain is first turned into ASCII",
+            "valid: the domain is first converted to ASCII",
             &["em-438", "em-530", "em-600", "em-680", "em-688", "em-689", "em-696", "em-698", "em-702", "em-758"],
         ),
         (
-            "invalid: longer than 254",
+            "invalid: longer than 254 bytes",
             &[
                 "em-039", "em-040", "em-041", "em-184", "em-194", "em-270", "em-509", "em-515", "em-516", "em-745",
                 "em-746", "em-747", "em-748", "em-749",
@@ -186,7 +184,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_vectors_are_judged_as_by_the_html_rule() {
+    fn vectors_follow_the_html_standard() {
         let mut unexpected = Vec::new();
         for row in vectors::csv("email.csv") {
             let id = row["id"].as_str();

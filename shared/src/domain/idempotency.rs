@@ -1,11 +1,11 @@
-//! A request that is carried out once, however often it is sent (draft-ietf-httpapi-idempotency-key-header).
+//! The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header; docs/api.md, Idempotency).
 
 use sha2::{Digest, Sha256};
 
-/// The longest key, in characters.
+/// Maximum length of a key, in characters.
 pub const MAX_KEY_LENGTH: usize = 255;
 
-/// The caller's name for a request, and what tells that request from another under the same name.
+/// An idempotency key with the fingerprint of its request, which detects a different request with the same key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdempotencyKey {
     /// 1 to 255 visible ASCII characters.
@@ -15,13 +15,13 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The request of `route` with `body` under the name `key`; a message where that is no key.
+    /// Reads `key` of a request to `route` with `body`. The error is a message for the caller.
     pub fn parse(key: &str, route: &str, body: &[u8]) -> Result<Self, String> {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
         if key.is_empty() || key.len() > MAX_KEY_LENGTH || !visible {
             return Err(format!("must be 1 to {MAX_KEY_LENGTH} visible ASCII characters"));
         }
-        // A route has no line break in it, so the two parts cannot flow into each other.
+        // A route contains no line break, so the boundary between route and body is unambiguous.
         let digest = Sha256::new().chain_update(route).chain_update("\n").chain_update(body).finalize();
         let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { key: key.to_owned(), fingerprint })
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_1_to_255_visible_characters() {
+    fn key_has_1_to_255_visible_characters() {
         for key in ["k", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &"~".repeat(255)] {
             assert_eq!(IdempotencyKey::parse(key, "", b"").expect("a key").key, key);
         }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn another_route_or_body_is_another_request() {
+    fn fingerprint_depends_on_route_and_body() {
         let of = |route, body: &[u8]| IdempotencyKey::parse("k", route, body).expect("a key").fingerprint;
         assert_eq!(of("POST /a", b"{}"), of("POST /a", b"{}"));
         assert_ne!(of("POST /a", b"{}"), of("POST /b", b"{}"));

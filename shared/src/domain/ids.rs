@@ -1,4 +1,4 @@
-//! Tenants and ids: the values that every key begins with.
+//! Tenants and ids.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::input::Json;
 
-/// The greatest integer that every JSON reader keeps exactly (RFC 8259 §6): 2⁵³-1.
+/// The largest integer that every JSON reader represents exactly (RFC 8259 §6): 2⁵³-1.
 pub const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// The customer of the support platform whose data a request may touch.
+/// A customer of the support platform. Every request reads and writes the data of one tenant.
 ///
-/// 1-64 characters of `A-Z a-z 0-9 _ -`, case-sensitive; a numeric tenant is the string of its
-/// digits. `#`, which divides the parts of a database key, can therefore never be in one.
+/// The name has 1 to 64 characters of `A-Z a-z 0-9 _ -` and is case-sensitive. A numeric tenant is the string of its
+/// digits. The name never contains `#`, which separates the parts of a database key.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Tenant(String);
 
 impl Tenant {
-    /// Reads a tenant's name; `None` where it is not one.
+    /// Reads a tenant's name; `None` if it is invalid.
     pub fn parse(name: &str) -> Option<Self> {
-        let admitted = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        ((1..=64).contains(&name.len()) && name.chars().all(admitted)).then(|| Self(name.to_owned()))
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        ((1..=64).contains(&name.len()) && name.chars().all(is_valid)).then(|| Self(name.to_owned()))
     }
 
     /// Reads a numeric tenant, 1 to 2⁵³-1.
@@ -28,7 +28,7 @@ impl Tenant {
         (1..=MAX_SAFE_INTEGER).contains(&number).then(|| Self(number.to_string()))
     }
 
-    /// Reads a tenant as tokens and events name it: an integer, or a string.
+    /// Reads the tenant of a token or an event: an integer or a string.
     pub fn read(json: &Json) -> Option<Self> {
         match json {
             Json::String(name) => Self::parse(name),
@@ -36,7 +36,7 @@ impl Tenant {
         }
     }
 
-    /// The name as it stands in keys and logs.
+    /// The name, as keys and logs contain it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,18 +56,18 @@ macro_rules! id {
         pub struct $name(u32);
 
         impl $name {
-            /// The least id.
+            /// The smallest id.
             pub const MIN: Self = Self(1);
 
-            /// The greatest id: ids are positive 32-bit integers, 1 to 2³¹-1.
+            /// The largest id: ids are positive 32-bit integers, 1 to 2³¹-1.
             pub const MAX: Self = Self(i32::MAX as u32);
 
-            /// An id from a number; `None` where it is out of range.
+            /// The id with this number; `None` if it is out of range.
             pub fn new(number: u64) -> Option<Self> {
                 (1..=u64::from(Self::MAX.0)).contains(&number).then(|| Self(number as u32))
             }
 
-            /// Reads the canonical decimal form: no sign, no leading zero, ASCII digits.
+            /// Reads the canonical decimal form: ASCII digits without a sign or leading zeros.
             pub fn parse(text: &str) -> Option<Self> {
                 let canonical = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
                 canonical.then(|| text.parse().ok().and_then(Self::new)).flatten()
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_is_a_short_plain_name_or_a_safe_integer() {
+    fn tenant_is_a_short_ascii_name_or_a_safe_integer() {
         for name in ["7", "01", "acme_EU-1", &"a".repeat(64)] {
             assert_eq!(Tenant::parse(name).map(|t| t.to_string()).as_deref(), Some(name));
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_canonical_positive_32_bit_integer() {
+    fn id_is_a_canonical_positive_32_bit_integer() {
         assert_eq!(EndUserId::parse("2147483647"), Some(EndUserId::MAX));
         for text in ["", "0", "-1", "+1", "01", "1.0", "abc", "2147483648", "99999999999999999999", "١"] {
             assert_eq!(EndUserId::parse(text), None, "{text:?}");

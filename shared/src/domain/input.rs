@@ -1,5 +1,4 @@
-//! What a caller sent, before it means anything: JSON that keeps repeated names, and the list of
-//! all faults found in it, each at its path.
+//! Untrusted input: JSON that keeps repeated names, readers of its members, and validation errors by path.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
@@ -9,22 +8,22 @@ use serde::{Serialize, Serializer};
 
 use super::text::{self, Limit};
 
-/// The most paths at which faults are noted: more help nobody, and a refusal must fit an answer.
-const MAX_FAULTS: usize = 1_000;
+/// Maximum number of paths in [`ValidationErrors`], so that a response can hold them.
+const MAX_PATHS: usize = 1_000;
 
-/// The most bytes of a path that names of any length may make.
-const MAX_PATH: usize = 500;
+/// Maximum length of a path in bytes; a longer one is cut off. Names in a request can have any length.
+const MAX_PATH_BYTES: usize = 500;
 
-/// Faults of a request: messages by the path of the field (`uids[1].uid`, `pageSize`; `body` for
-/// faults without a field).
+/// The validation errors of a request: messages by the path of the field (`uids[1].uid`, `pageSize`; `body` for an
+/// error without a field).
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ValidationErrors(BTreeMap<String, Vec<String>>);
 
 impl ValidationErrors {
-    /// Notes a fault; the same one twice is one, and what is too much is left out.
+    /// Adds an error, unless it is there already or there are too many paths.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         let path = path.into();
-        if self.0.len() == MAX_FAULTS && !self.0.contains_key(&path) {
+        if self.0.len() == MAX_PATHS && !self.0.contains_key(&path) {
             return;
         }
         let messages = self.0.entry(path).or_default();
@@ -34,31 +33,31 @@ impl ValidationErrors {
         }
     }
 
-    /// Notes the faults of another part of the request too.
+    /// Adds the errors of another part of the request.
     pub fn append(&mut self, others: Self) {
         for (path, messages) in others.0 {
             messages.into_iter().for_each(|message| self.add(path.clone(), message));
         }
     }
 
-    /// A single fault.
+    /// A single error.
     pub fn single(path: impl Into<String>, message: impl Into<String>) -> Self {
         let mut errors = Self::default();
         errors.add(path, message);
         errors
     }
 
-    /// Notes the fault of a failed `result` at `path` and passes on the value of a good one.
+    /// Adds the error of a failed `result` at `path`, or returns its value.
     pub fn record<T, E: ToString>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(path, error.to_string())).ok()
     }
 
-    /// `value` when nothing was found wrong.
+    /// Returns `value` if there are no errors.
     pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Both of two parts of a request, or the faults of both.
+    /// Combines the results of two parts of a request: both values, or the errors of both.
     pub fn zip<A, B>(a: Result<A, Self>, b: Result<B, Self>) -> Result<(A, B), Self> {
         match (a, b) {
             (Ok(a), Ok(b)) => Ok((a, b)),
@@ -70,7 +69,7 @@ impl ValidationErrors {
         }
     }
 
-    /// Whether nothing was found wrong.
+    /// Returns whether there are no errors.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -81,14 +80,14 @@ impl ValidationErrors {
     }
 }
 
-/// A JSON value as it was sent: members in their order, repeated names kept.
+/// A JSON value as it was sent: members in order, with repeated names.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Json {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, integers up to 64 bits exactly.
+    /// A number. Integers of up to 64 bits are exact.
     Number(serde_json::Number),
     /// A string.
     String(String),
@@ -99,34 +98,33 @@ pub enum Json {
 }
 
 impl Json {
-    /// Parses one JSON text (RFC 8259) of at most 127 levels. Trailing bytes, invalid UTF-8 and
-    /// lone surrogates are errors; repeated names are not, see [`Json::repeated`].
+    /// Parses one JSON text (RFC 8259) of at most 127 levels. Trailing bytes, invalid UTF-8 and lone surrogates are
+    /// errors. Repeated names are not: see [`Json::duplicate_names`].
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes).map_err(|e| format!("not valid JSON: {e}"))
+        serde_json::from_slice(bytes).map_err(|e| format!("is not valid JSON: {e}"))
     }
 
-    /// The paths of members whose name stands more than once in their object, at any depth; of very
-    /// many only the first.
+    /// The paths of members with a repeated name in one object, at any depth: at most the first [`MAX_PATHS`].
     pub fn duplicate_names(&self) -> Vec<String> {
         let mut found = Vec::new();
-        self.collect_repeated(&Place::Root, &mut found);
+        self.collect_duplicates(&JsonPath::Root, &mut found);
         found
     }
 
-    fn collect_repeated(&self, place: &Place, found: &mut Vec<String>) {
+    fn collect_duplicates(&self, path: &JsonPath, found: &mut Vec<String>) {
         match self {
             Self::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
-                    item.collect_repeated(&Place::Item(place, i), found);
+                    item.collect_duplicates(&JsonPath::Item(path, i), found);
                 }
             }
             Self::Object(members) => {
                 let mut seen = HashSet::new();
                 for (name, value) in members {
-                    let place = Place::Member(place, name);
-                    value.collect_repeated(&place, found);
-                    if !seen.insert(name) && found.len() < MAX_FAULTS {
-                        found.push(place.path());
+                    let path = JsonPath::Member(path, name);
+                    value.collect_duplicates(&path, found);
+                    if !seen.insert(name) && found.len() < MAX_PATHS {
+                        found.push(path.to_bounded_string());
                     }
                 }
             }
@@ -134,7 +132,7 @@ impl Json {
         }
     }
 
-    /// The exact member `name` of an object.
+    /// The member `name` of an object; the name is case-sensitive.
     pub fn member(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => members.iter().find(|(n, _)| n == name).map(|(_, value)| value),
@@ -142,7 +140,7 @@ impl Json {
         }
     }
 
-    /// The text of a string.
+    /// The value of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -150,7 +148,7 @@ impl Json {
         }
     }
 
-    /// The value of an integer from 0 on.
+    /// The value of a non-negative integer.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(number) => number.as_u64(),
@@ -159,40 +157,40 @@ impl Json {
     }
 }
 
-/// Where a value stands. Written out only where there is a fault: the paths of all values can be
-/// the text's size squared.
-enum Place<'a> {
+/// The path of a value. It is formatted only for an error, because the paths of all values together can be as large as
+/// the square of the text.
+enum JsonPath<'a> {
     Root,
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a JsonPath<'a>, &'a str),
+    Item(&'a JsonPath<'a>, usize),
 }
 
-impl Place<'_> {
-    fn path(&self) -> String {
-        let mut path = Short(String::new());
-        // An error only says that the rest is cut off.
+impl JsonPath<'_> {
+    fn to_bounded_string(&self) -> String {
+        let mut path = BoundedPath(String::new());
+        // An error means that the path was cut off.
         let _ = write!(path, "{self}");
         path.0
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for JsonPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Member(Place::Root, name) => f.write_str(name),
+            Self::Member(JsonPath::Root, name) => f.write_str(name),
             Self::Member(parent, name) => write!(f, "{parent}.{name}"),
             Self::Item(parent, i) => write!(f, "{parent}[{i}]"),
         }
     }
 }
 
-/// Takes [`MAX_PATH`] bytes and an ellipsis for all others.
-struct Short(String);
+/// A buffer for [`MAX_PATH_BYTES`] bytes. It replaces the rest by an ellipsis.
+struct BoundedPath(String);
 
-impl fmt::Write for Short {
+impl fmt::Write for BoundedPath {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = MAX_PATH - self.0.len();
+        let room = MAX_PATH_BYTES - self.0.len();
         if text.len() <= room {
             self.0.push_str(text);
             return Ok(());
@@ -272,16 +270,36 @@ impl Serialize for Json {
     }
 }
 
-/// The members of an object that is read as a DTO: names without regard to case, unknown ones
-/// ignored. Every reader notes the fault at the member's path and answers as if it were absent.
+/// A member of an object, as a reader returns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Member<T> {
+    /// The member is absent, or invalid with its error recorded.
+    Absent,
+    /// The member is `null`, or empty where an empty value counts as `null`.
+    Null,
+    /// The member's value.
+    Value(T),
+}
+
+impl<T> Member<T> {
+    /// The value, if there is one.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+}
+
+/// The members of an object that is read as a DTO. Names are case-insensitive, and unknown ones are ignored. A reader
+/// of an invalid member records the error at the member's path and returns as if the member were absent.
 pub struct Fields<'a> {
     path: String,
     members: &'a [(String, Json)],
 }
 
 impl<'a> Fields<'a> {
-    /// Takes `json`, which stands at `path` (`""`: the body itself), as a DTO; names that differ
-    /// only by case are a fault.
+    /// Takes the value at `path` (`""` for the body) as a DTO. Names that differ only by case are an error.
     pub fn of(json: &'a Json, path: &str, errors: &mut ValidationErrors) -> Option<Self> {
         let Json::Object(members) = json else {
             errors.add(if path.is_empty() { "body" } else { path }, "must be a JSON object");
@@ -296,7 +314,7 @@ impl<'a> Fields<'a> {
         Some(Self { path: path.to_owned(), members })
     }
 
-    /// Takes the body of a request, or an event, in which no name may stand twice at any depth.
+    /// Takes a request body or an event as a DTO. Repeated names at any depth are an error.
     pub fn of_body(body: &'a Json, errors: &mut ValidationErrors) -> Option<Self> {
         body.duplicate_names().into_iter().for_each(|path| errors.add(path, REPEATED));
         Self::of(body, "", errors)
@@ -307,12 +325,12 @@ impl<'a> Fields<'a> {
         join(&self.path, name)
     }
 
-    /// The member `name` as it was sent, `null` included.
+    /// The member `name` as it was sent, also if it is `null`.
     pub fn get(&self, name: &str) -> Option<&'a Json> {
         self.members.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Whether the member `name` is there and not `null`.
+    /// Returns whether the member `name` is present and not `null`.
     pub fn is_present(&self, name: &str) -> bool {
         self.get(name).is_some_and(|json| *json != Json::Null)
     }
@@ -323,30 +341,37 @@ impl<'a> Fields<'a> {
         errors: &mut ValidationErrors,
         expected: &str,
         read: impl Fn(&'a Json) -> Option<T>,
-    ) -> Option<Option<T>> {
-        match self.get(name)? {
-            Json::Null => Some(None),
-            value => {
-                let value = read(value);
-                if value.is_none() {
+    ) -> Member<T> {
+        match self.get(name) {
+            None => Member::Absent,
+            Some(Json::Null) => Member::Null,
+            Some(json) => match read(json) {
+                Some(value) => Member::Value(value),
+                None => {
                     errors.add(self.path(name), format!("must be {expected}"));
+                    Member::Absent
                 }
-                value.map(Some)
-            }
+            },
         }
     }
 
-    /// A string as sent: `None` where absent, `Some(None)` where `null`.
-    pub fn raw_string(&self, name: &str, errors: &mut ValidationErrors) -> Option<Option<&'a str>> {
+    /// A string as it was sent.
+    pub fn raw_string(&self, name: &str, errors: &mut ValidationErrors) -> Member<&'a str> {
         self.read(name, errors, "a string", Json::as_str)
     }
 
-    /// A text within `limit`, trimmed and normalised: `None` where absent, `Some(None)` where
-    /// `null` or empty.
-    pub fn text(&self, name: &str, limit: Limit, errors: &mut ValidationErrors) -> Option<Option<String>> {
-        let Some(raw) = self.raw_string(name, errors)? else { return Some(None) };
-        let text = errors.record(self.path(name), text::clean(raw, limit))?;
-        Some((!text.is_empty()).then_some(text))
+    /// A text within `limit`, trimmed and normalised to NFC. An empty text counts as `null`.
+    pub fn text(&self, name: &str, limit: Limit, errors: &mut ValidationErrors) -> Member<String> {
+        let raw = match self.raw_string(name, errors) {
+            Member::Absent => return Member::Absent,
+            Member::Null => return Member::Null,
+            Member::Value(raw) => raw,
+        };
+        match errors.record(self.path(name), text::clean(raw, limit)) {
+            None => Member::Absent,
+            Some(text) if text.is_empty() => Member::Null,
+            Some(text) => Member::Value(text),
+        }
     }
 
     /// A boolean; `null` counts as absent.
@@ -355,13 +380,13 @@ impl<'a> Fields<'a> {
             Json::Bool(value) => Some(*value),
             _ => None,
         };
-        self.read(name, errors, "true or false", read).flatten()
+        self.read(name, errors, "true or false", read).value()
     }
 
-    /// A positive integer of at most `max`; `null` counts as absent.
+    /// An integer from 1 to `max`; `null` counts as absent.
     pub fn positive(&self, name: &str, max: u64, errors: &mut ValidationErrors) -> Option<u64> {
         let expected = format!("an integer from 1 to {max}");
-        self.read(name, errors, &expected, |json| json.as_u64().filter(|n| (1..=max).contains(n))).flatten()
+        self.read(name, errors, &expected, |json| json.as_u64().filter(|n| (1..=max).contains(n))).value()
     }
 
     /// The elements of an array; `null` counts as absent.
@@ -370,12 +395,12 @@ impl<'a> Fields<'a> {
             Json::Array(items) => Some(items.as_slice()),
             _ => None,
         };
-        self.read(name, errors, "an array", read).flatten()
+        self.read(name, errors, "an array", read).value()
     }
 }
 
-/// The message of a member that stands more than once in its object.
-const REPEATED: &str = "stands more than once (names are read without regard to case)";
+/// The error of a member whose name is repeated in its object.
+const REPEATED: &str = "is given more than once (names are case-insensitive)";
 
 #[cfg(test)]
 mod tests {
@@ -386,13 +411,13 @@ mod tests {
     }
 
     #[test]
-    fn repeated_names_are_found_at_any_depth() {
+    fn duplicate_names_are_found_at_any_depth() {
         assert_eq!(parse(r#"{"a":1,"b":[{"c":1,"c":2}],"a":2}"#).duplicate_names(), ["b[0].c", "a"]);
         assert!(parse(r#"{"a":1,"A":2}"#).duplicate_names().is_empty());
     }
 
     #[test]
-    fn the_paths_of_faults_are_short_and_not_too_many() {
+    fn paths_are_limited_in_length_and_number() {
         let long = "é".repeat(10_000);
         let path = &parse(&format!(r#"{{"{long}":[{{"a":1,"a":2}}]}}"#)).duplicate_names()[0];
         assert_eq!(*path, format!("{}…", "é".repeat(250)));
@@ -408,38 +433,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_was_read() {
+    fn parsed_json_is_serialised_unchanged() {
         let text = r#"{"b":[1,-2,3.5,null,true],"a":{"x":"é\n"}}"#;
         assert_eq!(serde_json::to_string(&parse(text)).expect("serialises"), text);
     }
 
     #[test]
-    fn trailing_bytes_lone_surrogates_and_broken_utf8_are_not_json() {
+    fn trailing_bytes_lone_surrogates_and_bad_utf8_are_refused() {
         for bytes in [&b"{} x"[..], br#"{"a":"\ud800"}"#, b"{\"a\":\"\xff\"}", b"", b"[1e999]", b"\xef\xbb\xbf{}"] {
             assert!(Json::parse(bytes).is_err(), "{bytes:?}");
         }
     }
 
     #[test]
-    fn all_faults_of_an_object_are_noted_at_their_paths() {
+    fn all_errors_of_an_object_are_recorded_at_their_paths() {
         let json = parse(r#"{"Text":"way too long","flag":"yes","n":0,"N":1,"list":{},"none":null}"#);
         let mut errors = ValidationErrors::default();
         let fields = Fields::of(&json, "at", &mut errors).expect("an object");
-        assert_eq!(fields.text("text", Limit::Chars(5), &mut errors), None);
+        assert_eq!(fields.text("text", Limit::Chars(5), &mut errors), Member::Absent);
         assert_eq!(fields.boolean("flag", &mut errors), None);
         assert_eq!(fields.positive("n", 9, &mut errors), None);
         assert_eq!(fields.array("list", &mut errors), None);
-        assert_eq!(fields.text("none", Limit::Chars(5), &mut errors), Some(None));
-        assert_eq!(fields.text("absent", Limit::Chars(5), &mut errors), None);
+        assert_eq!(fields.text("none", Limit::Chars(5), &mut errors), Member::Null);
+        assert_eq!(fields.text("absent", Limit::Chars(5), &mut errors), Member::Absent);
         let paths: Vec<_> = errors.as_map().keys().map(String::as_str).collect();
-        assert_eq!(
-            paths,
-            ["at.N", "at.Text".to_lowercase().as_str(), "at.flag", "at.list", "at.n"][..]
-                .iter()
-                .copied()
-                .collect::<std::collections::BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(paths, ["at.N", "at.flag", "at.list", "at.n", "at.text"]);
     }
 }

@@ -1,7 +1,7 @@
-//! Phone numbers: read as an end user writes them, kept as E.164.
+//! Phone numbers: parsed from any spelling, stored as E.164 (docs/api.md, Fields).
 //!
-//! What is a number is decided by libphonenumber's metadata; what is a mark around one is decided
-//! here, so that the library only ever sees digits and no letter becomes one by its keypad.
+//! This module parses prefixes, separators and extensions, so that libphonenumber sees only digits and never reads a
+//! letter as a keypad digit. The metadata of libphonenumber decides whether the digits are a possible or valid number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +13,13 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFor
 
 use super::text::{caseless, is_of};
 
-/// The numbering plan by which a number without `+` is read.
+/// A region, by whose numbering plan a number without `+` is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Region(rlibphonenumber::Region);
 
 impl Region {
-    /// The region of a country code of two letters (ISO 3166-1; `UK` is `GB`). One without a
-    /// numbering plan reads nothing but international numbers.
+    /// The region of a two-letter country code (ISO 3166-1; `UK` is read as `GB`). Without a numbering plan the region
+    /// only reads international numbers.
     pub fn parse(code: &str) -> Option<Self> {
         let code = code.to_ascii_uppercase();
         let code = if code == "UK" { "GB" } else { &code };
@@ -28,21 +28,23 @@ impl Region {
     }
 }
 
-/// Why a text is no phone number.
+/// An error of [`Phone::read`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PhoneError {
-    /// It holds no digits.
-    #[error("must be a phone number: it holds no digits")]
+    /// The text contains no digits.
+    #[error("must be a phone number, but contains no digits")]
     NoDigits,
-    /// It holds a letter or a sign that has no place in a phone number.
-    #[error("must be a phone number: {0:?} has no place in one")]
+    /// The text contains a letter or a sign that a phone number cannot have.
+    #[error("contains the invalid character {0:?}")]
     Character(char),
-    /// No numbering plan that applies has such a number.
-    #[error("must be a phone number: international, such as +32470123456, or as dialled in the person's country")]
+    /// No applicable numbering plan has a possible number with these digits.
+    #[error(
+        "must be an international phone number such as +32470123456, or a national number of the end user's country"
+    )]
     Impossible,
 }
 
-/// A phone number that some numbering plan has room for.
+/// A possible phone number.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Phone {
     e164: String,
@@ -50,7 +52,7 @@ pub struct Phone {
 }
 
 impl fmt::Display for Phone {
-    /// E.164, with the extension in the manner of RFC 3966: `+32470000000;ext=5`.
+    /// E.164 with the extension as in RFC 3966: `+32470000000;ext=5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.e164)?;
         self.extension.iter().try_for_each(|extension| write!(f, ";ext={extension}"))
@@ -58,32 +60,32 @@ impl fmt::Display for Phone {
 }
 
 impl Phone {
-    /// Reads a number as `region` dials it when that is valid, else with a leading `00` taken as
-    /// `+` when that is valid, else as the first of the two that is possible.
+    /// Reads a number. The reading by the plan of `region` counts if it is valid, or else the reading with a leading
+    /// `00` as `+` if it is valid, or else the first of the two that is possible.
     pub fn read(text: &str, region: Option<Region>) -> Result<Self, PhoneError> {
         DialString::of(text)?.read(region).ok_or(PhoneError::Impossible)
     }
 
-    /// The reading that keys are made of: a possible number that needs no region, which a leading
-    /// `00` or being nothing but digits says as well as a `+` does.
+    /// Reads a possible number without a region, for match keys. The number begins with `+` or `00`, or the text is
+    /// nothing but digits.
     ///
-    /// A function of the text's [`caseless`] form.
+    /// The result depends only on the [`caseless`] form of the text.
     pub fn international(text: &str) -> Option<Self> {
         DialString::scan(&caseless(text)).ok()?.international()
     }
 
-    /// The readings under which a looked-up text may be held: the international one and that of
-    /// the default region.
+    /// The numbers under which a looked-up text may be stored: the international reading and that of the default
+    /// region.
     pub fn lookup_keys(text: &str, default: Option<Region>) -> Vec<Self> {
-        let Ok(dialled) = DialString::scan(&caseless(text)) else { return Vec::new() };
-        let mut found: Vec<_> = dialled.international().into_iter().collect();
-        let regional = default.and_then(|region| dialled.read(Some(region)));
+        let Ok(dial_string) = DialString::scan(&caseless(text)) else { return Vec::new() };
+        let mut found: Vec<_> = dial_string.international().into_iter().collect();
+        let regional = default.and_then(|region| dial_string.read(Some(region)));
         found.extend(regional.filter(|phone| !found.contains(phone)));
         found
     }
 
-    /// The words by which a search finds the number: E.164 without `+`, the national form with its trunk prefix, and
-    /// the national significant number without one; digits only, each once.
+    /// The search words of the number, digits only and distinct: E.164 without `+`, the national form with its trunk
+    /// prefix, and the national significant number.
     pub fn words(&self) -> Vec<String> {
         let mut words = vec![self.e164[1..].to_owned()];
         if let Ok(number) = PHONE_NUMBER_UTIL.parse(&self.e164, None) {
@@ -100,32 +102,32 @@ impl Phone {
     }
 }
 
-/// The part of [`Phone::read`]'s judgement that no region can change.
+/// The checks of [`Phone::read`] that do not depend on a region.
 pub fn check_format(text: &str) -> Result<(), PhoneError> {
-    let dialled = DialString::of(text)?;
-    if !dialled.plus {
+    let dial_string = DialString::of(text)?;
+    if !dial_string.plus {
         return Ok(());
     }
-    match PHONE_NUMBER_UTIL.parse(dialled.number(), None) {
+    match PHONE_NUMBER_UTIL.parse(dial_string.number(), None) {
         Ok(number) if PHONE_NUMBER_UTIL.is_possible_number(&number) => Ok(()),
-        // Behind the `+` there may be a region's own exit code: +00 32 …
+        // The exit code of a region may follow the `+`: +00 32 …
         Err(ParseError::InvalidCountryCode) => Ok(()),
         _ => Err(PhoneError::Impossible),
     }
 }
 
-/// A text taken apart: what is dialled, and what is dialled once connected.
+/// The parts of a phone number's text.
 struct DialString {
     plus: bool,
     digits: String,
     extension: Option<String>,
-    /// Whether the text was digits and nothing else.
+    /// Whether the text contains nothing but digits.
     bare: bool,
 }
 
 impl DialString {
     fn of(text: &str) -> Result<Self, PhoneError> {
-        // The compatibility forms of ² and ① are digits; as a footnote or a bullet they are none.
+        // Caseless folding turns ² and ① into digits, but they are footnotes and bullets.
         let other_number = GeneralCategoryGroup::LetterNumber.union(GeneralCategoryGroup::OtherNumber);
         if let Some(c) = text.chars().find(|&c| is_of(c, other_number)) {
             return Err(PhoneError::Character(c));
@@ -139,8 +141,8 @@ impl DialString {
         })
     }
 
-    /// Reads a caseless text: a prefix, digits among separators, an extension. As in libphonenumber
-    /// signs before the first digit and after the last do not count; unlike there, letters do.
+    /// Reads a caseless text: a prefix, digits with separators, an extension. As in libphonenumber, signs before the
+    /// first digit and after the last are ignored. Unlike there, letters are errors.
     fn scan(caseless: &str) -> Result<Self, PhoneError> {
         let visible: String = caseless
             .chars()
@@ -154,35 +156,36 @@ impl DialString {
         let text = text.trim_start_matches(|c| is_sign(c) && c != '+');
         let text = ["tel:", "callto:", "whatsapp:"].iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
 
-        let mut dialled = Self {
+        let mut dial_string = Self {
             plus: false,
             digits: String::new(),
             extension: None,
             bare: !visible.is_empty() && visible.trim().bytes().all(|b| b.is_ascii_digit()),
         };
         let mut group = 0;
-        // An extension is looked for where a run of white space begins, because each attempt skips the whole run.
+        // `extension` skips a whole run of white space, so it is only tried at the start of a run.
         let mut in_space = false;
         for (at, c) in text.char_indices() {
-            let (rest, started) = (&text[at..], !dialled.digits.is_empty());
+            let (rest, started) = (&text[at..], !dial_string.digits.is_empty());
             let begins = !std::mem::replace(&mut in_space, c.is_whitespace());
             if c.is_ascii_digit() {
-                dialled.digits.push(c);
+                dial_string.digits.push(c);
             } else if !started && is_sign(c) {
-                dialled.plus |= c == '+';
+                dial_string.plus |= c == '+';
             } else if begins
-                && dialled.digits.len() >= MIN_DIGITS
+                && dial_string.digits.len() >= MIN_DIGITS
                 && let Some(extension) = extension(rest)
             {
-                dialled.extension = Some(extension.to_owned());
+                dial_string.extension = Some(extension.to_owned());
                 break;
             } else if is_separator(c) {
                 if is_gap(c) {
-                    group = dialled.digits.len();
+                    group = dial_string.digits.len();
                 }
-            } else if c == '#' && group >= MIN_DIGITS && is_end(&rest[1..]) && dialled.digits.len() - group <= 6 {
-                // The American manner: 201-555-0123 - 503#
-                dialled.extension = Some(dialled.digits.split_off(group)).filter(|extension| !extension.is_empty());
+            } else if c == '#' && group >= MIN_DIGITS && is_end(&rest[1..]) && dial_string.digits.len() - group <= 6 {
+                // The American form: 201-555-0123 - 503#
+                dial_string.extension =
+                    Some(dial_string.digits.split_off(group)).filter(|extension| !extension.is_empty());
                 break;
             } else if started && is_end(rest) {
                 break;
@@ -190,33 +193,33 @@ impl DialString {
                 return Err(PhoneError::Character(c));
             }
         }
-        if dialled.digits.is_empty() {
+        if dial_string.digits.is_empty() {
             return Err(PhoneError::NoDigits);
         }
         if let Some(context) = context {
-            if dialled.plus {
+            if dial_string.plus {
                 return Err(PhoneError::Character('+'));
             }
-            dialled.plus = true;
-            dialled.digits.insert_str(0, &context);
+            dial_string.plus = true;
+            dial_string.digits.insert_str(0, &context);
         }
-        if dialled.digits.len() > MAX_DIGITS { Err(PhoneError::Impossible) } else { Ok(dialled) }
+        if dial_string.digits.len() > MAX_DIGITS { Err(PhoneError::Impossible) } else { Ok(dial_string) }
     }
 
-    /// What the library reads.
+    /// The input of libphonenumber.
     fn number(&self) -> String {
         format!("{}{}", if self.plus { "+" } else { "" }, self.digits)
     }
 
-    /// The digits behind a leading `00`, as if a `+` stood there.
-    fn behind_exit_code(&self) -> Option<String> {
+    /// The number with a leading `00` replaced by `+`.
+    fn without_exit_code(&self) -> Option<String> {
         let digits = self.digits.strip_prefix("00").filter(|_| !self.plus)?;
         Some(format!("+{digits}"))
     }
 
     fn read(&self, region: Option<Region>) -> Option<Phone> {
         let regional = PHONE_NUMBER_UTIL.parse(self.number(), region.map(|region| region.0)).ok();
-        let international = self.behind_exit_code().and_then(|number| PHONE_NUMBER_UTIL.parse(number, None).ok());
+        let international = self.without_exit_code().and_then(|number| PHONE_NUMBER_UTIL.parse(number, None).ok());
         let readings: Vec<_> = regional.into_iter().chain(international).collect();
         let valid = readings.iter().find(|number| PHONE_NUMBER_UTIL.is_valid_number(number));
         let possible = || readings.iter().find(|number| PHONE_NUMBER_UTIL.is_possible_number(number));
@@ -227,13 +230,13 @@ impl DialString {
         let number = if self.plus {
             self.number()
         } else {
-            self.behind_exit_code().or_else(|| self.bare.then(|| format!("+{}", self.digits)))?
+            self.without_exit_code().or_else(|| self.bare.then(|| format!("+{}", self.digits)))?
         };
         self.phone(&possible(&number)?)
     }
 
-    /// The number, written so that it reads as what is written: of one that is possible but not
-    /// valid, the library drops a trunk prefix at each reading.
+    /// Formats the number as E.164 that reads as itself. libphonenumber drops a trunk prefix each time it reads a number
+    /// that is possible but not valid, so formatting is repeated until nothing changes.
     fn phone(&self, number: &PhoneNumber) -> Option<Phone> {
         let mut e164 = PHONE_NUMBER_UTIL.format(number, PhoneNumberFormat::E164).into_owned();
         for _ in 0..MAX_DIGITS {
@@ -248,19 +251,19 @@ impl DialString {
     }
 }
 
-/// Reads a possible number that begins with `+`.
+/// Reads a possible number in international form.
 fn possible(number: &str) -> Option<PhoneNumber> {
     PHONE_NUMBER_UTIL.parse(number, None).ok().filter(|number| PHONE_NUMBER_UTIL.is_possible_number(number))
 }
 
-/// The fewest digits before an extension, as in libphonenumber.
+/// Minimum number of digits before an extension, as in libphonenumber.
 const MIN_DIGITS: usize = 3;
 
-/// More than any exit code, carrier code, country code and number have together.
+/// Maximum number of digits: more than an exit code, a carrier code, a country code and a number have together.
 const MAX_DIGITS: usize = 40;
 
-/// Takes the parameter `;phone-context=+NN` (RFC 3966 §5.1.5) out of a text: the text without it,
-/// and its digits. A domain name as context says nothing about the number.
+/// Splits off the parameter `;phone-context=+NN` (RFC 3966 §5.1.5): returns the text without it, and its digits. A
+/// domain name as context is an error.
 fn without_context(text: &str) -> Result<(String, Option<String>), PhoneError> {
     let Some((before, after)) = text.split_once(";phone-context=") else { return Ok((text.to_owned(), None)) };
     let (context, after) = after.split_at(after.find(';').unwrap_or(after.len()));
@@ -274,8 +277,8 @@ fn without_context(text: &str) -> Result<(String, Option<String>), PhoneError> {
     Ok((format!("{before}{after}"), Some(digits)))
 }
 
-/// The extension that `text` is, from its mark to the end: the marks of libphonenumber and how many
-/// digits it takes each of them for.
+/// The digits of the extension if `text` is one from its mark to the end. Marks and maximum numbers of digits are those
+/// of libphonenumber.
 fn extension(text: &str) -> Option<&str> {
     const EXPLICIT: [&str; 8] = ["extensión", "extension", "extn", "ext", "xtn", "xt", "доб", "anexo"];
     const AMBIGUOUS: [&str; 4] = ["int", "x", "#", "~"];
@@ -301,22 +304,22 @@ fn extension(text: &str) -> Option<&str> {
     ((1..=max).contains(&digits.len()) && is_end(rest.strip_prefix('#').unwrap_or(rest))).then_some(digits)
 }
 
-/// Whether nothing that counts follows.
+/// Returns whether the rest of the text contains nothing but signs.
 fn is_end(rest: &str) -> bool {
     rest.chars().all(|c| is_sign(c) && c != '#')
 }
 
-/// Neither a letter nor a digit.
+/// Returns whether `c` is neither a letter nor a number.
 fn is_sign(c: char) -> bool {
     !is_of(c, GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::Number))
 }
 
-/// White space or a dash.
+/// Returns whether `c` is white space or a dash.
 fn is_gap(c: char) -> bool {
     c.is_whitespace() || CodePointSetData::new::<Dash>().contains(c)
 }
 
-/// What may stand between digits: libphonenumber's punctuation, and all spaces and dashes.
+/// Returns whether `c` can separate digits: punctuation of libphonenumber, white space or a dash.
 fn is_separator(c: char) -> bool {
     is_gap(c) || "./()[]~∼*·ー".contains(c)
 }
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_a_code_of_two_letters() {
+    fn region_is_a_two_letter_code() {
         assert_eq!(Region::parse("uk"), Region::parse("GB"));
         assert_eq!(read("07400 123456", "UK").as_deref(), Ok("+447400123456"));
         for code in ["", "B", "BEL", "32", "é", "001"] {
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_as_its_region_dials_it() {
+    fn national_number_is_read_by_its_region() {
         for text in [
             "0470 12 34 56",
             "0470/12.34.56",
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_international_number_needs_no_region() {
+    fn international_number_needs_no_region() {
         for text in [
             "+32470123456",
             "++32 470 12 34 56",
@@ -389,17 +392,17 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_reading_comes_before_an_exit_code_and_both_before_a_possible_one() {
-        // Hong Kong dials 001 and a carrier's digit out.
+    fn valid_readings_precede_possible_ones() {
+        // The exit code of Hong Kong is 001 with a carrier's digit.
         assert_eq!(read("00185251234567", "HK").as_deref(), Ok("+85251234567"));
-        // The United States dial 011 out, and 00 means nothing there.
+        // The exit code of the United States is 011, and 00 has no meaning.
         assert_eq!(read("0032470123456", "US").as_deref(), Ok("+32470123456"));
         assert_eq!(read("+316123456780", "").as_deref(), Ok("+316123456780"));
         assert_eq!(read("253-0000", "US").as_deref(), Ok("+12530000"));
     }
 
     #[test]
-    fn an_extension_is_kept() {
+    fn extension_is_kept() {
         for mark in [
             "ext",
             " ext. ",
@@ -427,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_never_a_digit() {
+    fn letter_is_never_a_digit() {
         for (text, c) in [
             ("+32470l23456", 'l'),
             ("+3247012345O", 'O'),
@@ -452,11 +455,11 @@ mod tests {
         for text in ["", " ", "()", "☎"] {
             assert_eq!(Phone::read(text, Region::parse("BE")), Err(PhoneError::NoDigits), "{text:?}");
         }
-        assert_eq!(PhoneError::Character('l').to_string(), "must be a phone number: 'l' has no place in one");
+        assert_eq!(PhoneError::Character('l').to_string(), "contains the invalid character 'l'");
     }
 
     #[test]
-    fn what_no_region_can_change_is_checked_without_one() {
+    fn check_format_needs_no_region() {
         for text in ["0470123456", "0032470123456", "+32470123456", "+0032470123456", "12"] {
             assert_eq!(check_format(text), Ok(()), "{text:?}");
         }
@@ -466,15 +469,16 @@ mod tests {
     }
 
     #[test]
-    fn only_a_compatibility_form_of_a_numeral_hides_a_digit() {
+    fn only_compatibility_forms_of_numerals_fold_to_digits() {
         let hidden = ('\0'..=char::MAX).filter(|&c| {
-            !c.is_decimal_utf8() && DialString::of(&format!("{c}12345")).is_ok_and(|dialled| dialled.digits != "12345")
+            !c.is_decimal_utf8()
+                && DialString::of(&format!("{c}12345")).is_ok_and(|dial_string| dial_string.digits != "12345")
         });
         assert_eq!(hidden.collect::<String>(), "");
     }
 
     #[test]
-    fn the_international_reading_needs_a_plus_or_an_exit_code_or_nothing_but_digits() {
+    fn international_needs_plus_exit_code_or_digits_only() {
         for text in [
             "+32 470 00 00 00",
             "0032470000000",
@@ -494,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_reads_by_the_default_region_too() {
+    fn lookup_also_reads_by_the_default_region() {
         let lookups = |text, region| -> Vec<_> {
             Phone::lookup_keys(text, Region::parse(region)).iter().map(ToString::to_string).collect()
         };
@@ -505,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_searched_as_dialled_abroad_and_at_home() {
+    fn search_words_are_international_and_national_forms() {
         let words = |text| Phone::international(text).map(|phone| phone.words()).unwrap_or_default();
         assert_eq!(words("+32470000000;ext=5"), ["32470000000", "0470000000", "470000000"]);
         assert_eq!(words("+12015550123"), ["12015550123", "2015550123"]);
@@ -513,9 +517,9 @@ mod tests {
         assert_eq!(words("+79123456789"), ["79123456789", "89123456789", "9123456789"]);
     }
 
-    /// What is stored reads as itself, whatever was read: numbers near real ones of all regions.
+    /// The stored form reads as itself. The inputs are variations of each region's example number.
     #[test]
-    fn a_read_number_is_its_own_international_reading() {
+    fn stored_number_is_its_own_international_reading() {
         let mut state = 1_u64;
         let mut below = |bound: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -536,17 +540,17 @@ mod tests {
         }
     }
 
-    /// Rows of `phone.csv` that the contract decides otherwise than libphonenumber.
+    /// Rows of `phone.csv` that docs/api.md, Fields decides differently from libphonenumber.
     const DIFFERENCES: &[(&str, Option<&str>, &str)] = &[
-        ("ph-1222", Some("+18762101234"), "a leading 00 is taken as + where the region has another exit code"),
-        ("ph-1431", Some("+821020000000"), "a leading 00 is taken as + where the region has another exit code"),
+        ("ph-1222", Some("+18762101234"), "a leading 00 is read as + in a region with another exit code"),
+        ("ph-1431", Some("+821020000000"), "a leading 00 is read as + in a region with another exit code"),
         ("ph-1795", None, "a letter is never a keypad digit"),
         ("ph-1827", Some("+32470123456"), "any Unicode space separates"),
-        ("ph-1861", None, "a letter is a fault, not a sign to skip"),
+        ("ph-1861", None, "a letter is an error, not a sign to skip"),
     ];
 
     #[test]
-    fn the_vectors_are_read_as_by_libphonenumber() {
+    fn vectors_are_read_as_by_libphonenumber() {
         for row in vectors::csv("phone.csv") {
             let (id, region) = (row["id"].as_str(), row["region"].as_str());
             let Some(raw) = vectors::cell(&row, "raw") else { continue };
@@ -554,14 +558,14 @@ mod tests {
             if let Some((_, expected, reason)) = DIFFERENCES.iter().find(|(differs, ..)| *differs == id) {
                 assert_eq!(got.as_deref(), *expected, "{id} {raw:?}: {reason}");
             } else if row["format"] == "mobile:00-prefix-no-region" {
-                // libphonenumber knows no exit code without a region.
+                // Without a region libphonenumber has no exit code.
                 assert_eq!(got.as_deref(), Some(format!("+{}", &raw[2..]).as_str()), "{id} {raw:?}");
             } else if row["expected"] != "INVALID" {
                 let extension = Some(&row["ext"]).filter(|ext| !ext.is_empty()).map(|ext| format!(";ext={ext}"));
                 let expected = format!("{}{}", row["expected"], extension.unwrap_or_default());
                 assert_eq!(got, Some(expected), "{id} {raw:?} {region}");
             } else {
-                // Possible is enough.
+                // A possible number is accepted.
                 assert_eq!(got.is_some(), row["possible"] == "true", "{id} {raw:?} {region}: {got:?}");
                 if got.is_some() && row["e164_syntax"] == "true" {
                     assert_eq!(got, Some(raw), "{id}");
@@ -570,8 +574,7 @@ mod tests {
         }
     }
 
-    /// Reading is linear. A quadratic reader takes longer than the half minute for a run of white space of this length, a
-    /// linear one takes a tenth of a second.
+    /// For input of this length a quadratic parser takes more than half a minute, a linear one a tenth of a second.
     #[test]
     fn reading_takes_linear_time() {
         const LENGTH: usize = 1 << 17;

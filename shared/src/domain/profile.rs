@@ -1,11 +1,10 @@
-//! The profile of an end user: its fields, their limits and spellings, and what a request says of
-//! them.
+//! The profile of an end user: its fields, their limits and stored forms, and changes of them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::input::{Fields, ValidationErrors};
+use super::input::{Fields, Member, ValidationErrors};
 use super::text::Limit;
 
 /// A field of the profile. The order is that of the DTO.
@@ -29,7 +28,7 @@ pub enum Field {
     Company,
 }
 
-/// What an end user can be to a tenant, as it is spelt.
+/// The values of customerType.
 pub const CUSTOMER_TYPES: [&str; 3] = ["Lead", "Customer", "Partner"];
 
 impl Field {
@@ -71,7 +70,7 @@ impl Field {
         }
     }
 
-    /// The most that a text of it may be.
+    /// The maximum length of the field.
     pub fn limit(self) -> Limit {
         match self {
             Self::Firstname | Self::Lastname | Self::Company | Self::Street | Self::City => Limit::Chars(200),
@@ -84,7 +83,7 @@ impl Field {
     }
 
     /// The stored form of a cleaned, non-empty `text`.
-    fn spell(self, text: String) -> Result<String, &'static str> {
+    fn parse(self, text: String) -> Result<String, &'static str> {
         match self {
             Self::CustomerType => CUSTOMER_TYPES
                 .into_iter()
@@ -94,28 +93,29 @@ impl Field {
             Self::Country if text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic()) => {
                 Ok(text.to_ascii_uppercase())
             }
-            Self::Country => Err("must be a country code of two letters"),
-            Self::Lang => spell_language(&text).ok_or("must be a language code such as nl or nl-BE"),
+            Self::Country => Err("must be a two-letter country code"),
+            Self::Lang => parse_language(&text).ok_or("must be a language code such as nl or nl-BE"),
             _ => Ok(text),
         }
     }
 }
 
-/// `nl`, `nl-BE`: two or three letters, then perhaps a region of two; five characters at most.
-fn spell_language(text: &str) -> Option<String> {
+/// The stored form of a language code such as `nl` or `nl-BE`: two or three letters, optionally a region of two letters,
+/// at most five characters.
+fn parse_language(text: &str) -> Option<String> {
     let (language, region) = match text.split_once(['-', '_']) {
         Some((language, region)) => (language, Some(region)),
         None => (text, None),
     };
     let letters = |s: &str, lengths: &[usize]| lengths.contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphabetic());
-    let admitted = text.len() <= 5 && letters(language, &[2, 3]) && region.is_none_or(|r| letters(r, &[2]));
-    admitted.then(|| match region {
+    let is_valid = text.len() <= 5 && letters(language, &[2, 3]) && region.is_none_or(|r| letters(r, &[2]));
+    is_valid.then(|| match region {
         Some(region) => format!("{}-{}", language.to_ascii_lowercase(), region.to_ascii_uppercase()),
         None => language.to_ascii_lowercase(),
     })
 }
 
-/// The profile's texts; an empty one is not there.
+/// The texts of the profile's fields. An empty field is absent.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Profile(BTreeMap<Field, String>);
@@ -126,13 +126,13 @@ impl Profile {
         self.0.get(&field).map(String::as_str)
     }
 
-    /// `firstname lastname`, joined and trimmed; empty when both are.
+    /// `firstname lastname`, joined and trimmed; empty if both are empty.
     pub fn name(&self) -> String {
         let name: Vec<_> = [Field::Firstname, Field::Lastname].into_iter().filter_map(|f| self.get(f)).collect();
         name.join(" ")
     }
 
-    /// Takes over what a request says; a customerType that nobody gave is `Lead`.
+    /// Applies a request's changes. An absent customerType becomes `Lead`.
     pub(super) fn apply(&mut self, patch: &Patch) {
         for (field, value) in &patch.0 {
             match value {
@@ -144,21 +144,20 @@ impl Profile {
     }
 }
 
-/// What a request says of the profile: a value sets the field, `None` clears it; a field that is
-/// not there is not spoken of.
+/// A request's changes of the profile: a value sets the field, `None` clears it, and an absent field stays.
 #[derive(Clone, Default, Debug)]
 pub struct Patch(BTreeMap<Field, Option<String>>);
 
 impl Patch {
-    /// Reads the profile's members of a create or update body. An empty customerType says nothing.
+    /// Reads the profile's members of a create or update body. An empty customerType counts as absent.
     pub fn read(fields: &Fields, errors: &mut ValidationErrors) -> Self {
         let mut patch = BTreeMap::new();
         for field in Field::ALL {
             let value = match fields.text(field.name(), field.limit(), errors) {
-                None => continue,
-                Some(None) if field == Field::CustomerType => continue,
-                Some(None) => None,
-                Some(Some(text)) => match errors.record(fields.path(field.name()), field.spell(text)) {
+                Member::Absent => continue,
+                Member::Null if field == Field::CustomerType => continue,
+                Member::Null => None,
+                Member::Value(text) => match errors.record(fields.path(field.name()), field.parse(text)) {
                     None => continue,
                     value => value,
                 },
@@ -168,8 +167,12 @@ impl Patch {
         Self(patch)
     }
 
-    /// What the request says of the country: `None` where nothing, `Some(None)` where it clears it.
-    pub(super) fn country(&self) -> Option<Option<&str>> {
-        self.0.get(&Field::Country).map(Option::as_deref)
+    /// The request's change of the country; `Null` clears it.
+    pub(super) fn country(&self) -> Member<&str> {
+        match self.0.get(&Field::Country) {
+            None => Member::Absent,
+            Some(None) => Member::Null,
+            Some(Some(country)) => Member::Value(country),
+        }
     }
 }

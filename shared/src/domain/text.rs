@@ -1,7 +1,5 @@
-//! Text as it is kept, compared, searched and sorted.
-//!
-//! Four normal forms, each for one purpose: [`clean`] is what is stored and shown, [`caseless`]
-//! decides equality, [`words`] feed the search, [`sort_key`] orders lists.
+//! Normal forms of text: [`clean`] for storing, [`caseless`] for comparing, [`words`] for searching and [`sort_key`] for
+//! sorting.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -15,21 +13,21 @@ use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 use icu_properties::CodePointMapData;
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 
-/// How much of a text is admitted.
+/// The maximum length of a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
-    /// So many Unicode scalar values.
+    /// Unicode scalar values.
     Chars(usize),
-    /// So many bytes of UTF-8.
+    /// Bytes of UTF-8.
     Bytes(usize),
 }
 
-/// Why a text is refused.
+/// An error of [`clean`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextError {
-    /// It is longer than its limit.
+    /// The text is longer than its limit.
     TooLong(Limit),
-    /// It holds a control character other than tab, line feed and carriage return.
+    /// The text contains a control character other than tab, line feed and carriage return.
     ControlCharacter,
 }
 
@@ -38,7 +36,7 @@ impl fmt::Display for TextError {
         match self {
             Self::TooLong(Limit::Chars(max)) => write!(f, "must be at most {max} characters"),
             Self::TooLong(Limit::Bytes(max)) => write!(f, "must be at most {max} bytes of UTF-8"),
-            Self::ControlCharacter => f.write_str("must not hold control characters"),
+            Self::ControlCharacter => f.write_str("must not contain control characters"),
         }
     }
 }
@@ -60,21 +58,20 @@ pub fn clean(raw: &str, limit: Limit) -> Result<String, TextError> {
     if fits { Ok(text) } else { Err(TextError::TooLong(limit)) }
 }
 
-/// The form in which two texts are equal exactly when they are a compatibility caseless match
-/// (The Unicode Standard, §3.13, D146): neither case nor width nor composition counts.
+/// The compatibility caseless form: two texts have the same form if and only if they are a compatibility caseless match
+/// (The Unicode Standard §3.13, D146). Case, width and composition are ignored.
 pub fn caseless(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
     let (case, nfkc) = (CaseMapper::new(), ComposingNormalizer::new_nfkc());
-    let idempotency_key = DecomposingNormalizer::new_nfd().normalize(text);
-    let idempotency_key = case.fold_string(&idempotency_key);
-    let twice = nfkc.normalize(&idempotency_key);
-    nfkc.normalize(&case.fold_string(&twice)).into_owned()
+    let decomposed = DecomposingNormalizer::new_nfd().normalize(text);
+    let folded = nfkc.normalize(&case.fold_string(&decomposed)).into_owned();
+    nfkc.normalize(&case.fold_string(&folded)).into_owned()
 }
 
-/// The form in which texts are searched: compatibility decomposition (NFKD) without its marks,
-/// caseless, and the Latin letters that do not decompose written with the plain ones.
+/// The searched form: compatibility decomposition (NFKD) without marks, case-folded, with Latin letters that do not
+/// decompose replaced by basic letters (docs/api.md, Search).
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -94,20 +91,19 @@ pub fn fold(text: &str) -> String {
             'œ' => folded.push_str("oe"),
             'þ' => folded.push_str("th"),
             'ı' => folded.push('i'),
-            // Case folding has written ß as ss.
+            // Case folding already replaced ß by ss.
             _ => folded.push(c),
         }
     }
     folded
 }
 
-/// The characters of a word that count in a search.
+/// The number of characters of a word that are searched.
 pub(super) const WORD_LENGTH: usize = 200;
 
-/// The folded words of a text, in its order: the runs of letters, marks and decimal digits, each
-/// cut to its first 200 characters.
+/// The folded words of a text in order: runs of letters, marks and decimal digits, each cut to its first 200 characters.
 ///
-/// Folding comes first, so that a text has the same words in every normalization form.
+/// The text is folded before it is split, so its words do not depend on its normalization form.
 pub fn words(text: &str) -> impl Iterator<Item = String> {
     let in_word = GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::DecimalNumber);
     let folded = fold(text);
@@ -119,22 +115,22 @@ pub fn words(text: &str) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// Whether a character's general category (UAX #44) is in `group`.
+/// Returns whether the general category (UAX #44) of `c` is in `group`.
 pub(super) fn is_of(c: char, group: GeneralCategoryGroup) -> bool {
     group.contains(CodePointMapData::<GeneralCategory>::new().get(c))
 }
 
-/// The bytes of a collation key that count: 880 characters of text, so that a database sort key
-/// (1,024 bytes) has room for what follows.
+/// Maximum length of a collation key in bytes. It becomes 880 characters, so that a DynamoDB sort key (1,024 bytes) has
+/// room for the rest.
 const SORT_KEY_BYTES: usize = 660;
 
-/// Sorts as its text does under the root collation of CLDR (UTS #10, UTS #35 part 5): three levels,
-/// no character ignored for being punctuation. The empty text has the empty key, which sorts first.
+/// The sort key of a text: keys in byte order are the texts in the root collation of CLDR (UTS #10, UTS #35 part 5), with
+/// three levels and punctuation not ignored. The empty text has the empty key, which sorts first.
 ///
-/// The collation key's first 660 bytes in an order-preserving base 64 of `./0-9A-Za-z`.
+/// The key is the first 660 bytes of the collation key in an order-preserving base 64 of `./0-9A-Za-z`.
 pub fn sort_key(text: &str) -> String {
-    /// `crypt`'s alphabet is in ASCII order, and unpadded a prefix sorts before what it begins:
-    /// encoding keeps the order of the bytes.
+    /// The encoding keeps the order of bytes: the alphabet of `crypt` is in ASCII order, and without padding a prefix
+    /// sorts before longer keys.
     const ORDERED: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::CRYPT, general_purpose::NO_PAD);
     static ROOT: LazyLock<CollatorBorrowed<'static>> = LazyLock::new(|| {
         let mut options = CollatorOptions::default();
@@ -167,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleaned_text_is_trimmed_and_composed() {
+    fn clean_trims_and_composes() {
         let white_space: String = characters().filter(|c| c.is_whitespace()).collect();
         assert_eq!(white_space.chars().count(), 25);
         assert_eq!(clean(&format!("{white_space}e\u{301} a{white_space}"), Limit::Chars(3)).as_deref(), Ok("é a"));
@@ -176,23 +172,23 @@ mod tests {
     }
 
     #[test]
-    fn limits_count_after_trimming_and_composing() {
+    fn limits_apply_after_trimming_and_composing() {
         assert_eq!(clean(" e\u{301}e\u{301} ", Limit::Chars(2)).as_deref(), Ok("éé"));
         assert_eq!(clean("ééé", Limit::Chars(2)), Err(TextError::TooLong(Limit::Chars(2))));
         assert_eq!(clean("😀😀", Limit::Chars(2)).as_deref(), Ok("😀😀"));
         assert_eq!(clean("é", Limit::Bytes(2)).as_deref(), Ok("é"));
         assert_eq!(clean("éa", Limit::Bytes(2)), Err(TextError::TooLong(Limit::Bytes(2))));
-        // U+0958 is a composition exclusion: NFC makes two characters of it.
+        // U+0958 is a composition exclusion: its NFC has two characters.
         assert_eq!(clean("\u{958}", Limit::Chars(1)), Err(TextError::TooLong(Limit::Chars(1))));
         assert_eq!(TextError::TooLong(Limit::Chars(200)).to_string(), "must be at most 200 characters");
     }
 
     #[test]
-    fn control_characters_other_than_tab_and_line_ends_are_refused() {
-        let admitted: Vec<char> =
+    fn control_characters_except_tab_cr_and_lf_are_refused() {
+        let accepted: Vec<char> =
             characters().filter(|c| c.is_control() && clean(&format!("a{c}b"), Limit::Chars(3)).is_ok()).collect();
-        assert_eq!(admitted, ['\t', '\n', '\r']);
-        assert_eq!(TextError::ControlCharacter.to_string(), "must not hold control characters");
+        assert_eq!(accepted, ['\t', '\n', '\r']);
+        assert_eq!(TextError::ControlCharacter.to_string(), "must not contain control characters");
     }
 
     #[test]
@@ -215,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn caseless_and_folded_forms_are_their_own_forms() {
+    fn caseless_and_fold_are_idempotent() {
         for c in characters() {
             let text = format!("a{c}\u{301}\u{345}b");
             let (key, folded) = (caseless(&text), fold(&text));
@@ -226,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folded_text_is_written_with_plain_small_letters() {
+    fn fold_yields_basic_lower_case_letters() {
         for (text, folded) in [
             ("Ærøskøbing ŁÓDŹ", "aeroskobing lodz"),
             ("Đorđe Ðísa", "dorde disa"),
@@ -243,25 +239,25 @@ mod tests {
     }
 
     #[test]
-    fn words_are_the_runs_of_letters_marks_and_digits() {
+    fn words_are_runs_of_letters_marks_and_digits() {
         assert_eq!(split("Jean-Luc  O'Neil, 12bis"), ["jean", "luc", "o", "neil", "12bis"]);
         assert_eq!(split("jane.doe+x@example.com"), ["jane", "doe", "x", "example", "com"]);
         assert_eq!(split("東京 都"), ["東京", "都"]);
         assert_eq!(split("a\u{200d}b ٤٧ snake_case"), ["a", "b", "٤٧", "snake", "case"]);
         assert!(split("").is_empty() && split("— ! \u{301} ☎").is_empty());
         assert_eq!(split("É"), split("E\u{301}"));
-        // Composed, U+1EBE; decomposed, a letter, a mark that NFC would move, a mark.
+        // U+1EBE composed, and decomposed into a letter, a mark that NFC reorders, and another mark.
         assert_eq!(split("\u{1ebe}\u{327}x"), split("E\u{327}\u{302}\u{301}x"));
     }
 
     #[test]
-    fn a_word_counts_up_to_200_characters() {
+    fn words_are_cut_to_200_characters() {
         assert_eq!(split(&"é".repeat(201)), ["e".repeat(200)]);
         assert_eq!(split(&format!("{} b", "ﷺ".repeat(60))).last().map(String::as_str), Some("b"));
     }
 
     #[test]
-    fn sort_keys_sort_as_their_texts_do() {
+    fn sort_keys_order_as_the_collation_does() {
         let sorted = [
             "", "_", "-", ",", "a b", "a-b", "1", "10", "2", "a", "A", "á", "Á", "aa", "Aa", "ab", "æ", "b", "de luge",
             "de-luge", "deluge", "resume", "résumé", "Résumé", "ss", "ß", "z", "Ω", "я", "あ", "ア", "日本", "😀",
@@ -279,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sort_key_is_short_plain_text_and_empty_only_for_nothing() {
+    fn sort_key_is_short_ascii_and_empty_only_for_empty_text() {
         for c in characters() {
             let key = sort_key(&String::from(c));
             assert!(!key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/'));
@@ -291,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_keeps_the_order_of_bytes() {
+    fn base64_encoding_keeps_the_order_of_bytes() {
         let engine = GeneralPurpose::new(&base64::alphabet::CRYPT, general_purpose::NO_PAD);
         let bytes: Vec<Vec<u8>> = (0..=255u8)
             .flat_map(|a| [vec![a], vec![a, 0], vec![a, 0, 0], vec![a, 0, 1], vec![a, 7, 255, 0], vec![a, 255]])

@@ -1,4 +1,4 @@
-//! Moments in time.
+//! Timestamps.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// A moment in time of RFC 3339, to the nanosecond, written in UTC; ordered in time (which its
-/// text is not: `…20.5Z` sorts before `…20Z`).
+/// An RFC 3339 timestamp with nanoseconds, formatted in UTC. It is ordered by time; its text is not, because `…20.5Z`
+/// sorts before `…20Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
-    /// Reads RFC 3339 with any offset, in the years 0000 to 9999 of UTC.
+    /// Reads an RFC 3339 timestamp with any offset. The year in UTC is 0000 to 9999.
     pub fn parse(text: &str) -> Option<Self> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
-        (0..=9999).contains(&moment.year()).then_some(Self(moment))
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+        (0..=9999).contains(&time.year()).then_some(Self(time))
     }
 
     /// Nanoseconds since 1970, as a number that DynamoDB compares exactly (at most 21 digits).
@@ -39,7 +39,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a time of RFC 3339"))
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 timestamp"))
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_read_with_any_offset_and_written_in_utc() {
+    fn timestamp_is_read_with_any_offset_and_formatted_in_utc() {
         let written = |text| Timestamp::parse(text).map(|m| m.to_string());
         assert_eq!(written("2026-11-23T10:00:00+01:00").as_deref(), Some("2026-11-23T09:00:00Z"));
         assert_eq!(written("2026-11-23T10:00:00.500Z").as_deref(), Some("2026-11-23T10:00:00.5Z"));

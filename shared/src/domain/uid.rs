@@ -1,7 +1,6 @@
-//! UIDs: the identifiers of an end user, and the keys under which they are compared.
+//! UIDs, the identifiers of an end user, and the match keys by which they are compared (docs/api.md, Match keys).
 //!
-//! A key is never shown; readers get the stored value. Two values are the same exactly when they
-//! share a key.
+//! A match key is never shown; responses hold the stored value. Two values are the same if and only if they share a key.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -15,7 +14,7 @@ use super::phone::{Phone, Region};
 use super::text::caseless;
 use super::{email, phone};
 
-/// What kind of identifier a UID is; stored by its name.
+/// The type of a UID, stored as its name.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum UidType {
@@ -26,12 +25,12 @@ pub enum UidType {
     Phone,
     /// A WhatsApp number, user name or scoped id.
     WhatsApp,
-    /// Any other, as it was given; compared caselessly.
+    /// Any other type, as it was sent; compared caselessly.
     Other(String),
 }
 
 impl UidType {
-    /// Reads a type's name, in any case; empty is `Email`.
+    /// Reads a type's name in any case. An empty name is `Email`.
     pub fn parse(name: &str) -> Self {
         match caseless(name).as_str() {
             "" | "email" => Self::Email,
@@ -41,12 +40,12 @@ impl UidType {
         }
     }
 
-    /// Whether two names mean the same type: equal values are spelt the same too.
+    /// Returns whether both are the same type. `==` also compares the spelling.
     pub fn is_same_type(&self, other: &Self) -> bool {
         caseless(self.as_str()) == caseless(other.as_str())
     }
 
-    /// The name as it is stored and shown.
+    /// The name, as it is stored and returned.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Email => "Email",
@@ -83,12 +82,12 @@ impl fmt::Display for UidType {
     }
 }
 
-/// The normal form under which a UID, a customerRef or a looked-up value is compared.
+/// The normal form by which UIDs, customerRefs and looked-up values are compared.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum MatchKey {
-    /// A text key, see [`text_key`].
+    /// A text key; see [`text_key`].
     Text(String),
-    /// A phone key: E.164, with its extension behind `;ext=`.
+    /// A phone key: E.164, followed by `;ext=` and the extension if there is one.
     Phone(String),
 }
 
@@ -98,13 +97,13 @@ impl From<Phone> for MatchKey {
     }
 }
 
-/// The key that every value has: compatibility caseless (D146), an e-mail's domain in its ASCII
-/// form first.
+/// The text key of a value: its compatibility caseless form (The Unicode Standard §3.13, D146). The domain of an e-mail
+/// address is converted to ASCII first.
 pub fn text_key(value: &str) -> String {
     caseless(email::ascii_form(email::trim(value)).as_deref().unwrap_or(value))
 }
 
-/// The one key under which a stored UID is held.
+/// The key under which a UID is stored.
 pub fn stored_key(kind: &UidType, value: &str) -> MatchKey {
     match kind {
         UidType::Phone => MatchKey::Phone(value.to_owned()),
@@ -113,43 +112,42 @@ pub fn stored_key(kind: &UidType, value: &str) -> MatchKey {
     }
 }
 
-/// The key under which a customerRef is held.
+/// The key under which a customerRef is stored.
 pub fn reference_key(customer_ref: &str) -> MatchKey {
     MatchKey::Text(text_key(customer_ref))
 }
 
-/// The keys under any of which a looked-up value may be held; `default` is the region of the
-/// deployment.
+/// The keys under any of which a looked-up value may be stored; `default` is the deployment's phone region.
 pub fn lookup_keys(value: &str, default: Option<Region>) -> BTreeSet<MatchKey> {
     let phones = Phone::lookup_keys(value, default).into_iter().map(MatchKey::from);
     phones.chain([reference_key(value)]).collect()
 }
 
-/// The keys under any of which the end user of a ticket's `uid` may be held.
+/// The keys under any of which the end user of a ticket's `uid` may be stored.
 pub fn ticket_keys(value: &str) -> BTreeSet<MatchKey> {
     lookup_keys(value, None)
 }
 
-/// The one key under which a ticket is indexed by its `uid`.
+/// The key under which a ticket is indexed by its `uid`.
 pub fn ticket_index_key(value: &str) -> MatchKey {
     phone_key(value).unwrap_or_else(|| reference_key(value))
 }
 
-/// The keys under which the tickets are indexed that may match what is held under `held`: a text
-/// that reads as a phone is indexed as one.
-pub fn ticket_index_keys_of(held: &MatchKey) -> Vec<MatchKey> {
-    let phone = match held {
+/// The keys under which the tickets of a UID or customerRef with the key `stored` may be indexed. A text that reads as
+/// an international phone number is indexed under its phone key too.
+pub fn ticket_index_keys_of(stored: &MatchKey) -> Vec<MatchKey> {
+    let phone = match stored {
         MatchKey::Text(text) => phone_key(text),
         MatchKey::Phone(_) => None,
     };
-    [held.clone()].into_iter().chain(phone).collect()
+    [stored.clone()].into_iter().chain(phone).collect()
 }
 
 fn phone_key(value: &str) -> Option<MatchKey> {
     Phone::international(value).map(MatchKey::from)
 }
 
-/// The stored spelling of a cleaned value, or what is wrong with it.
+/// The stored form of a cleaned value, or a message for the caller.
 pub fn parse_value(kind: &UidType, text: &str, region: Option<Region>) -> Result<String, String> {
     match kind {
         UidType::Email => {
@@ -161,7 +159,7 @@ pub fn parse_value(kind: &UidType, text: &str, region: Option<Region>) -> Result
     }
 }
 
-/// The part of [`parse_value`]'s judgement that needs no region, and so no stored end user.
+/// The checks of [`parse_value`] that need no region, and so no stored end user.
 pub fn check_value(kind: &UidType, text: &str) -> Result<(), String> {
     match kind {
         UidType::Phone => phone::check_format(text).map_err(|error| error.to_string()),
@@ -169,23 +167,23 @@ pub fn check_value(kind: &UidType, text: &str) -> Result<(), String> {
     }
 }
 
-/// One identifier of an end user; serialised as it is stored.
+/// An identifier of an end user, in its stored form.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Uid {
     /// The id of the record (`endUserUIDID`).
     pub id: UidId,
-    /// What kind of identifier it is.
+    /// The type of the identifier.
     pub kind: UidType,
     /// The stored value.
     #[serde(rename = "uid")]
     pub value: String,
-    /// Whether it is the end user's preferred one.
+    /// Whether it is the end user's preferred UID.
     #[serde(rename = "primary", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_primary: bool,
 }
 
 impl Uid {
-    /// The key under which it is held.
+    /// The key under which the UID is stored.
     pub fn key(&self) -> MatchKey {
         stored_key(&self.kind, &self.value)
     }
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_recognised_in_any_case_and_others_are_kept() {
+    fn type_is_recognised_in_any_case_and_others_are_kept() {
         for (name, stored) in
             [("", "Email"), ("EMAIL", "Email"), ("phone", "Phone"), ("whatsAPP", "WhatsApp"), ("Crm", "Crm")]
         {
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_key_ignores_case_width_composition_and_the_spelling_of_a_domain() {
+    fn text_key_ignores_case_width_composition_and_domain_form() {
         for (left, right) in [
             ("Jane@Example.COM", "jane@example.com"),
             ("jane@bücher.example", "JANE@XN--BCHER-KVA.example"),
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_is_held_under_one_key_of_its_type() {
+    fn uid_is_stored_under_one_key_of_its_type() {
         let other = UidType::parse("Crm");
         for (kind, value, key) in [
             (&UidType::Phone, "+32470000000;ext=5", phone("+32470000000;ext=5")),
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn all_spellings_of_a_number_find_it() {
+    fn every_spelling_of_a_number_finds_it() {
         for value in ["+32 470 00 00 00", "0032470000000", "32470000000", "tel:+32-470-00-00-00", "+٣٢٤٧٠٠٠٠٠٠٠"]
         {
             assert!(lookup_keys(value, None).contains(&phone("+32470000000")), "{value}");
@@ -264,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn the_tickets_of_a_text_that_reads_as_a_phone_are_indexed_as_a_phones() {
+    fn tickets_of_a_text_that_reads_as_a_phone_have_a_phone_key() {
         assert_eq!(ticket_index_keys_of(&reference_key("32470000000")), [text("32470000000"), phone("+32470000000")]);
         assert_eq!(ticket_index_keys_of(&text("jane")), [text("jane")]);
         assert_eq!(ticket_index_keys_of(&phone("+32470000000")), [phone("+32470000000")]);
     }
 
     #[test]
-    fn a_value_is_stored_in_the_spelling_of_its_type() {
+    fn value_is_stored_in_the_form_of_its_type() {
         let be = Region::parse("BE");
         assert_eq!(parse_value(&UidType::Email, "Jane@Bücher.example", be).as_deref(), Ok("Jane@Bücher.example"));
         assert_eq!(parse_value(&UidType::Phone, "0470/00.00.00 ext 5", be).as_deref(), Ok("+32470000000;ext=5"));
@@ -283,7 +281,7 @@ mod tests {
         assert!(check_value(&UidType::Phone, "0470l23456").is_err() && check_value(&UidType::Email, "jane").is_err());
     }
 
-    /// The big list of naughty strings, and the longest and oddest values that the rules admit.
+    /// The Big List of Naughty Strings, and the longest values of unusual characters.
     fn naughty() -> Vec<String> {
         let list = vectors::file("blns.json").unwrap_or_else(|| r#"{"strings":[]}"#.to_owned());
         let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_found_by_its_stored_spelling() {
+    fn stored_value_is_found_by_itself() {
         for value in naughty() {
             for kind in &KINDS {
                 if let Ok(stored) = parse_value(kind, &value, Region::parse("BE")) {
@@ -310,12 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn case_and_width_change_no_key() {
+    fn keys_ignore_case_and_width() {
         let wide = |c| char::from_u32(u32::from(c) + 0xfee0).filter(|_| ('!'..='~').contains(&c)).unwrap_or(c);
         for value in naughty() {
             let keys = lookup_keys(&value, Region::parse("BE"));
             assert_eq!(lookup_keys(&value.to_ascii_uppercase(), Region::parse("BE")), keys, "{value:?}");
-            // A wide @ is none to the e-mail rule, so the domain behind it keeps its letters.
+            // A full-width @ does not make an e-mail address, so the domain is not converted.
             if value.is_ascii() || !value.contains('@') {
                 let value: String = value.chars().map(wide).collect();
                 assert_eq!(lookup_keys(&value, Region::parse("BE")), keys, "{value:?}");
@@ -324,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_two_kinds_are_never_equal() {
+    fn text_keys_and_phone_keys_are_never_equal() {
         assert_ne!(text("+32470000000"), phone("+32470000000"));
         assert!(lookup_keys("+32470000000", None).len() == 2);
     }

@@ -1,5 +1,5 @@
-//! Conditional requests (RFC 9110 §13). The entity tag of an end user is its revision, and strong: a
-//! revision is written once, and ids are not reused.
+//! Conditional requests (RFC 9110 §13). The entity tag of an end user is its revision. The tag is strong, because a
+//! revision is written once and ids are never reused.
 
 use lambda_http::http::{HeaderMap, HeaderName, header};
 
@@ -10,19 +10,19 @@ pub(super) fn etag(rev: u64) -> String {
     format!("\"{rev}\"")
 }
 
-/// What `If-Match` and `If-None-Match` ask for. What is no entity tag of ours names no revision.
-pub(super) fn expected(headers: &HeaderMap) -> Precondition {
+/// The precondition of `If-Match` and `If-None-Match`. A value that is not an entity tag of this API matches no revision.
+pub(super) fn precondition(headers: &HeaderMap) -> Precondition {
     let default = Precondition::default();
     Precondition {
-        // By the strong comparison (§8.8.3.2) a weak tag is none.
+        // The strong comparison (RFC 9110 §8.8.3.2) never matches a weak tag.
         if_match: revisions(headers, header::IF_MATCH, |tag| tag).unwrap_or(default.if_match),
         if_none_match: revisions(headers, header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag))
             .unwrap_or(default.if_none_match),
     }
 }
 
-/// The revisions that a header names; `None` where it is not there. Our tags have no comma in them,
-/// so pieces of others that do are never taken for one.
+/// The revisions that a header names; `None` without the header. Splitting at commas is safe: tags of this API contain no
+/// comma, and no part of another tag looks like one.
 fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) -> Option<RevisionSet> {
     let values: Vec<_> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     if values.is_empty() {
@@ -33,8 +33,8 @@ fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) ->
         let rev = strong(tag).trim_matches('"').parse().ok()?;
         (etag(rev) == strong(tag)).then_some(rev)
     };
-    let every = tags == ["*"];
-    Some(if every { RevisionSet::Any } else { RevisionSet::Only(tags.iter().filter_map(revision).collect()) })
+    let is_any = tags == ["*"];
+    Some(if is_any { RevisionSet::Any } else { RevisionSet::Only(tags.iter().filter_map(revision).collect()) })
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn if_match_names_revisions_strongly() {
-        let is_met_by = |values: &[&str]| expected(&headers(header::IF_MATCH, values)).is_met_by(3);
+        let is_met_by = |values: &[&str]| precondition(&headers(header::IF_MATCH, values)).is_met_by(3);
         for values in [&["\"3\""] as &[_], &["*"], &["\"1\", \"3\""], &["\"1\"", "\"3\""], &["\"a,b\",\"3\""], &[]] {
             assert!(is_met_by(values), "{values:?}");
         }
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn if_none_match_names_revisions_weakly() {
-        let is_met_by = |values: &[&str]| expected(&headers(header::IF_NONE_MATCH, values)).is_met_by(3);
+        let is_met_by = |values: &[&str]| precondition(&headers(header::IF_NONE_MATCH, values)).is_met_by(3);
         for values in [&["\"3\""] as &[_], &["*"], &["W/\"3\""], &["\"1\" , W/\"3\""]] {
             assert!(!is_met_by(values), "{values:?}");
         }

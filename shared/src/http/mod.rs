@@ -1,7 +1,8 @@
-//! The edge: the only place that knows of HTTP. From an API Gateway event to a [`Request`], from a
-//! handler's answer or [`Error`] to what goes back.
+//! HTTP: from an API Gateway event to a [`Request`], and from a handler's [`Response`] or [`Error`] to the HTTP response.
+//! No other module has status codes.
 
 mod conditions;
+mod error;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod problem;
@@ -16,34 +17,34 @@ use futures::future::BoxFuture;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Body, RequestExt, http};
 
-use crate::app::App;
+use crate::app::{App, HttpApp};
 use crate::auth::Access;
-
 use crate::store::{Cost, Meter, Scope};
+pub use error::Error;
 pub use lambda_http::http::header::LOCATION;
-pub use problem::Error;
 use request::RawQuery;
 pub(crate) use request::time_left;
 pub use request::{Query, Request};
 pub use response::{Paginated, Response};
 
-/// What a function does with a request: its caller's part of the table is the only road to data.
+/// The handler of an HTTP function. The `Scope` of the caller's tenant is its only access to data.
 pub type Handler = for<'a> fn(&'a App, &'a Scope<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Error>>;
 
-/// How long a request may work on the database, of the function's time that is left: at most 10 s,
-/// and so that there is time to answer that it took too long.
+/// The time that a request may work on the database: at most 10 s, and less than the function's remaining time, so that
+/// it can still respond.
 fn database_budget(left: Option<Duration>) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(10);
-    left.map_or(LONGEST, |left| left.saturating_sub(RESPONSE_MARGIN).min(LONGEST))
+    const MAX: Duration = Duration::from_secs(10);
+    left.map_or(MAX, |left| left.saturating_sub(RESPONSE_MARGIN).min(MAX))
 }
 
-/// What is left of a function's time for its answer.
+/// The part of a function's time that is reserved for its response.
 pub(crate) const RESPONSE_MARGIN: Duration = Duration::from_millis(500);
 
-/// lambda_http's own reading of an API Gateway event, spared what would make it panic: it builds a
-/// URI out of the Host and X-Forwarded-Proto headers, the decoded path and the raw query, and
-/// trusts the body's encoding. Of all these a function needs only the query, which goes beside the
-/// URI, and the body.
+/// Converts an API Gateway event to a `lambda_http` request.
+///
+/// `lambda_http` can panic: it builds a URI from the Host and X-Forwarded-Proto headers, the decoded path and the raw
+/// query, and it trusts the body's encoding. So this function removes the parts of the URI that no handler needs, passes
+/// the query as an extension, and checks the encoding.
 pub fn read_event(mut event: ApiGatewayV2httpRequest) -> lambda_http::Request {
     for name in ["host", "x-forwarded-proto"] {
         event.headers.remove(name);
@@ -60,7 +61,7 @@ pub fn read_event(mut event: ApiGatewayV2httpRequest) -> lambda_http::Request {
     request
 }
 
-/// The answer in the form that API Gateway takes.
+/// Converts a response to the format of API Gateway.
 pub fn write_event(response: http::Response<String>) -> ApiGatewayV2httpResponse {
     let (head, body) = response.into_parts();
     let mut event = ApiGatewayV2httpResponse::default();
@@ -70,14 +71,14 @@ pub fn write_event(response: http::Response<String>) -> ApiGatewayV2httpResponse
     event
 }
 
-/// Answers one request of the route `METHOD /path`: token, handler, problem, headers, log line.
-pub async fn handle(app: &App, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
+/// Handles one request: authentication, the handler, the problem document, headers and the log line.
+pub async fn handle(app: &HttpApp, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
     let started = Instant::now();
     let route = route(&request);
     let request = Request::new(request, route.clone());
     let meter = Meter::default();
-    let (tenant, answer) = authenticate_and_dispatch(app, handler, &request, &meter, started).await;
-    let response = answer.unwrap_or_else(|error| {
+    let (tenant, result) = authenticate_and_dispatch(app, handler, &request, &meter, started).await;
+    let response = result.unwrap_or_else(|error| {
         error.log(request.id());
         problem::response(&error, request.id())
     });
@@ -98,22 +99,24 @@ pub async fn handle(app: &App, handler: Handler, request: lambda_http::Request) 
 }
 
 async fn authenticate_and_dispatch(
-    app: &App,
+    app: &HttpApp,
     handler: Handler,
     request: &Request,
     meter: &Meter,
     started: Instant,
 ) -> (Option<String>, Result<Response, Error>) {
     let access = if request.is_get() { Access::Read } else { Access::Write };
-    let caller = match app.authenticate(request.authorization(), access).await {
+    let caller = match app.authenticator().authenticate(request.authorization(), access).await {
         Ok(caller) => caller,
-        Err(refusal) => return (None, Err(Error::Auth(refusal))),
+        Err(error) => return (None, Err(error.into())),
     };
-    let scope = app.store().scope(caller.tenant(), meter, started + database_budget(request.time_left()));
-    let answer = handler(app, &scope, request).await;
-    (Some(caller.tenant().to_string()), answer)
+    let deadline = started + database_budget(request.time_left());
+    let scope = app.app().scope(caller.tenant(), meter, deadline);
+    let result = handler(app.app(), &scope, request).await;
+    (Some(caller.tenant().to_string()), result)
 }
 
+/// The route `METHOD /path`; empty without an API Gateway context.
 fn route(request: &lambda_http::Request) -> String {
     match request.request_context_ref() {
         Some(lambda_http::request::RequestContext::ApiGatewayV2(context)) => {
@@ -123,7 +126,7 @@ fn route(request: &lambda_http::Request) -> String {
     }
 }
 
-/// The W3C header: milliseconds on the database, and what was spent there.
+/// The Server-Timing header (W3C): milliseconds, round trips and capacity units of the database.
 fn server_timing(cost: &Cost) -> String {
     format!(
         r#"db;dur={:.2};desc="rtt={} rru={} wru={}""#,

@@ -1,4 +1,4 @@
-//! What a handler reads of a request.
+//! Requests: the id, conditions, body and query that a handler reads.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,33 +8,34 @@ use lambda_http::{Body, Context, RequestExt, http::Method, http::header};
 use percent_encoding::percent_decode_str;
 
 use super::conditions;
-use super::problem::Error;
+use super::error::Error;
 use crate::domain::end_user::{MAX_UID_LENGTH, Precondition, SortField};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
 use crate::domain::input::{Json, ValidationErrors};
+use crate::domain::page::Page;
 use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
 use crate::domain::text::{self, Limit};
-use crate::store::Page;
+use crate::store::ChangeError;
 
-/// The largest body that is read, in bytes.
+/// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// The most rows of a page.
+/// Maximum number of rows of a page.
 pub(super) const MAX_PAGE_SIZE: u64 = 100;
-/// The rows of a page, unless a request says otherwise.
+/// Default number of rows of a page.
 pub(super) const DEFAULT_PAGE_SIZE: u64 = 10;
-/// The greatest number of a page.
+/// Maximum number of a page.
 pub(super) const MAX_PAGE_NUMBER: u64 = i32::MAX as u64;
 
-/// The query of a request as it was sent: a URI takes neither all of its bytes nor every length.
+/// The query of a request as it was sent. A URI cannot hold every byte and length.
 #[derive(Clone)]
 pub(super) struct RawQuery(pub String);
 
-/// A request of a route.
+/// A request to a route.
 pub struct Request {
     inner: lambda_http::Request,
-    /// `METHOD /path`, as the gateway knows it.
+    /// `METHOD /path`, as in the gateway's routes.
     route: String,
     id: String,
 }
@@ -48,7 +49,7 @@ impl Request {
         Self { inner, route, id }
     }
 
-    /// The gateway's id of this request.
+    /// The id that the gateway gave the request.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -57,17 +58,17 @@ impl Request {
         self.inner.method() == Method::GET
     }
 
-    /// The Authorization header; bytes that are no text make it one that no token has.
+    /// The Authorization header. A value that is not ASCII becomes an invalid token.
     pub(super) fn authorization(&self) -> Option<&str> {
         self.inner.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or("Bearer \u{fffd}"))
     }
 
-    /// What is left of the function's time, where it says.
+    /// The remaining time of the invocation; `None` if it is unknown.
     pub(super) fn time_left(&self) -> Option<Duration> {
         time_left(self.inner.lambda_context_ref()?)
     }
 
-    /// The path's `{id}`.
+    /// The `{id}` of the path.
     pub fn end_user_id(&self) -> Result<EndUserId, Error> {
         let id = self.inner.path_parameters_ref().and_then(|path| path.first("id")).and_then(EndUserId::parse);
         id.ok_or_else(|| ValidationErrors::single("id", "must be an integer from 1 to 2147483647").into())
@@ -94,20 +95,20 @@ impl Request {
         }
     }
 
-    /// What `read` makes of the body, and what `Idempotency-Key` makes of this request; the faults of both at once.
+    /// Reads the body with `read`, and the `Idempotency-Key`. Returns the errors of both at once.
     pub fn idempotent<T>(
         &self,
         read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
     ) -> Result<(T, Option<IdempotencyKey>), Error> {
         let body = match self.json() {
             Ok(json) => read(&json),
-            Err(Error::Invalid(errors)) => Err(errors),
+            Err(Error::Change(ChangeError::Invalid(errors))) => Err(errors),
             Err(error) => return Err(error),
         };
         Ok(ValidationErrors::zip(body, self.idempotency_key())?)
     }
 
-    /// What `Idempotency-Key` makes of this request, where it came with one.
+    /// The `Idempotency-Key` with the fingerprint of this request; `None` without the header.
     fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
         const NAME: &str = "Idempotency-Key";
         let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
@@ -115,9 +116,9 @@ impl Request {
         idempotency_key.map(Some).map_err(|error| ValidationErrors::single(NAME, error))
     }
 
-    /// For which revisions of the end user the request is meant: `If-Match` and `If-None-Match`.
-    pub fn expected(&self) -> Precondition {
-        conditions::expected(self.inner.headers())
+    /// The precondition of `If-Match` and `If-None-Match`.
+    pub fn precondition(&self) -> Precondition {
+        conditions::precondition(self.inner.headers())
     }
 
     fn check_content(&self) -> Result<(), Error> {
@@ -131,20 +132,20 @@ impl Request {
         Ok(())
     }
 
-    /// The query's parameters.
+    /// The parameters of the query.
     pub fn query(&self) -> Query {
         Query::parse(self.inner.extensions().get().map_or("", |RawQuery(query)| query))
     }
 }
 
-/// What is left of an invocation's time, where its context says: a deadline that was over before the
-/// invocation began is none (`cargo lambda watch` gives one of 1970).
+/// The remaining time of an invocation; `None` if its deadline is in the past (`cargo lambda watch` sets one of 1970).
 pub(crate) fn time_left(context: &Context) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     Duration::from_millis(context.deadline).checked_sub(now)
 }
 
-/// `application/json`, `text/json` or `…+json`, in UTF-8 where it says (RFC 8259 §8.1).
+/// Returns whether a media type is `application/json`, `text/json` or `…+json`, with a UTF-8 charset if it has one
+/// (RFC 8259 §8.1).
 fn is_json(kind: &str) -> bool {
     let mut parts = kind.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -159,8 +160,7 @@ fn is_json(kind: &str) -> bool {
     json && parts.all(utf8)
 }
 
-/// The parameters of a query, names without regard to case; notes the faults of those that are
-/// read.
+/// The parameters of a query, with case-insensitive names. It records the errors of the parameters that are read.
 pub struct Query {
     pairs: Vec<(String, Result<String, &'static str>)>,
     errors: ValidationErrors,
@@ -179,12 +179,12 @@ impl Query {
         Self { pairs: pairs.collect(), errors: ValidationErrors::default() }
     }
 
-    /// `value`, unless a parameter that was read is at fault.
+    /// Returns `value`, or the errors of the parameters that were read.
     pub fn or<T>(self, value: T) -> Result<T, Error> {
         Ok(self.errors.into_result(value)?)
     }
 
-    /// Every value of a parameter, cleaned; blank ones are left out.
+    /// Every value of a parameter that is not blank, as sent and cleaned.
     fn values(&mut self, name: &str, max: usize) -> Vec<(String, String)> {
         let mut values = Vec::new();
         for (_, value) in self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)) {
@@ -205,7 +205,7 @@ impl Query {
 
     fn single(&mut self, name: &str, max: usize) -> Option<(String, String)> {
         if self.pairs.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count() > 1 {
-            self.errors.add(name, "stands more than once");
+            self.errors.add(name, "is given more than once");
             return None;
         }
         self.values(name, max).pop()
@@ -216,8 +216,8 @@ impl Query {
         self.single(name, max).map(|(_, clean)| clean)
     }
 
-    /// A value to look up: what was sent, and where a `+` may have been turned into a space (before
-    /// digits, or in a value with an `@`) also what it was before.
+    /// The readings of a value to look up: the value, and the value with a `+` that decoding may have turned into a
+    /// space (before digits, or in a value with an `@`).
     pub fn identifier(&mut self, name: &str) -> Option<BTreeSet<String>> {
         let (raw, clean) = self.single(name, MAX_UID_LENGTH)?;
         let mut readings = BTreeSet::from([clean.clone()]);
@@ -232,7 +232,7 @@ impl Query {
         Some(readings)
     }
 
-    /// Notes that a parameter must be there.
+    /// Records that a parameter is required, unless it has an error already.
     pub fn require(&mut self, name: &str) {
         if self.errors.as_map().get(name).is_none() {
             self.errors.add(name, "is required");
@@ -267,24 +267,24 @@ impl Query {
         self.choice(name, &[("true", true), ("false", false)])
     }
 
-    /// One of some names, in any case.
+    /// The value of the name in `choices` that the parameter has in any case.
     pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(name, MAX_SEARCH_LENGTH)?;
         let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-            self.errors.add(name, format!("must be one of {}", names.join(", ")));
+            self.errors.add(name, format!("must be one of: {}", names.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
 
-    /// `pageNumber` (1) and `pageSize` (10, at most 100).
+    /// `pageNumber` (default 1) and `pageSize` (default 10, at most 100).
     pub fn page(&mut self) -> Page {
         let number = self.positive("pageNumber", MAX_PAGE_NUMBER).unwrap_or(1) as u32;
         Page { number, size: self.positive("pageSize", MAX_PAGE_SIZE).unwrap_or(DEFAULT_PAGE_SIZE) as u32 }
     }
 
-    /// `sortOrder`: whether it is `desc`, where it is there.
+    /// Whether `sortOrder` is `desc`; `None` without it.
     pub fn descending(&mut self) -> Option<bool> {
         self.choice("sortOrder", &[("asc", false), ("desc", true)])
     }
@@ -312,10 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_is_no_time_to_come_is_none() {
+    fn deadline_in_the_past_is_ignored() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
         assert!(left(now + 5_000).is_some_and(|left| left > Duration::from_secs(4)));
-        // `cargo lambda watch` says 600.
+        // `cargo lambda watch` sets 600.
         for deadline in [0, 600, now - 1] {
             assert_eq!(left(deadline), None, "{deadline}");
         }

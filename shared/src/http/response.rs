@@ -1,14 +1,15 @@
-//! What a handler answers.
+//! Responses of a handler.
 
 use lambda_http::http::{self, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::conditions;
-use super::problem::Error;
+use super::error::Error;
 use crate::domain::end_user::Precondition;
-use crate::store::{Page, StoreError};
+use crate::domain::page::Page;
+use crate::store::{ChangeError, StoreError};
 
-/// An answer: a status, a JSON body or none, and headers.
+/// A response: a status, an optional JSON body, and headers.
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
@@ -33,17 +34,17 @@ impl Response {
         Self { status: StatusCode::NO_CONTENT, content_type: "", body: String::new(), headers: Vec::new() }
     }
 
-    /// This answer, which shows an end user at `rev`, as the request's conditions want it (RFC 9110
-    /// §13.2.2): whole, 304 where the caller has that revision, or 412.
-    pub fn conditional(self, expected: &Precondition, rev: u64) -> Result<Self, Error> {
-        if !expected.if_match.contains(rev) {
-            return Err(Error::Stale);
+    /// Applies the request's precondition to a response that shows an end user at `rev` (RFC 9110 §13.2.2): the response
+    /// with its entity tag, 304 if `If-None-Match` has the revision, or 412.
+    pub fn conditional(self, precondition: &Precondition, rev: u64) -> Result<Self, Error> {
+        if !precondition.if_match.contains(rev) {
+            return Err(ChangeError::Stale.into());
         }
-        let answer = self.with_revision(rev);
-        if !expected.if_none_match.contains(rev) {
-            return Ok(answer);
+        let response = self.with_revision(rev);
+        if !precondition.if_none_match.contains(rev) {
+            return Ok(response);
         }
-        Ok(Self { status: StatusCode::NOT_MODIFIED, content_type: "", body: String::new(), ..answer })
+        Ok(Self { status: StatusCode::NOT_MODIFIED, content_type: "", body: String::new(), ..response })
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Error> {
@@ -55,18 +56,18 @@ impl Response {
         Ok(Self { status, content_type, body, headers: Vec::new() })
     }
 
-    /// This answer with a header more.
+    /// Adds a header.
     pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// This answer, of an end user at `rev`, with its entity tag.
+    /// Adds the entity tag of an end user at `rev`.
     pub fn with_revision(self, rev: u64) -> Self {
         self.with_header(header::ETAG, conditions::etag(rev))
     }
 
-    /// This answer, marked where it is that of an earlier request.
+    /// Adds `Idempotency-Replayed: true` if the response is that of an earlier request.
     pub fn replayed(self, replayed: bool) -> Self {
         if replayed { self.with_header(HeaderName::from_static("idempotency-replayed"), "true") } else { self }
     }
@@ -75,7 +76,7 @@ impl Response {
         self.status.as_u16()
     }
 
-    /// The answer with the headers that every one has.
+    /// Builds the HTTP response with the headers that every response has.
     pub(super) fn finish(self, request_id: &str, timing: Option<String>) -> http::Response<String> {
         let mut response = http::Response::new(self.body);
         *response.status_mut() = self.status;
@@ -96,21 +97,21 @@ impl Response {
     }
 }
 
-/// A page of a list: PaginatedResult of the public reference.
+/// A page of a list (PaginatedResult of the public reference).
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Paginated<T> {
     /// The rows of the page.
     pub items: Vec<T>,
-    /// The rows of all pages.
+    /// The number of rows of all pages.
     pub total_count: u64,
-    /// How many pages there are; 0 where there are no rows.
+    /// The number of pages; 0 if there are no rows.
     pub total_pages: u64,
 }
 
 impl<T> Paginated<T> {
-    /// The page `page` of `total` rows.
+    /// Builds page `page` of `total` rows.
     pub fn new(items: Vec<T>, total: u64, page: Page) -> Self {
         Self { items, total_count: total, total_pages: total.div_ceil(page.size.into()) }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::end_user::{EndUser, SortField};
-use crate::domain::search::{self, Term};
+use crate::domain::search::Term;
 
 /// One entry of an end user in the index. `IndexState` lists entries in their text form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,5 +40,5 @@ impl Entry {
 /// Returns all entries of an end user: one per sort field and one per search term.
 pub fn entries(end_user: &EndUser) -> BTreeSet<Entry> {
     let orders = SortField::ALL.into_iter().map(|field| Entry::Sort(field, field.key(end_user)));
-    orders.chain(search::end_user_terms(end_user).into_iter().map(Entry::Word)).collect()
+    orders.chain(end_user.terms().into_iter().map(Entry::Word)).collect()
 }

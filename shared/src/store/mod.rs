@@ -26,7 +26,7 @@ use aws_sdk_dynamodb::Client;
 
 use crate::domain::ids::Tenant;
 pub use bulk::{end_user_items, tenant_items};
-pub use end_users::{ListOrder, Listed, Page};
+pub use end_users::{ListOrder, Listed};
 pub use entry::{Entry, entries};
 pub use error::{ChangeError, Outcome, StoreError};
 pub use idempotency::Idempotent;

@@ -1,5 +1,5 @@
-//! The API in the words of OpenAPI 3.1, made of what parses and answers: names, limits and choices are those of the
-//! readers, statuses and errors those of [`Error`](super::Error), and what an example is answered, the code says.
+//! The OpenAPI 3.1 description of the API. Names, limits and choices come from the readers, statuses and errors from
+//! [`Error`](super::Error), and the responses of examples from the code that produces them.
 
 mod operations;
 mod responses;
@@ -11,36 +11,36 @@ use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilde
 /// The name of the security scheme.
 const TOKEN: &str = "token";
 
-/// The tags, with what they say.
+/// The tags with their descriptions.
 const TAGS: [(&str, &str); 3] = [
-    (END_USERS, "The people behind the conversations."),
-    (UIDS, "Identifiers: any of them finds the person."),
-    (TICKETS, "Tickets belong to other services and are only read here."),
+    (END_USERS, "Create, read, update, delete, list and search end users."),
+    (UIDS, "Find end users by an identifier, and link identifiers."),
+    (TICKETS, "Read the tickets of an end user. Tickets belong to another service."),
 ];
 const END_USERS: &str = "End users";
 const UIDS: &str = "UIDs";
 const TICKETS: &str = "Tickets";
 
 const DESCRIPTION: &str = "\
-The people behind a support platform's conversations, with their many identifiers (UIDs).
+The end users of a support platform, with their identifiers (UIDs) and ticket history.
 
-A tenant's JWT scopes everything: a record of another tenant is answered exactly like one that does not exist. \
-Members and query names are read without regard to case; unknown and response-only members are ignored, so what was \
-read can be edited and sent back. Texts are trimmed and NFC-normalised, and an empty one is null; lengths are counted \
-after that, in Unicode scalar values. A body is at most 1 MiB.
+A JWT limits every request to the data of one tenant. A record of another tenant gives the same response as a record \
+that does not exist. Member names and query parameter names are case-insensitive. Unknown and response-only members \
+are ignored, so an end user that was read can be edited and sent back. Texts are trimmed and normalised to NFC, and an \
+empty text is null. Lengths count Unicode scalar values after that. A body is at most 1 MiB.
 
-Faults of a request are answered all at once, as `application/problem+json` (RFC 9457). What the gateway itself \
-answers has a body of one `message`: an unknown path or method (404), too much at once (429), a body over 10 MiB \
-(413), a function that failed (500) or took too long (503).";
+An error response is `application/problem+json` (RFC 9457) and names all validation errors at once. The gateway's own \
+error responses have a body with only `message`: an unknown path or method (404), throttling (429), a body over 10 MB \
+(413), a function that failed (500), a time-out (503).";
 
-/// The document. Its paths are relative to the server that serves it.
+/// The OpenAPI document. Its paths are relative to the server that returns it.
 pub fn document() -> OpenApi {
     let token = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .description(Some(
-            "A JWT of the tenant: HS256, RS256, ES256 or EdDSA, by the deployment's key. `exp` is required, and the \
-             claim `customerID` (or the one that the deployment names) is the tenant.",
+            "A JWT signed with HS256, RS256, ES256 or EdDSA, depending on the deployment's key. `exp` is required. The \
+             claim `customerID` (the name is configurable) is the tenant.",
         ))
         .build();
     let mut components = responses::components().security_scheme(TOKEN, SecurityScheme::Http(token));

@@ -1,4 +1,4 @@
-//! The eight operations: what each takes and answers, with an example that is sent by a test.
+//! The eight operations: parameters, bodies and responses, with examples that a test sends.
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
@@ -8,7 +8,7 @@ use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, Responses};
 
-use super::responses::{answer, refused};
+use super::responses::{error_responses, response};
 use super::schemas::{id, integer};
 use super::{END_USERS, TICKETS, UIDS};
 use crate::domain::end_user::{
@@ -21,7 +21,7 @@ use crate::domain::search::MAX_SEARCH_LENGTH;
 use crate::domain::ticket::TicketSort;
 use crate::http::request::{DEFAULT_PAGE_SIZE, MAX_PAGE_NUMBER, MAX_PAGE_SIZE};
 
-/// The operations by their paths, each path once.
+/// The operations by path.
 pub(super) fn all() -> Vec<(&'static str, PathItem)> {
     let item = |operations: Vec<(HttpMethod, Operation)>| {
         operations.into_iter().fold(PathItem::default(), |item, (method, operation)| {
@@ -46,25 +46,25 @@ fn list() -> Operation {
     let mut parameters = paging();
     parameters.extend(sorting(&SortField::ALL.map(SortField::name), "endUserID", "asc"));
     parameters.push(search(
-        "Every word must be a prefix of a word of the person: names, company, address, customerRef, UIDs, \
-         otherContactDetails, such as `jane ant`. With an `@` it is matched against whole UIDs. At most 20 words.",
+        "Every word, as in `jane ant`, must be a prefix of a word of the end user: names, company, address, customerRef, \
+         UIDs or otherContactDetails. A search with an `@` matches whole UIDs by prefix. At most 20 words.",
     ));
     let page = json!({ "items": [jane()], "totalCount": 1, "totalPages": 1 });
     operation("listEndUsers", END_USERS, "List end users")
-        .description(Some("A page of the tenant's people, sorted and searched, with exact totals."))
+        .description(Some("Returns a page of the tenant's end users, sorted and searched, with exact totals."))
         .parameters(Some(parameters))
-        .responses(answers([("200", whole("A page.", "EndUserPage", page))], &["BadRequest"]))
+        .responses(responses([("200", without_headers("A page.", "EndUserPage", page))], &["BadRequest"]))
         .build()
 }
 
 fn create() -> Operation {
     operation("createEndUser", END_USERS, "Create an end user")
         .parameters(Some([idempotency_key()]))
-        .request_body(Some(body("EndUserCreateDTO", created_by())))
-        .responses(answers(
+        .request_body(Some(body("EndUserCreateDTO", create_body())))
+        .responses(responses(
             [(
                 "201",
-                documented("The person.", &["location", "etag", "idempotency-replayed"], "EndUserReadDTO", jane()),
+                with_headers("The end user.", &["location", "etag", "idempotency-replayed"], "EndUserReadDTO", jane()),
             )],
             &["BadRequest", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
@@ -72,11 +72,11 @@ fn create() -> Operation {
 }
 
 fn get() -> Operation {
-    let unchanged = answer("The caller has this revision.", &["etag"]).build();
+    let unchanged = response("The end user is unchanged: If-None-Match has its current ETag.", &["etag"]).build();
     operation("getEndUser", END_USERS, "Read an end user")
         .parameters(Some([path_id(), if_match(), if_none_match()]))
-        .responses(answers(
-            [("200", documented("The person.", &["etag"], "EndUserReadDTO", jane())), ("304", unchanged)],
+        .responses(responses(
+            [("200", with_headers("The end user.", &["etag"], "EndUserReadDTO", jane())), ("304", unchanged)],
             &["BadRequest", "NotFound", "PreconditionFailed"],
         ))
         .build()
@@ -92,11 +92,13 @@ fn update() -> Operation {
         ],
     });
     operation("updateEndUser", END_USERS, "Update an end user")
-        .description(Some("Changes the profile, and adds, changes or removes UIDs: all or nothing."))
+        .description(Some(
+            "Changes the profile, and adds, changes or removes UIDs. The update applies completely or not at all.",
+        ))
         .parameters(Some([path_id(), if_match()]))
         .request_body(Some(body("EndUserUpdateDTO", change)))
-        .responses(answers(
-            [("204", answer("It is done.", &[]).build())],
+        .responses(responses(
+            [("204", response("The end user was updated.", &[]).build())],
             &["BadRequest", "NotFound", "Conflict", "PreconditionFailed", "ContentTooLarge", "UnsupportedMediaType"],
         ))
         .build()
@@ -104,28 +106,28 @@ fn update() -> Operation {
 
 fn delete() -> Operation {
     operation("deleteEndUser", END_USERS, "Delete an end user")
-        .description(Some("Tickets stay."))
+        .description(Some("Deletes the end user. Its tickets stay."))
         .parameters(Some([path_id(), if_match()]))
-        .responses(answers(
-            [("204", answer("It is done.", &[]).build())],
+        .responses(responses(
+            [("204", response("The end user was deleted.", &[]).build())],
             &["BadRequest", "NotFound", "PreconditionFailed"],
         ))
         .build()
 }
 
 fn find() -> Operation {
-    let uid = query("uid", text(MAX_UID_LENGTH).min_length(Some(1)), "The identifier, however it is spelt.")
+    let uid = query("uid", text(MAX_UID_LENGTH).min_length(Some(1)), "The identifier, in any spelling.")
         .required(Required::True)
         .example(Some(json!("0032 470 00 00 00")));
     let found = ContentBuilder::new()
         .schema(Some(ArrayBuilder::new().items(Ref::from_schema_name("EndUserReadDTO")).max_items(Some(100))))
         .example(Some(json!([jane()])));
-    let found =
-        answer("The people, by id; empty where there are none.", &[]).content("application/json", found.build());
+    let found = response("The end users, by ascending id; empty if there are none.", &[])
+        .content("application/json", found.build());
     operation("findEndUsersByUid", UIDS, "Find end users by an identifier")
-        .description(Some("Matches every UID of any type and customerRef. The same UID may be several people's."))
+        .description(Some("Returns the end users that hold the value as a UID of any type or as customerRef. Several end users can hold the same UID."))
         .parameters(Some([uid]))
-        .responses(answers([("200", found.build())], &["BadRequest"]))
+        .responses(responses([("200", found.build())], &["BadRequest"]))
         .build()
 }
 
@@ -147,10 +149,21 @@ fn assign() -> Operation {
     operation("assignEndUserUid", UIDS, "Link a UID to an end user")
         .parameters(Some([idempotency_key()]))
         .request_body(Some(body("AssignUIDRequest", request.clone())))
-        .responses(answers(
+        .responses(responses(
             [
-                ("200", documented("It was linked before.", &headers, "AssignedUIDDTO", assigned(true))),
-                ("201", documented("It is linked.", &headers, "AssignedUIDDTO", assigned(false))),
+                (
+                    "200",
+                    with_headers(
+                        "The UID was already linked to the end user.",
+                        &headers,
+                        "AssignedUIDDTO",
+                        assigned(true),
+                    ),
+                ),
+                (
+                    "201",
+                    with_headers("The UID was linked to the end user.", &headers, "AssignedUIDDTO", assigned(false)),
+                ),
             ],
             &["BadRequest", "NotFound", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
@@ -163,13 +176,15 @@ fn tickets() -> Operation {
     let mut parameters = vec![
         path_id(),
         query("status", text(MAX_SEARCH_LENGTH), "The status, in any case.").build(),
-        query("customerRepID", integer(MAX_SAFE_INTEGER), "The representative.").build(),
-        query("channelType", text(MAX_SEARCH_LENGTH), "The kind of channel, in any case.").build(),
-        query("channelIDs", channels, "Any of these channels; repeated, separated by commas, or both.").build(),
-        query("uid", text(MAX_UID_LENGTH), "One of the person's identifiers; another's gives an empty page.").build(),
-        query("isClosed", flag(), "A ticket that does not say counts as open.").build(),
-        query("isSpam", flag(), "A ticket that does not say counts as no spam.").build(),
-        search("Words over subject, uid and topics."),
+        query("customerRepID", integer(MAX_SAFE_INTEGER), "The id of the representative.").build(),
+        query("channelType", text(MAX_SEARCH_LENGTH), "The channel type, in any case.").build(),
+        query("channelIDs", channels, "Channel ids, one of which must match: repeated, separated by commas, or both.")
+            .build(),
+        query("uid", text(MAX_UID_LENGTH), "An identifier of the end user; any other value gives an empty page.")
+            .build(),
+        query("isClosed", flag(), "Whether the ticket is closed; `null` counts as `false`.").build(),
+        query("isSpam", flag(), "Whether the ticket is spam; `null` counts as `false`.").build(),
+        search("Every word must be a prefix of a word of subject, uid or topics."),
     ];
     parameters.extend(sorting(
         &TicketSort::ALL.map(|(name, _)| name),
@@ -179,9 +194,9 @@ fn tickets() -> Operation {
     parameters.extend(paging());
     let page = json!({ "items": [ticket()], "totalCount": 1, "totalPages": 1 });
     operation("listEndUserTickets", TICKETS, "List an end user's tickets")
-        .description(Some("Those whose `uid` matches any of the person's UIDs or customerRef; all filters must hold."))
+        .description(Some("Returns a page of the tickets that have any UID or the customerRef of the end user as `uid`. A ticket must meet all filters."))
         .parameters(Some(parameters))
-        .responses(answers([("200", whole("A page.", "TicketPage", page))], &["BadRequest", "NotFound"]))
+        .responses(responses([("200", without_headers("A page.", "TicketPage", page))], &["BadRequest", "NotFound"]))
         .build()
 }
 
@@ -189,18 +204,18 @@ fn operation(id: &str, tag: &str, summary: &str) -> OperationBuilder {
     OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary))
 }
 
-fn answers<const N: usize>(good: [(&str, Response); N], refusals: &[&'static str]) -> Responses {
-    let good = good.into_iter().map(|(status, response)| (status.to_owned(), RefOr::T(response)));
-    good.chain(refused(refusals)).collect()
+fn responses<const N: usize>(success: [(&str, Response); N], errors: &[&'static str]) -> Responses {
+    let success = success.into_iter().map(|(status, response)| (status.to_owned(), RefOr::T(response)));
+    success.chain(error_responses(errors)).collect()
 }
 
-fn whole(description: &str, schema: &str, example: Value) -> Response {
-    documented(description, &[], schema, example)
+fn without_headers(description: &str, schema: &str, example: Value) -> Response {
+    with_headers(description, &[], schema, example)
 }
 
-fn documented(description: &str, headers: &[&str], schema: &str, example: Value) -> Response {
+fn with_headers(description: &str, headers: &[&str], schema: &str, example: Value) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).example(Some(example)).build();
-    answer(description, headers).content("application/json", content).build()
+    response(description, headers).content("application/json", content).build()
 }
 
 fn body(schema: &str, example: Value) -> RequestBody {
@@ -212,8 +227,8 @@ fn text(max: usize) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).max_length(Some(max))
 }
 
-fn parameter(place: ParameterIn, name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> ParameterBuilder {
-    ParameterBuilder::new().name(name).parameter_in(place).schema(Some(schema)).description(Some(about))
+fn parameter(part: ParameterIn, name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> ParameterBuilder {
+    ParameterBuilder::new().name(name).parameter_in(part).schema(Some(schema)).description(Some(about))
 }
 
 fn query(name: &str, schema: impl Into<RefOr<Schema>>, about: &str) -> ParameterBuilder {
@@ -229,18 +244,19 @@ fn paging() -> Vec<Parameter> {
     let number = integer(MAX_PAGE_NUMBER).default(Some(json!(1)));
     let size = integer(MAX_PAGE_SIZE).default(Some(json!(DEFAULT_PAGE_SIZE)));
     vec![
-        query("pageNumber", number, "Which page; one past the end is empty, with the true totals.").build(),
-        query("pageSize", size, "Rows a page.").build(),
+        query("pageNumber", number, "The number of the page. A page past the end has no items and the true totals.")
+            .build(),
+        query("pageSize", size, "The number of rows of a page.").build(),
     ]
 }
 
 fn sorting(names: &[&'static str], default: &str, order: &str) -> [Parameter; 2] {
     let by = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names.iter().copied()));
     let direction = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["asc", "desc"]));
-    let about = "Case does not count; empty first in `asc`; ties by id.";
+    let about = "The sort field, in any case. Empty values come first in `asc`; ties are sorted by id.";
     [
         query("sortBy", by.default(Some(json!(default))), about).build(),
-        query("sortOrder", direction, &format!("The default is {order}.")).build(),
+        query("sortOrder", direction, &format!("The sort order. Default: {order}.")).build(),
     ]
 }
 
@@ -253,21 +269,21 @@ fn header(name: &str, about: &str) -> ParameterBuilder {
 }
 
 fn if_match() -> Parameter {
-    header("If-Match", "Only at one of these revisions (`ETag`s), else 412.").build()
+    header("If-Match", "ETags, one of which must be current; otherwise 412.").build()
 }
 
 fn if_none_match() -> Parameter {
-    header("If-None-Match", "Not at one of these revisions: 304.").build()
+    header("If-None-Match", "ETags, none of which must be current; otherwise 304.").build()
 }
 
 fn idempotency_key() -> Parameter {
     let key = text(MAX_KEY_LENGTH).min_length(Some(1)).pattern(Some("^[!-~]+$"));
-    let about = "The same key with the same body is carried out once and answered alike for 24 hours.";
+    let about = "Makes the request safe to retry: a repeated request with the same key and body gives the same response for 24 hours, and is applied once.";
     parameter(ParameterIn::Header, "Idempotency-Key", key, about).build()
 }
 
-/// The body of the example of a create.
-fn created_by() -> Value {
+/// The body of the example of createEndUser.
+fn create_body() -> Value {
     json!({
         "firstname": "Jane", "lastname": "Doe", "customerRef": "ERP-3049353", "customerType": "Customer",
         "lang": "nl", "country": "BE", "city": "Antwerpen",
@@ -278,17 +294,17 @@ fn created_by() -> Value {
     })
 }
 
-/// What is answered for it by a tenant that had nobody.
+/// The response to [`create_body`] as the first end user of a tenant.
 fn jane() -> Value {
-    json!(EndUserReadDto::from(&end_user(&created_by())))
+    json!(EndUserReadDto::from(&end_user(&create_body())))
 }
 
-/// The first end user of a tenant. Only examples of ours come here: they have no faults.
+/// The first end user of a tenant. Panics if the body is invalid; it is only called with examples.
 fn end_user(body: &Value) -> EndUser {
     let body = Json::parse(body.to_string().as_bytes()).expect("an example is JSON");
-    let draft = PendingEndUser::read(&body, None).expect("an example has no faults");
+    let pending = PendingEndUser::read(&body, None).expect("an example is valid");
     let ids = (1..).filter_map(UidId::new);
-    draft.save(EndUserId::MIN, 1, ids).expect("an example is small")
+    pending.save(EndUserId::MIN, 1, ids).expect("an example is small")
 }
 
 fn ticket() -> Value {

@@ -1,4 +1,4 @@
-//! What is taken and answered: the requests by the constants of their readers, the answers by their types.
+//! The schemas: requests from the constants of their readers, responses from their types.
 
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{
@@ -16,40 +16,44 @@ use crate::domain::profile::{CUSTOMER_TYPES, Field};
 use crate::domain::text::Limit;
 use crate::domain::ticket::TicketReadDto;
 
-/// Every schema by its name.
+/// Every schema with its name.
 pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
-    let base =
-        || Field::ALL.into_iter().fold(ObjectBuilder::new(), |all, field| all.property(field.name(), taken(field)));
+    let base = || {
+        Field::ALL.into_iter().fold(ObjectBuilder::new(), |all, field| all.property(field.name(), request_field(field)))
+    };
     let uids = |element: &str, max: usize, about: &str| {
         let array = ArrayBuilder::new().items(Ref::from_schema_name(element)).max_items(Some(max));
         array.schema_type(nullable(Type::Array)).description(Some(about))
     };
     let create = base()
-        .property("uids", uids("EndUserUIDCreateDTO", MAX_ENTRIES, "Repeats converge on one; at most 40 are left."))
-        .description(Some("A person to be created. Every member is optional; `null` is absent."));
+        .property("uids", uids("EndUserUIDCreateDTO", MAX_ENTRIES, "Repeated UIDs become one; at most 40 remain."))
+        .description(Some("A new end user. Every member is optional; `null` counts as absent."));
     let update = base()
         .property(
             "uids",
             uids(
                 "EndUserUIDUpdateDTO",
                 MAX_ENTRIES,
-                "Removals come first, then the others in order; UIDs not mentioned stay.",
+                "Removals are applied first, then the other elements in order. UIDs that are not mentioned stay.",
             ),
         )
-        .description(Some("A change: an absent member keeps its value, `null` or an empty text clears it."));
-    let new_uid = with_uid(ObjectBuilder::new()).required("uid").description(Some("A UID to be created."));
+        .description(Some(
+            "Changes of an end user. An absent member keeps its value; `null` or an empty text clears it.",
+        ));
+    let new_uid = with_uid(ObjectBuilder::new()).required("uid").description(Some("A new UID."));
     let changed_uid = ObjectBuilder::new()
         .property("endUserUIDID", id().schema_type(nullable(Type::Integer)).description(Some(
-            "The record to change. Without one, the record of the same type and value is changed, else one is created.",
+            "The id of the record to change. Without it, the record of the same type and value is changed, or a record is created.",
         )))
-        .description(Some("With an `endUserUIDID`, absent members keep their value; without one, `uid` is required."));
+        .description(Some("With `endUserUIDID`, absent members keep their value. Without it, `uid` is required."));
     let changed_uid = with_uid(changed_uid).property(
         "markAsDeleted",
-        flag().description(Some("Removes the UID; removing what is not there is no error.")),
+        flag().description(Some("Removes the UID. Removing a UID that does not exist is no error.")),
     );
-    let assign =
-        ObjectBuilder::new().property("endUserID", id().description(Some("Whose it is to be."))).required("endUserID");
-    let assign = with_uid(assign).required("uid").description(Some("A UID to be linked to a person."));
+    let assign = ObjectBuilder::new()
+        .property("endUserID", id().description(Some("The end user to link the UID to.")))
+        .required("endUserID");
+    let assign = with_uid(assign).required("uid").description(Some("A UID to link to an end user."));
 
     let mut all: Vec<(String, RefOr<Schema>)> = [
         ("EndUserCreateDTO", create),
@@ -64,18 +68,18 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
     .collect();
     all.extend([
         (EndUserReadDto::name().into_owned(), end_user()),
-        (UidReadDto::name().into_owned(), answered::<UidReadDto>()),
+        (UidReadDto::name().into_owned(), response_schema::<UidReadDto>()),
         (AssignedDto::name().into_owned(), AssignedDto::schema()),
-        (TicketReadDto::name().into_owned(), answered::<TicketReadDto>()),
-        ("EndUserPage".to_owned(), answered::<Paginated<EndUserReadDto>>()),
-        ("TicketPage".to_owned(), answered::<Paginated<TicketReadDto>>()),
+        (TicketReadDto::name().into_owned(), response_schema::<TicketReadDto>()),
+        ("EndUserPage".to_owned(), response_schema::<Paginated<EndUserReadDto>>()),
+        ("TicketPage".to_owned(), response_schema::<Paginated<TicketReadDto>>()),
         (Problem::name().into_owned(), Problem::schema()),
     ]);
     all
 }
 
-/// The answer's type, every member of which is always there.
-fn answered<T: PartialSchema>() -> RefOr<Schema> {
+/// The schema of a response type. Every member is required.
+fn response_schema<T: PartialSchema>() -> RefOr<Schema> {
     let mut schema = T::schema();
     if let RefOr::T(Schema::Object(object)) = &mut schema {
         object.required = object.properties.keys().cloned().collect();
@@ -83,12 +87,12 @@ fn answered<T: PartialSchema>() -> RefOr<Schema> {
     schema
 }
 
-/// EndUserReadDTO, with what the profile knows of its fields.
+/// EndUserReadDTO with the limits and descriptions of the profile's fields.
 fn end_user() -> RefOr<Schema> {
-    let mut schema = answered::<EndUserReadDto>();
+    let mut schema = response_schema::<EndUserReadDto>();
     if let RefOr::T(Schema::Object(object)) = &mut schema {
         for field in Field::ALL {
-            object.properties.insert(field.name().to_owned(), Schema::from(given(field)).into());
+            object.properties.insert(field.name().to_owned(), Schema::from(response_field(field)).into());
         }
         if let Some(RefOr::T(Schema::Array(uids))) = object.properties.get_mut("uids") {
             uids.max_items = Some(MAX_UIDS);
@@ -98,19 +102,19 @@ fn end_user() -> RefOr<Schema> {
     schema
 }
 
-/// A field as a request may say it.
-fn taken(field: Field) -> ObjectBuilder {
+/// A profile field of a request.
+fn request_field(field: Field) -> ObjectBuilder {
     let text = text(field).description(Some(about(field)));
     match field {
-        Field::CustomerType => {
-            text.description(Some("Lead, Customer or Partner in any case. Empty: Lead on create, unchanged on update."))
-        }
+        Field::CustomerType => text.description(Some(
+            "`Lead`, `Customer` or `Partner`, in any case. Empty: `Lead` on create, unchanged on update.",
+        )),
         _ => text,
     }
 }
 
-/// A field as it is answered.
-fn given(field: Field) -> Object {
+/// A profile field of a response.
+fn response_field(field: Field) -> Object {
     let text = text(field).description(Some(about(field)));
     match field {
         Field::CustomerType => ObjectBuilder::new()
@@ -123,7 +127,7 @@ fn given(field: Field) -> Object {
 }
 
 fn text(field: Field) -> ObjectBuilder {
-    // No UTF-8 of so many bytes has more characters.
+    // A limit in bytes is also an upper bound of characters.
     let (Limit::Chars(max) | Limit::Bytes(max)) = field.limit();
     let text = ObjectBuilder::new().schema_type(nullable(Type::String)).examples([example(field)]);
     text.max_length(Some(max))
@@ -133,14 +137,14 @@ fn about(field: Field) -> String {
     let about = match field {
         Field::Firstname => "First name.",
         Field::Lastname => "Last name.",
-        Field::Gender => "Gender, in the tenant's own words.",
-        Field::OtherContactDetails => {
-            "Anything else to reach the person by; the first 100 distinct words are searched."
-        }
+        Field::Gender => "Gender, as free text.",
+        Field::OtherContactDetails => "Other ways to contact the end user. The first 100 distinct words are searched.",
         Field::AiDocumentation => "Internal context for AI; never searched.",
-        Field::CustomerRef => "The person's id in another system; byUid finds it, and tickets are found over it.",
-        Field::CustomerType => "What the person is to the tenant.",
-        Field::Country => "Country code of two letters, stored in upper case. Phone numbers are read by its plan.",
+        Field::CustomerRef => "The end user's id in another system. byUid finds end users by it, and it links tickets.",
+        Field::CustomerType => "The relation of the end user to the tenant.",
+        Field::Country => {
+            "Two-letter country code, stored in upper case. National phone numbers are read by its numbering plan."
+        }
         Field::Lang => "Language code such as `nl` or `nl-BE`.",
         Field::Street => "Street.",
         Field::HouseNumber => "House number.",
@@ -173,24 +177,26 @@ fn example(field: Field) -> Value {
     })
 }
 
-/// `object` with the members that every UID of a request has.
+/// Adds the members that every UID of a request has.
 fn with_uid(object: ObjectBuilder) -> ObjectBuilder {
     let kind = ObjectBuilder::new()
         .schema_type(nullable(Type::String))
         .max_length(Some(MAX_UID_TYPE_LENGTH))
         .examples(["Email", "Phone", "WhatsApp"])
         .description(Some(
-            "`Email`, `Phone` and `WhatsApp` are known in any case; empty is `Email`; any other is kept as given.",
+            "`Email`, `Phone` and `WhatsApp` are recognised in any case. Empty: `Email`. Any other type is stored as sent.",
         ));
     let value = ObjectBuilder::new()
         .schema_type(nullable(Type::String))
         .max_length(Some(MAX_UID_LENGTH))
         .examples(["jane@example.com", "+32 470 00 00 00"])
         .description(Some(
-            "An e-mail address as HTML has it; a phone number, stored as E.164 and read by the plan of the person's \
-             country; a WhatsApp number, user name or id; or any text of another type.",
+            "An e-mail address (HTML standard); a phone number, read by the numbering plan of the end user's country and \
+             stored as E.164; a WhatsApp number, user name or id; or any text of another type.",
         ));
-    let primary = flag().description(Some("Marks the preferred UID: at most one, marking one demotes the other."));
+    let primary = flag().description(Some(
+        "Marks the preferred UID. An end user has at most one; marking a UID unmarks the previous one.",
+    ));
     object.property("uidType", kind).property("uid", value).property("isPrimary", primary)
 }
 
@@ -217,5 +223,5 @@ fn gateway_message() -> ObjectBuilder {
     ObjectBuilder::new()
         .property("message", message)
         .required("message")
-        .description(Some("An answer of the gateway itself; it has no other headers."))
+        .description(Some("An error response of the gateway itself. It has none of the other headers."))
 }

@@ -6,6 +6,7 @@ use std::future::ready;
 use futures::TryStreamExt;
 
 use crate::domain::end_user::{EndUser, SortField};
+use crate::domain::page::Page;
 use crate::store::error::StoreError;
 use crate::store::index::{RankBlock, RankState, Seek};
 use crate::store::items::{self, Item, text};
@@ -15,28 +16,6 @@ use crate::store::{Scope, keys};
 /// The most rows before a page that is found by reading them. A page of the list by id whose position must reflect all
 /// writes starts within the first 1,000 rows.
 const MAX_SCANNED_ROWS: u64 = 1_000;
-
-/// A page of a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Page {
-    /// The number of the page, from 1.
-    pub number: u32,
-    /// The number of rows per page, 1 to 100.
-    pub size: u32,
-}
-
-impl Page {
-    /// The number of rows before the page.
-    pub fn offset(self) -> u64 {
-        u64::from(self.number - 1) * u64::from(self.size)
-    }
-
-    /// Returns the page's part of all `rows`.
-    pub fn of<T>(self, rows: impl IntoIterator<Item = T>) -> Vec<T> {
-        let offset = usize::try_from(self.offset()).unwrap_or(usize::MAX);
-        rows.into_iter().skip(offset).take(self.size as usize).collect()
-    }
-}
 
 /// The order of a list of end users.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

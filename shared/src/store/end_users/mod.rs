@@ -7,7 +7,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-pub use list::{ListOrder, Listed, Page};
+pub use list::{ListOrder, Listed};
 
 use super::Scope;
 use super::error::StoreError;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 
-use super::{ListOrder, Listed, Page};
+use super::{ListOrder, Listed};
 use crate::domain::end_user::{EndUser, SortField};
 use crate::domain::ids::EndUserId;
-use crate::domain::search::{self, Search, Term};
+use crate::domain::page::Page;
+use crate::domain::search::{Search, Term};
 use crate::store::Scope;
 use crate::store::error::StoreError;
 use crate::store::items::{self, Item, primary_key};
@@ -32,7 +33,7 @@ impl Scope<'_> {
         for alternative in search.alternatives() {
             found.append(&mut self.find_by_terms(alternative).await?);
         }
-        let is_match = |end_user: &EndUser| search.matches(&search::end_user_terms(end_user));
+        let is_match = |end_user: &EndUser| search.matches(&end_user.terms());
         let total = found.len() as u64;
         if page.offset() >= total {
             return Ok(Listed { end_users: Vec::new(), total });
@@ -135,7 +136,7 @@ impl Scope<'_> {
         if let Some(few) = sets.first().filter(|set| !unfinished.is_empty() && set.len() <= MAX_TESTED) {
             let end_users = self.end_users(few.iter().copied()).await?;
             let search = Search::all_of(terms);
-            let is_match = |end_user: &&EndUser| search.matches(&search::end_user_terms(end_user));
+            let is_match = |end_user: &&EndUser| search.matches(&end_user.terms());
             return Ok(end_users.values().filter(is_match).map(|end_user| end_user.id).collect());
         }
         let rest = unfinished.into_iter().map(|(query, ids)| self.remaining_ids(query, ids));
