@@ -77,9 +77,9 @@ function logCall(request, response, ms) {
   const timing = /dur=([\d.]+);desc="rtt=(\S+) rru=(\S+) wru=(\S+)"/.exec(response.headers.get("Server-Timing") ?? "");
   const [, db = "", rtt = "", rru = "", wru = ""] = timing ?? [];
   const figures = [response.status, ms.toFixed(1), db, rtt, rru, wru].map((figure) => make("td", {}, String(figure)));
-  const what = make("th", { scope: "rowgroup", colSpan: figures.length }, request);
+  const title = make("th", { scope: "rowgroup", colSpan: figures.length }, request);
   const log = $("calls");
-  log.tHead.after(make("tbody", {}, make("tr", {}, what), make("tr", {}, ...figures)));
+  log.tHead.after(make("tbody", {}, make("tr", {}, title), make("tr", {}, ...figures)));
   if (log.tBodies.length > CALLS_KEPT) log.tBodies[CALLS_KEPT].remove();
 }
 

@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Local, StartError, token};
+use crate::{Error, Local, token};
 
 /// The demo's tenants.
 pub const TENANTS: [u64; 2] = [7, 8];
@@ -33,7 +33,7 @@ pub struct Demo {
 }
 
 /// Loads the demo into an empty database. Does nothing if no tokens can be signed.
-pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<(), StartError> {
+pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<(), Error> {
     for tenant in TENANTS {
         let Ok(token) = make_token(variables, tenant) else { return Ok(()) };
         let end_users = send(local, &token, "GET", "/api/EndUsers", Value::Null).await?;
@@ -52,7 +52,7 @@ pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<
 }
 
 /// Returns the demo of each tenant.
-pub async fn describe(local: &Local, variables: &HashMap<String, String>) -> Result<Vec<Demo>, StartError> {
+pub async fn describe(local: &Local, variables: &HashMap<String, String>) -> Result<Vec<Demo>, Error> {
     let mut demos = Vec::new();
     for tenant in TENANTS {
         let token = make_token(variables, tenant)?;
@@ -63,12 +63,12 @@ pub async fn describe(local: &Local, variables: &HashMap<String, String>) -> Res
 }
 
 /// Returns a token of a demo tenant, valid for 24 hours.
-pub(crate) fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, StartError> {
+pub(crate) fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, Error> {
     token::make(variables, &tenant.to_string(), 24 * 60 * 60, Map::new())
 }
 
-async fn send(local: &Local, token: &str, method: &str, path: &str, body: Value) -> Result<Value, StartError> {
-    let failed = |error: String| StartError::Engine(format!("cannot store the demo: {method} {path}: {error}"));
+async fn send(local: &Local, token: &str, method: &str, path: &str, body: Value) -> Result<Value, Error> {
+    let failed = |error: String| Error::Engine(format!("cannot store the demo: {method} {path}: {error}"));
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
     let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
     let response = local.call(request.body(body).map_err(|e| failed(e.to_string()))?).await;
@@ -129,10 +129,10 @@ fn events(tenant: u64) -> Vec<Value> {
         events.push(json!({ "type": "ticket.upserted", "customerID": tenant, "occurredAt": at, "ticket": ticket }));
         let question = json!({ "ticketMessageID": 10 * n, "ticketID": n, "date": format!("{day}T09:00:00Z"),
             "sender": "EndUser", "topics": [if n == 1 { "Billing" } else { "Service" }] });
-        let answer = json!({ "ticketMessageID": 10 * n + 1, "ticketID": n, "date": format!("{day}T09:30:00Z"),
+        let reply = json!({ "ticketMessageID": 10 * n + 1, "ticketID": n, "date": format!("{day}T09:30:00Z"),
             "sender": "AI", "topics": ["Answered"], "isEscalated": n == 1,
             "feedbackComment": (n == 1).then_some("The answer quoted the wrong invoice.") });
-        for message in [question, answer] {
+        for message in [question, reply] {
             events.push(
                 json!({ "type": "message.upserted", "customerID": tenant, "occurredAt": at, "message": message }),
             );

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 
 use crate::embedded::{self, Embedded};
 use crate::template::TableSpec;
-use crate::{StartError, Storage};
+use crate::{Error, Storage};
 
 /// The environment variable with the URL of another engine than the embedded one.
 pub const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
@@ -34,7 +34,7 @@ impl Engine {
         variables: &HashMap<String, String>,
         spec: &TableSpec,
         table: &str,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, Error> {
         let endpoint = variables.get(ENDPOINT).filter(|url| !url.is_empty());
         let (url, embedded, existing) = match endpoint {
             Some(url) => (url.clone(), None, None),
@@ -82,13 +82,13 @@ impl Engine {
     }
 }
 
-/// A client of the engine at `url` that shares no connection with any other, for use on a runtime of
-/// its own.
+/// Creates a client of the engine at `url`. It shares no connection with another client, so it can be used on a runtime
+/// of its own.
 pub fn client(url: &str) -> Client {
     shared::bootstrap::client(&sdk_config(&endpoint_variables(url, &HashMap::new())))
 }
 
-/// `variables`, and those by which the engine at `url` is reached.
+/// Returns `variables` with those that a process needs to connect to the engine at `url`.
 pub fn endpoint_variables(url: &str, variables: &HashMap<String, String>) -> HashMap<String, String> {
     let mut all: HashMap<_, _> = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     all.extend(variables.clone());
@@ -111,7 +111,7 @@ fn sdk_config(variables: &HashMap<String, String>) -> SdkConfig {
 }
 
 /// Creates the table if it is missing. Returns the ARN of its stream.
-async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str) -> Result<String, StartError> {
+async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str) -> Result<String, Error> {
     let described = client.describe_table().table_name(table).send().await;
     let arn = match described {
         Ok(found) => found.table.and_then(|table| table.latest_stream_arn),
@@ -119,7 +119,7 @@ async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str)
             let request = spec.create(client.create_table().table_name(table))?;
             let created = request.send().await.map_err(|error| unusable(url, error))?;
             let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(spec.ttl_attribute()?).build();
-            let ttl = ttl.map_err(StartError::engine)?;
+            let ttl = ttl.map_err(Error::engine)?;
             let request = client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
             if let Err(error) = request.send().await {
                 tracing::warn!(%error, "TTL cannot be enabled");
@@ -128,12 +128,12 @@ async fn ensure_table(client: &Client, url: &str, spec: &TableSpec, table: &str)
         }
         Err(error) => return Err(unusable(url, error)),
     };
-    arn.ok_or_else(|| StartError::Engine(format!("has no stream on the table {table}")))
+    arn.ok_or_else(|| Error::Engine(format!("has no stream on the table {table}")))
 }
 
 /// Creates the error of a failed call to the engine at `url`.
-fn unusable<E: std::error::Error + Send + Sync + 'static>(url: &str, error: SdkError<E>) -> StartError {
-    StartError::Engine(match &error {
+fn unusable<E: std::error::Error + Send + Sync + 'static>(url: &str, error: SdkError<E>) -> Error {
+    Error::Engine(match &error {
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => {
             format!("is not reachable at {url}; start it, or unset {ENDPOINT} to use the embedded engine")
         }

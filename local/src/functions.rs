@@ -11,7 +11,7 @@ use shared::app::App;
 use shared::bootstrap::{self, QueueHandler, StreamHandler};
 use shared::http::Handler;
 
-use crate::StartError;
+use crate::Error;
 use crate::events::now;
 use crate::invocation::{InvocationError, InvocationResult};
 use crate::runtime::Pool;
@@ -52,11 +52,11 @@ enum Runner {
 
 impl Functions {
     /// Runs the functions in this process.
-    pub(crate) fn in_process(template: &Template, app: App) -> Result<Self, StartError> {
+    pub(crate) fn in_process(template: &Template, app: App) -> Result<Self, Error> {
         let app = Arc::new(app);
         let runner = |function: &Function| {
             let (_, code) = FUNCTIONS.into_iter().find(|(name, _)| *name == function.name).ok_or_else(|| {
-                StartError::Config(format!(
+                Error::Config(format!(
                     "template.yaml has the function {}, which is missing in local/src/functions.rs",
                     function.name
                 ))
@@ -72,7 +72,7 @@ impl Functions {
         template: &Template,
         built: &Path,
         variables: &HashMap<String, String>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, Error> {
         let runner = |function: &Function| {
             let pool = Pool::new(function, built, variables)?;
             Ok((function.name.clone(), Runner::Processes(pool)))

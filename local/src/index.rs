@@ -13,7 +13,7 @@ use shared::store::{Check, CheckOptions, Meter, Progress};
 use crate::engine::{ENDPOINT, Engine};
 use crate::queue::Queue;
 use crate::template::Template;
-use crate::{StartError, Storage};
+use crate::{Error, Storage};
 
 /// The location of a table.
 pub enum TableLocation {
@@ -43,23 +43,22 @@ pub async fn check(
     variables: &HashMap<String, String>,
     customer: &str,
     repair: bool,
-) -> Result<Check, StartError> {
+) -> Result<Check, Error> {
     let tenant = Tenant::parse(customer);
-    let tenant = tenant.ok_or_else(|| {
-        StartError::Config(format!("{customer} is not a valid tenant; use the customerID of its tokens"))
-    })?;
+    let tenant = tenant
+        .ok_or_else(|| Error::Config(format!("{customer} is not a valid tenant; use the customerID of its tokens")))?;
     let mut variables = variables.clone();
     if !matches!(location, TableLocation::Aws) {
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| crate::TABLE.to_owned());
     }
     let config = Config::from_lookup(&|name| variables.get(name).cloned());
-    let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+    let config = config.map_err(|error| Error::Config(error.to_string()))?;
     let mut embedded = None;
     let client = match location {
         TableLocation::Aws => shared::bootstrap::client(&aws_config::load_defaults(BehaviorVersion::latest()).await),
         TableLocation::Endpoint(url) => crate::client(&url),
         TableLocation::Directory(data) if !data.exists() => {
-            return Err(StartError::Data(format!("{} does not exist; choose another one with --data", data.display())));
+            return Err(Error::Data(format!("{} does not exist; choose another one with --data", data.display())));
         }
         TableLocation::Directory(data) => {
             let storage = Storage::Directory(data);
@@ -82,9 +81,8 @@ pub async fn check(
     if let Some((engine, _)) = embedded {
         engine.stop().await;
     }
-    checked.map_err(|error| {
-        StartError::Engine(format!("failed: {error}; run the command again, completed repairs are kept"))
-    })
+    checked
+        .map_err(|error| Error::Engine(format!("failed: {error}; run the command again, completed repairs are kept")))
 }
 
 /// The command runs as long as necessary. Each call has its own time-out.
@@ -159,7 +157,7 @@ fn summary(check: &Check, repaired: bool) -> String {
     clauses.join("; ")
 }
 
-/// A number with its noun, in the plural unless it is 1.
+/// Formats a number with its noun, in the plural unless the number is 1.
 fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

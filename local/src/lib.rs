@@ -39,7 +39,7 @@ use pollers::Pollers;
 use queue::Queue;
 use template::Template;
 
-/// The name of the table, unless `TABLE_NAME` says otherwise.
+/// The default of `TABLE_NAME`.
 const TABLE: &str = "end-users";
 
 /// The options of [`Local::start`].
@@ -66,9 +66,9 @@ pub enum Storage {
     Directory(PathBuf),
 }
 
-/// The reason why a command failed: one line, with what to do.
+/// The reason why a command failed, as one line that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum Error {
     /// The port cannot be bound.
     #[error("port {port} cannot be used ({reason}); choose another one with --port, or 0 for any free port")]
     Port {
@@ -94,7 +94,7 @@ pub enum StartError {
     Template(#[from] template::TemplateError),
 }
 
-impl StartError {
+impl Error {
     /// Creates the error of an embedded engine that cannot be started.
     fn engine(error: impl std::fmt::Display) -> Self {
         Self::Engine(format!("cannot be started: {error}"))
@@ -115,7 +115,7 @@ pub struct Local {
 
 impl Local {
     /// Starts a system. When this returns, the gateway accepts requests and the demo is loaded.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
+    pub async fn start(options: Options) -> Result<Self, Error> {
         let Options { port, storage, demo, functions, mut variables } = options;
         let template = Template::load()?;
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| TABLE.to_owned());
@@ -126,11 +126,11 @@ impl Local {
         token::use_development_secret(&mut variables);
         let lookup = |name: &str| variables.get(name).cloned();
         let config = Config::from_lookup(&lookup).and_then(|config| config.with_auth(&lookup));
-        let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+        let config = config.map_err(|error| Error::Config(error.to_string()))?;
 
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
-        let listener = listener.map_err(|reason| StartError::Port { port, reason })?;
-        let address = listener.local_addr().map_err(|reason| StartError::Port { port, reason })?;
+        let listener = listener.map_err(|reason| Error::Port { port, reason })?;
+        let address = listener.local_addr().map_err(|reason| Error::Port { port, reason })?;
         // The queue is opened first, because its lock keeps other processes out of the directory.
         let queue = Arc::new(Queue::open(&storage)?);
         let engine = Engine::start(&storage, &variables, &template.table, &config.table).await?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use local::index::{self, TableLocation};
-use local::{Local, Options, StartError, Storage, demo, token};
+use local::{Error, Local, Options, Storage, demo, token};
 use serde_json::{Map, Value};
 use shared::http::openapi::document;
 use shared::log::JsonFormat;
@@ -19,15 +19,15 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: ServeOptions,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs the whole system (the default).
-    Serve(Serve),
+    Serve(ServeOptions),
     /// Prints a token that is valid under the current configuration.
-    Token(Token),
+    Token(TokenOptions),
     /// Prints openapi.json, the description of the API in OpenAPI 3.1.
     Openapi,
     /// Checks or repairs the index of sorted lists, far pages and searches.
@@ -38,14 +38,14 @@ enum Command {
 #[derive(Subcommand)]
 enum Index {
     /// Compares a tenant's index with its documents. Exits with 1 if something is wrong.
-    Check(Table),
+    Check(IndexOptions),
     /// Compares a tenant's index with its documents and corrects it. Can be stopped and repeated at any time. Exits with
     /// 1 if an end user cannot be repaired.
-    Repair(Table),
+    Repair(IndexOptions),
 }
 
 #[derive(Args)]
-struct Table {
+struct IndexOptions {
     /// The tenant.
     #[arg(long)]
     customer: String,
@@ -58,7 +58,7 @@ struct Table {
 }
 
 #[derive(Args)]
-struct Serve {
+struct ServeOptions {
     /// The port on 127.0.0.1; 0 for any free port.
     #[arg(long, default_value_t = 3000)]
     port: u16,
@@ -77,7 +77,7 @@ struct Serve {
 }
 
 #[derive(Args)]
-struct Token {
+struct TokenOptions {
     /// The tenant.
     #[arg(long)]
     customer: String,
@@ -101,7 +101,7 @@ async fn main() -> ExitCode {
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
     let format = JsonFormat::new(None);
     tracing_subscriber::fmt().event_format(format).with_env_filter(filter).with_writer(std::io::stderr).init();
-    // No variable of `local` has a value that is not Unicode.
+    // `local` has no variable that is not Unicode, and treats an empty one as not set.
     let variables = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let variables: HashMap<String, String> = variables.filter(|(_, value)| !value.is_empty()).collect();
     let result = match cli.command {
@@ -120,32 +120,32 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print_error(error: &StartError) -> ExitCode {
+fn print_error(error: &Error) -> ExitCode {
     // An error means that stderr is closed.
     let _ = writeln!(std::io::stderr(), "local: {error}");
     ExitCode::FAILURE
 }
 
 /// Runs `index check` or `index repair`. Returns whether the index is correct afterwards.
-async fn check_index(variables: &HashMap<String, String>, command: Index) -> Result<bool, StartError> {
-    let (table, repair) = match command {
-        Index::Check(table) => (table, false),
-        Index::Repair(table) => (table, true),
+async fn check_index(variables: &HashMap<String, String>, command: Index) -> Result<bool, Error> {
+    let (options, repair) = match command {
+        Index::Check(options) => (options, false),
+        Index::Repair(options) => (options, true),
     };
-    let location = TableLocation::new(table.aws, table.data, variables);
-    let check = index::check(location, variables, &table.customer, repair).await?;
+    let location = TableLocation::new(options.aws, options.data, variables);
+    let check = index::check(location, variables, &options.customer, repair).await?;
     print(&index::report(&check, repair));
     Ok(if repair { check.is_repaired() } else { check.is_clean() })
 }
 
-fn print_token(variables: &HashMap<String, String>, options: Token) -> Result<(), StartError> {
+fn print_token(variables: &HashMap<String, String>, options: TokenOptions) -> Result<(), Error> {
     let claims: Map<String, Value> = options.claims.into_iter().collect();
     print(&token::make(variables, &options.customer, options.ttl, claims)?);
     Ok(())
 }
 
-fn print_openapi() -> Result<(), StartError> {
-    let json = document().to_pretty_json().map_err(|error| StartError::Config(error.to_string()))?;
+fn print_openapi() -> Result<(), Error> {
+    let json = document().to_pretty_json().map_err(|error| Error::Config(error.to_string()))?;
     print(&json);
     Ok(())
 }
@@ -156,14 +156,14 @@ fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-async fn serve(variables: HashMap<String, String>, options: Serve) -> Result<(), StartError> {
+async fn serve(variables: HashMap<String, String>, options: ServeOptions) -> Result<(), Error> {
     if token::needs_development_secret(&variables) {
         let _ = writeln!(
             std::io::stderr(),
             "JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS_URL are not set: tokens are signed with the public development secret"
         );
     }
-    let Serve { port, memory, data, no_demo, functions } = options;
+    let ServeOptions { port, memory, data, no_demo, functions } = options;
     let storage = if memory { Storage::Memory } else { Storage::Directory(data) };
     // The handlers are installed before the first line is printed, because a parent process may send a signal after it.
     let stop_signal = stop_signal()?;
@@ -203,11 +203,10 @@ fn example_requests(local: &Local, demo: &demo::Demo) -> String {
 }
 
 /// Returns a future that completes at SIGINT (Ctrl-C) or SIGTERM. The handlers are installed by the call.
-fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| {
-        signal(kind).map_err(|error| StartError::Config(format!("signal handlers cannot be installed: {error}")))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::Config(format!("signal handlers cannot be installed: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{StartError, Storage};
+use crate::{Error, Storage};
 
 /// A received message.
 pub(crate) struct QueueMessage {
@@ -32,8 +32,8 @@ const SCHEMA: &str = "
 
 impl Queue {
     /// Opens the queue. In a directory it also takes the lock that keeps other processes out.
-    pub(crate) fn open(storage: &Storage) -> Result<Self, StartError> {
-        let failed = |error: rusqlite::Error| StartError::Data(format!("cannot be used: {error}"));
+    pub(crate) fn open(storage: &Storage) -> Result<Self, Error> {
+        let failed = |error: rusqlite::Error| Error::Data(format!("cannot be used: {error}"));
         let (connection, lock) = match storage {
             Storage::Memory => (Connection::open_in_memory().map_err(failed)?, None),
             Storage::Directory(directory) => {
@@ -109,15 +109,15 @@ impl Queue {
     }
 }
 
-fn lock(directory: &std::path::Path) -> Result<File, StartError> {
+fn lock(directory: &std::path::Path) -> Result<File, Error> {
     let shown = directory.display();
-    let failed = |error: std::io::Error| StartError::Data(format!("{shown} cannot be used: {error}"));
+    let failed = |error: std::io::Error| Error::Data(format!("{shown} cannot be used: {error}"));
     std::fs::create_dir_all(directory).map_err(failed)?;
     let file = File::create(directory.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(StartError::Data(format!("{shown} is in use by another process; choose another with --data")))
+            Err(Error::Data(format!("{shown} is in use by another process; choose another with --data")))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use shared::auth::{AuthConfig, mint};
 
-use crate::StartError;
+use crate::Error;
 
 /// The secret that `local` uses if no key source is configured. No deployment uses it.
 const DEVELOPMENT_SECRET: &str = "end-users-development-secret-not-for-production";
@@ -33,11 +33,11 @@ pub fn make(
     customer: &str,
     ttl: u64,
     claims: Map<String, Value>,
-) -> Result<String, StartError> {
+) -> Result<String, Error> {
     let mut variables = variables.clone();
     use_development_secret(&mut variables);
     let config = AuthConfig::from_lookup(&|name| variables.get(name).cloned());
-    let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+    let config = config.map_err(|error| Error::Config(error.to_string()))?;
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let number = customer.parse::<u64>().ok().filter(|number| number.to_string() == customer);
@@ -57,5 +57,5 @@ pub fn make(
     all.extend(claims);
     let message =
         "tokens cannot be signed without JWT_SECRET; with JWT_PUBLIC_KEY or JWT_JWKS_URL, get them from the issuer";
-    mint(&config, &all).ok_or_else(|| StartError::Config(message.to_owned()))
+    mint(&config, &all).ok_or_else(|| Error::Config(message.to_owned()))
 }

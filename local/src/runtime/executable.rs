@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use crate::StartError;
+use crate::Error;
 
 const BUILD: &str = "build it with: cargo lambda build --release";
 
 /// Checks by the ELF header that a program exists and is built for this machine.
-pub(super) fn check(program: &Path) -> Result<(), StartError> {
-    let fail = |reason: String| Err(StartError::Function(format!("{} {reason}", program.display())));
+pub(super) fn check(program: &Path) -> Result<(), Error> {
+    let fail = |reason: String| Err(Error::Function(format!("{} {reason}", program.display())));
     let mut header = [0; 20];
     match std::fs::File::open(program).and_then(|mut file| file.read_exact(&mut header)) {
         Ok(()) => {}

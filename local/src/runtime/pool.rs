@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::executable;
 use super::process::{Process, environment};
-use crate::StartError;
+use crate::Error;
 use crate::invocation::{Invocation, InvocationError, InvocationResult};
 use crate::template::Function;
 
@@ -30,11 +30,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Creates the pool of the program `<name>/bootstrap` in the folder `built`. The program must exist and be built
     /// for this machine.
-    pub(crate) fn new(
-        function: &Function,
-        built: &Path,
-        variables: &HashMap<String, String>,
-    ) -> Result<Self, StartError> {
+    pub(crate) fn new(function: &Function, built: &Path, variables: &HashMap<String, String>) -> Result<Self, Error> {
         let program = built.join(&function.name).join("bootstrap");
         executable::check(&program)?;
         let environment = environment(function, variables);

@@ -32,7 +32,7 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Runs a command with its own Runtime API and with no environment variables but these. With `echo_output`, its
+    /// Runs a command with its own Runtime API and with only the given environment variables. With `echo_output`, its
     /// output goes to stderr, each line after `[name]`; otherwise it is discarded.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Answers the pending request for an event with 410, so that the process exits, and waits for the exit.
+    /// Rejects the pending request for an event with 410, which makes the process exit, and waits for the exit.
     ///
     /// # Errors
     ///
