@@ -226,6 +226,10 @@ impl Routes {
     /// segment has precedence over a parameter.
     fn find(&self, method: &Method, path: &str) -> Option<(&Route, Map<String, Value>)> {
         let found = self.0.get(method.as_str())?.at(path).ok()?;
+        // `matchit` also matches a parameter with an empty segment.
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
         let decode =
             |(name, value): (&str, &str)| (name.to_owned(), Value::from(percent_decode_str(value).decode_utf8_lossy()));
         Some((found.value, found.params.iter().map(decode).collect()))
