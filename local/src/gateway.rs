@@ -1,5 +1,5 @@
-//! The gateway: sends requests to functions by the routes of the template, as API Gateway does. It converts a request to
-//! an event, and the function's result to a response.
+//! The gateway: sends requests to functions by the routes of the template, as API Gateway does. It converts a request
+//! to an event, and the function's result to a response.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -36,8 +36,8 @@ impl TableLocation {
     }
 }
 
-/// Compares the index of a tenant with its documents, and corrects it if `repair` is set. Shows its progress on stderr if
-/// that is a terminal.
+/// Compares the index of a tenant with its documents, and corrects it if `repair` is set. Shows its progress on stderr
+/// if that is a terminal.
 pub async fn check(
     location: TableLocation,
     variables: &HashMap<String, String>,

@@ -1,6 +1,6 @@
-//! The whole End Users API on one machine: the gateway, the functions, an embedded DynamoDB, and pollers for the table's
-//! stream and the queue of ticket events. It takes all of them from template.yaml, which also deploys the API. The pages,
-//! a console and an API reference, exist only here.
+//! The whole End Users API on one machine: the gateway, the functions, an embedded DynamoDB, and pollers for the
+//! table's stream and the queue of ticket events. It takes all of them from template.yaml, which also deploys the API.
+//! The pages, a console and an API reference, exist only here.
 
 pub mod demo;
 mod embedded;

@@ -39,8 +39,8 @@ enum Command {
 enum Index {
     /// Compares a tenant's index with its documents. Exits with 1 if something is wrong.
     Check(IndexOptions),
-    /// Compares a tenant's index with its documents and corrects it. Can be stopped and repeated at any time. Exits with
-    /// 1 if an end user cannot be repaired.
+    /// Compares a tenant's index with its documents and corrects it. Can be stopped and repeated at any time. Exits
+    /// with 1 if an end user cannot be repaired.
     Repair(IndexOptions),
 }
 

@@ -1,5 +1,5 @@
-//! The pages of `local`, which are part of no deployment: a console, an API reference in which requests can be tried, and
-//! demo tokens for both.
+//! The pages of `local`, which are part of no deployment: a console, an API reference in which requests can be tried,
+//! and demo tokens for both.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -26,8 +26,8 @@ pub fn use_development_secret(variables: &mut HashMap<String, String>) {
     }
 }
 
-/// Returns a token for the tenant `customer` that expires after `ttl` seconds, with additional `claims`. The tenant is a
-/// JSON number if it is written as one. The token has the configured issuer and audience and both scopes.
+/// Returns a token for the tenant `customer` that expires after `ttl` seconds, with additional `claims`. The tenant is
+/// a JSON number if it is written as one. The token has the configured issuer and audience and both scopes.
 pub fn make(
     variables: &HashMap<String, String>,
     customer: &str,

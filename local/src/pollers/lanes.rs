@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::events::sequence_number;
 
-/// Lanes that are delivered concurrently, each one batch at a time. As on Lambda, the records of one item (partition and
-/// sort key) are in one lane and keep their order; records of different items can overtake each other.
+/// Lanes that are delivered concurrently, each one batch at a time. As on Lambda, the records of one item (partition
+/// and sort key) are in one lane and keep their order; records of different items can overtake each other.
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     /// The records from the first unfinished one on, in the order of the shard: sequence number, and whether it is
