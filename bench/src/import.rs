@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::ProgressBar;
 use local::Embedded;
-use local::index::Place;
+use local::index::TableLocation;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{Answer, Caller, list};
@@ -292,8 +292,8 @@ fn disorder(page: &Answer) -> Option<String> {
 async fn check(directory: &Path, end_users: u32) -> Outcome<Checked> {
     let started = Instant::now();
     let variables = HashMap::from([("TABLE_NAME".to_owned(), TABLE.to_owned())]);
-    let place = Place::Directory(directory.to_owned());
-    let found = local::index::check(place, &variables, &end_users.to_string(), false).await?;
+    let location = TableLocation::Directory(directory.to_owned());
+    let found = local::index::check(location, &variables, &end_users.to_string(), false).await?;
     Ok(Checked {
         end_users: found.end_users,
         counted: found.counted,

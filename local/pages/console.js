@@ -1,4 +1,4 @@
-// People are hostile input: their text enters the page as text alone (`append`, `textContent`, `value`).
+// End users are hostile input. Their text is inserted only as text (`append`, `textContent`, `value`), never as HTML.
 
 const FIELDS = {
   firstname: "First name",
@@ -27,15 +27,15 @@ const CALLS_KEPT = 50;
 const tokens = new Map();
 let pasted = "";
 let tenant = "";
-/** Ends with the view: what still arrives for it is dropped. */
+/** Is aborted when the view changes, so that late responses for the old view are dropped. */
 let view = new AbortController();
-/** Ends with the page of tickets. */
-let turning = new AbortController();
-/** What the form shows: the `values` that were filled in, and of a person that is there its `path` and `tag`. */
+/** Is aborted when another page of tickets is requested. */
+let ticketsPage = new AbortController();
+/** The state of the form: the `values` that it was filled with and, for an existing end user, the `path` and `etag`. */
 let shown = null;
-let lastPlace = null;
-/** What the next view says first. */
-let said = "";
+let lastRoute = null;
+/** The notice that the next view shows. */
+let nextNotice = "";
 let typing;
 
 const $ = (id) => document.getElementById(id);
@@ -48,16 +48,16 @@ function make(tag, properties = {}, ...children) {
 
 // ---- calls
 
-class Fault extends Error {
+class ApiError extends Error {
   constructor(status, problem) {
-    super(`${status}: ${problem?.detail ?? problem?.title ?? problem?.message ?? "no more is said"}`);
+    super(`${status}: ${problem?.detail ?? problem?.title ?? problem?.message ?? "no details"}`);
     this.status = status;
     this.errors = problem?.errors ?? {};
   }
 }
 
-function explain(fault, errors = Object.entries(fault.errors ?? {})) {
-  return [fault.message, ...errors.map(([path, messages]) => `${path}: ${messages.join("; ")}`)].join("\n");
+function explain(error, errors = Object.entries(error.errors ?? {})) {
+  return [error.message, ...errors.map(([path, messages]) => `${path}: ${messages.join("; ")}`)].join("\n");
 }
 
 async function call(method, path, { body, headers, signal } = {}) {
@@ -68,35 +68,35 @@ async function call(method, path, { body, headers, signal } = {}) {
   const text = await response.text();
   signal?.throwIfAborted();
   logCall(`${method} ${path}`, response, performance.now() - begun);
-  const answer = text ? JSON.parse(text) : null;
-  if (!response.ok) throw new Fault(response.status, answer);
-  return { answer, tag: response.headers.get("ETag") };
+  const data = text ? JSON.parse(text) : null;
+  if (!response.ok) throw new ApiError(response.status, data);
+  return { data, etag: response.headers.get("ETag") };
 }
 
 function logCall(request, response, ms) {
   const timing = /dur=([\d.]+);desc="rtt=(\S+) rru=(\S+) wru=(\S+)"/.exec(response.headers.get("Server-Timing") ?? "");
   const [, db = "", rtt = "", rru = "", wru = ""] = timing ?? [];
   const figures = [response.status, ms.toFixed(1), db, rtt, rru, wru].map((figure) => make("td", {}, String(figure)));
-  const what = make("th", { scope: "rowgroup", colSpan: figures.length }, request);
+  const title = make("th", { scope: "rowgroup", colSpan: figures.length }, request);
   const log = $("calls");
-  log.tHead.after(make("tbody", {}, make("tr", {}, what), make("tr", {}, ...figures)));
+  log.tHead.after(make("tbody", {}, make("tr", {}, title), make("tr", {}, ...figures)));
   if (log.tBodies.length > CALLS_KEPT) log.tBodies[CALLS_KEPT].remove();
 }
 
-// ---- places: the hash says what is shown
+// ---- routes: the hash of the URL selects the view
 
-function place() {
+function currentRoute() {
   const [path, query] = location.hash.slice(1).split("?");
   return { path: path || "/", query: new URLSearchParams(query) };
 }
 
 function link(path, query = {}) {
-  const kept = Object.entries({ tenant, ...query }).filter(([, value]) => value);
-  return `#${path}?${new URLSearchParams(kept)}`;
+  const parameters = Object.entries({ tenant, ...query }).filter(([, value]) => value);
+  return `#${path}?${new URLSearchParams(parameters)}`;
 }
 
-function changed(changes) {
-  const { path, query } = place();
+function linkWith(changes) {
+  const { path, query } = currentRoute();
   return link(path, { ...Object.fromEntries(query), ...changes });
 }
 
@@ -105,42 +105,42 @@ async function show({ keepEdits = false } = {}) {
   clearTimeout(typing);
   view = new AbortController();
   const { signal } = view;
-  const { path, query } = place();
+  const { path, query } = currentRoute();
   chooseTenant(query.get("tenant"));
-  const id = /^\/people\/(\d+)$/.exec(path)?.[1];
-  const moved = lastPlace !== `${tenant} ${path}`;
-  const first = lastPlace === null;
-  lastPlace = `${tenant} ${path}`;
+  const id = /^\/end-users\/(\d+)$/.exec(path)?.[1];
+  const isNewView = lastRoute !== `${tenant} ${path}`;
+  const isFirst = lastRoute === null;
+  lastRoute = `${tenant} ${path}`;
   $("problem").textContent = "";
-  $("notice").textContent = said;
-  said = "";
+  $("notice").textContent = nextNotice;
+  nextNotice = "";
   $("list").hidden = Boolean(id) || path === "/new";
-  if (moved) {
-    $("person").hidden = true;
+  if (isNewView) {
+    $("end-user").hidden = true;
     $("assign").reset();
-    clearFaults($("assign"));
+    clearErrors($("assign"));
   }
   try {
     if (tenant === "pasted" && !pasted) throw new Error("Paste a token to begin.");
-    if (id) await showPerson(id, signal, keepEdits);
+    if (id) await showEndUser(id, signal, keepEdits);
     else if (path === "/new") showNew();
     else await showList(query, signal);
-  } catch (fault) {
+  } catch (error) {
     if (signal.aborted) return;
     if (!$("list").hidden) {
-      fillRows("people", []);
-      turnPeople(null, query.get("pageSize"), { totalCount: 0, totalPages: 0 });
+      fillRows("end-users", []);
+      updateListPager(null, query.get("pageSize"), { totalCount: 0, totalPages: 0 });
     }
-    $("problem").textContent = explain(fault);
+    $("problem").textContent = explain(error);
   }
-  // Whoever types or chooses by now is not disturbed.
-  const idle = document.activeElement.matches("body, a, button");
-  if (moved && !first && idle) document.querySelector("main > section:not([hidden]) h1")?.focus();
+  // The focus moves only if the user is not in a form control.
+  const isIdle = document.activeElement.matches("body, a, button");
+  if (isNewView && !isFirst && isIdle) document.querySelector("main > section:not([hidden]) h1")?.focus();
 }
 
-function chooseTenant(wanted) {
+function chooseTenant(requested) {
   const [first = "pasted"] = tokens.keys();
-  tenant = wanted === null || tokens.has(wanted) ? (wanted ?? first) : "pasted";
+  tenant = requested === null || tokens.has(requested) ? (requested ?? first) : "pasted";
   $("tenant").value = tenant;
   $("paste").hidden = tenant !== "pasted";
   $("home").href = link("/");
@@ -150,23 +150,23 @@ function chooseTenant(wanted) {
 // ---- the list
 
 async function showList(query, signal) {
-  document.title = "People";
+  document.title = "End users";
   $("search").value = query.get("search") ?? "";
-  const asked = LIST_QUERY.filter((name) => query.get(name)).map((name) => [name, query.get(name)]);
+  const parameters = LIST_QUERY.filter((name) => query.get(name)).map((name) => [name, query.get(name)]);
   const sortBy = query.get("sortBy") || "endUserID";
   const order = query.get("sortOrder") === "desc" ? "descending" : "ascending";
-  for (const cell of $("people").tHead.rows[0].cells) cell.ariaSort = cell.dataset.field === sortBy ? order : null;
-  $("people").ariaBusy = "true";
-  const list = asked.length ? `/api/EndUsers?${new URLSearchParams(asked)}` : "/api/EndUsers";
-  const { answer } = await call("GET", list, { signal }).finally(() => signal.aborted || ($("people").ariaBusy = null));
-  fillRows("people", answer.items.map(personRow));
-  turnPeople(query.get("pageNumber"), query.get("pageSize"), answer);
+  for (const cell of $("end-users").tHead.rows[0].cells) cell.ariaSort = cell.dataset.field === sortBy ? order : null;
+  $("end-users").ariaBusy = "true";
+  const list = parameters.length ? `/api/EndUsers?${new URLSearchParams(parameters)}` : "/api/EndUsers";
+  const { data } = await call("GET", list, { signal }).finally(() => signal.aborted || ($("end-users").ariaBusy = null));
+  fillRows("end-users", data.items.map(endUserRow));
+  updateListPager(query.get("pageNumber"), query.get("pageSize"), data);
 }
 
-function personRow(person) {
-  const uid = person.uids.find(({ isPrimary }) => isPrimary) ?? person.uids[0];
-  const texts = { ...person, uid: uid?.uid };
-  const to = () => make("a", { href: link(`/people/${person.endUserID}`) }, person.name || "(no name)");
+function endUserRow(endUser) {
+  const uid = endUser.uids.find(({ isPrimary }) => isPrimary) ?? endUser.uids[0];
+  const texts = { ...endUser, uid: uid?.uid };
+  const to = () => make("a", { href: link(`/end-users/${endUser.endUserID}`) }, endUser.name || "(no name)");
   const cells = COLUMNS.map((field) => {
     const text = String(texts[field] ?? "");
     if (field === "name") return make("th", { scope: "row", title: text }, to());
@@ -180,65 +180,65 @@ function fillRows(table, rows) {
 }
 
 function sortBy(field) {
-  const { query } = place();
-  const again = (query.get("sortBy") || "endUserID") === field && query.get("sortOrder") !== "desc";
-  turn({ sortBy: field, sortOrder: again ? "desc" : "asc", pageNumber: "" });
+  const { query } = currentRoute();
+  const isReversed = (query.get("sortBy") || "endUserID") === field && query.get("sortOrder") !== "desc";
+  changeList({ sortBy: field, sortOrder: isReversed ? "desc" : "asc", pageNumber: "" });
 }
 
-/** Shows another page or order of the list, of what is typed by now. */
-function turn(changes) {
+/** Shows another page or order of the list, for the current text of the search field. */
+function changeList(changes) {
   const search = $("search").value;
-  const typed = search !== (place().query.get("search") ?? "");
-  location.hash = changed({ ...changes, search, ...(typed && { pageNumber: "" }) });
+  const isNewSearch = search !== (currentRoute().query.get("search") ?? "");
+  location.hash = linkWith({ ...changes, search, ...(isNewSearch && { pageNumber: "" }) });
 }
 
 function searchNow() {
-  history.replaceState(null, "", changed({ search: $("search").value, pageNumber: "" }));
+  history.replaceState(null, "", linkWith({ search: $("search").value, pageNumber: "" }));
   show();
 }
 
-/** Fills a pager, and answers what shows where it stands. */
-function pager(nav, [one, many], turn) {
+/** Adds the controls to a pager. Returns a function that shows the current page, the page size and the totals. */
+function pager(nav, [one, many], change) {
   nav.append($("pages").content.cloneNode(true));
   const control = (name) => nav.querySelector(`[name=${name}]`);
   let [page, last] = [1, 1];
   nav.addEventListener("click", ({ target }) => {
     const to = { first: 1, previous: Math.min(page - 1, last), next: page + 1, last }[target.name];
-    if (to && target.ariaDisabled !== "true") turn({ pageNumber: to });
+    if (to && target.ariaDisabled !== "true") change({ pageNumber: to });
   });
-  control("number").addEventListener("change", ({ target }) => turn({ pageNumber: target.value }));
-  control("size").addEventListener("change", ({ target }) => turn({ pageNumber: "", pageSize: target.value }));
+  control("number").addEventListener("change", ({ target }) => change({ pageNumber: target.value }));
+  control("size").addEventListener("change", ({ target }) => change({ pageNumber: "", pageSize: target.value }));
   return (number, size, { totalCount, totalPages }) => {
     [page, last] = [Number(number) || 1, Math.max(totalPages, 1)];
     control("number").value = page;
     control("size").value = size || 10;
     nav.querySelector("span").textContent = `of ${last}`;
     nav.querySelector("output").textContent = `${totalCount.toLocaleString("en")} ${totalCount === 1 ? one : many}`;
-    // Not `disabled`, which would take the focus away.
+    // `disabled` would remove the focus from the button.
     for (const name of ["first", "previous"]) control(name).ariaDisabled = String(page <= 1);
     for (const name of ["next", "last"]) control(name).ariaDisabled = String(page >= last);
   };
 }
 
-// ---- one person
+// ---- one end user
 
-async function showPerson(id, signal, keepEdits) {
+async function showEndUser(id, signal, keepEdits) {
   const path = `/api/EndUsers/${id}`;
-  const [{ answer: person, tag }, { answer: tickets }] = await Promise.all([
+  const [{ data: endUser, etag }, { data: tickets }] = await Promise.all([
     call("GET", path, { signal }),
     call("GET", `${path}/tickets`, { signal }),
   ]);
-  fillProfile(person, keepEdits);
-  shown = { ...shown, path, tag };
-  fillRows("uids", person.uids.map(uidRow));
+  fillProfile(endUser, keepEdits);
+  shown = { ...shown, path, etag };
+  fillRows("uids", endUser.uids.map(uidRow));
   fillTickets(tickets);
-  showForm(`${person.name || "(no name)"} #${person.endUserID}`, false);
+  showForm(`${endUser.name || "(no name)"} #${endUser.endUserID}`, false);
 }
 
 function showNew() {
   $("profile").reset();
   fillProfile({ customerType: "Lead" }, false);
-  showForm("New person", true);
+  showForm("New end user", true);
 }
 
 function showForm(title, isNew) {
@@ -247,28 +247,28 @@ function showForm(title, isNew) {
   $("linked").hidden = $("delete").hidden = isNew;
   $("first-uid").hidden = $("first-uid").disabled = !isNew;
   $("reload").hidden = true;
-  $("person").hidden = false;
+  $("end-user").hidden = false;
 }
 
 function profileControls() {
   return [...Object.keys(FIELDS), ...Object.keys(TEXTS)].map((name) => $("profile").elements.namedItem(name));
 }
 
-/** An edit is kept where the record has not changed under it. */
-function fillProfile(person, keepEdits) {
+/** Fills the form. With `keepEdits`, an edit is kept unless the stored value of its field has changed. */
+function fillProfile(endUser, keepEdits) {
   const [was, values] = [keepEdits ? shown.values : {}, {}];
   for (const control of profileControls()) {
     const edit = control.value;
-    control.value = person[control.name] ?? "";
-    // As the control has it: a control may not hold every text.
+    control.value = endUser[control.name] ?? "";
+    // A control may change the text that it is given, for example its line breaks.
     values[control.name] = control.value;
     if (edit !== was[control.name] && values[control.name] === was[control.name]) control.value = edit;
   }
-  clearFaults($("profile"));
+  clearErrors($("profile"));
   shown = { values };
 }
 
-/** What was edited, and only that: a control changes what it cannot hold. */
+/** Returns the edited fields only, because a control may have changed the text of the others. */
 function edits() {
   const edited = profileControls().filter((control) => control.value !== shown.values[control.name]);
   return Object.fromEntries(edited.map((control) => [control.name, control.value]));
@@ -290,80 +290,80 @@ function ticketRow(ticket) {
 
 function fillTickets(tickets, { pageNumber, pageSize } = {}) {
   fillRows("tickets", tickets.items.map(ticketRow));
-  turnTickets(pageNumber, pageSize, tickets);
+  updateTicketsPager(pageNumber, pageSize, tickets);
 }
 
-/** Not a place of its own: going there would read the person anew. */
+/** Loads another page of tickets. It is not a route, because a route would load the end user again. */
 async function pageOfTickets(change) {
-  turning.abort();
-  turning = new AbortController();
-  const signal = AbortSignal.any([view.signal, turning.signal]);
+  ticketsPage.abort();
+  ticketsPage = new AbortController();
+  const signal = AbortSignal.any([view.signal, ticketsPage.signal]);
   const pageSize = change.pageSize ?? document.querySelector("#linked [name=size]").value;
   const query = { pageNumber: change.pageNumber || 1, pageSize };
   try {
-    const { answer } = await call("GET", `${shown.path}/tickets?${new URLSearchParams(query)}`, { signal });
-    fillTickets(answer, query);
-  } catch (fault) {
-    if (!signal.aborted) $("problem").textContent = explain(fault);
+    const { data } = await call("GET", `${shown.path}/tickets?${new URLSearchParams(query)}`, { signal });
+    fillTickets(data, query);
+  } catch (error) {
+    if (!signal.aborted) $("problem").textContent = explain(error);
   }
 }
 
 // ---- writing
 
-/** Does what a form asks for, then what follows from it, unless the user is elsewhere by then. One write at a time. */
-async function attempt(form, act) {
-  const [here, focused] = [view, document.activeElement];
-  const enable = (enabled) => $("person").querySelectorAll("button").forEach((button) => (button.disabled = !enabled));
+/** Sends the request of a form, one at a time. Shows its result unless the user has left the view. */
+async function attempt(form, send) {
+  const [startView, focused] = [view, document.activeElement];
+  const enable = (enabled) => $("end-user").querySelectorAll("button").forEach((button) => (button.disabled = !enabled));
   enable(false);
-  clearFaults(form);
+  clearErrors(form);
   $("notice").textContent = "";
   try {
-    const then = await act();
-    if (here === view) await then();
-  } catch (fault) {
-    if (here === view) showFaults(form, fault);
+    const showResult = await send();
+    if (startView === view) await showResult();
+  } catch (error) {
+    if (startView === view) showErrors(form, error);
   }
   enable(true);
   if (document.activeElement === document.body) (focused.isConnected ? focused : $("name")).focus();
 }
 
-function clearFaults(form) {
-  form.querySelectorAll(".fault").forEach((fault) => fault.remove());
+function clearErrors(form) {
+  form.querySelectorAll(".error").forEach((message) => message.remove());
   form.querySelectorAll("[aria-invalid]").forEach((control) => {
     control.ariaInvalid = null;
     control.removeAttribute("aria-describedby");
   });
-  form.querySelector(".faults").textContent = "";
+  form.querySelector(".errors").textContent = "";
 }
 
-function showFaults(form, fault) {
+function showErrors(form, error) {
   const rest = [];
-  for (const [path, messages] of Object.entries(fault.errors ?? {})) {
+  for (const [path, messages] of Object.entries(error.errors ?? {})) {
     const control = form.elements.namedItem(path.replace("uids[0].", ""));
-    if (control) markFault(form, control, messages.join("; "));
+    if (control) markError(form, control, messages.join("; "));
     else rest.push([path, messages]);
   }
-  form.querySelector(".faults").textContent = explain(fault, rest);
-  $("reload").hidden = fault.status !== 412;
+  form.querySelector(".errors").textContent = explain(error, rest);
+  $("reload").hidden = error.status !== 412;
   form.querySelector("[aria-invalid]")?.focus();
 }
 
-function markFault(form, control, text) {
-  const id = `${form.id}-${control.name}-fault`;
-  control.closest("label").after(make("span", { className: "fault", id }, text));
+function markError(form, control, text) {
+  const id = `${form.id}-${control.name}-error`;
+  control.closest("label").after(make("span", { className: "error", id }, text));
   control.ariaInvalid = "true";
   control.setAttribute("aria-describedby", id);
 }
 
-const sent = new WeakMap();
+const pendingPosts = new WeakMap();
 
-/** POSTs what a form says. Sent again unchanged, after an answer that got lost, it is not done again. */
-async function postOnce(form, path, content) {
+/** POSTs the content of a form. A retry with the same content, after a lost response, has the same idempotency key. */
+async function postIdempotently(form, path, content) {
   const body = JSON.stringify(content);
-  if (sent.get(form)?.body !== body) sent.set(form, { body, key: crypto.randomUUID() });
-  const done = await call("POST", path, { body, headers: { "Idempotency-Key": sent.get(form).key } });
-  sent.delete(form);
-  return done;
+  if (pendingPosts.get(form)?.body !== body) pendingPosts.set(form, { body, key: crypto.randomUUID() });
+  const result = await call("POST", path, { body, headers: { "Idempotency-Key": pendingPosts.get(form).key } });
+  pendingPosts.delete(form);
+  return result;
 }
 
 function uidOf(form) {
@@ -373,42 +373,42 @@ function uidOf(form) {
 
 async function create() {
   const uid = uidOf($("profile"));
-  const { answer } = await postOnce($("profile"), "/api/EndUsers", { ...edits(), uids: uid.uid ? [uid] : [] });
+  const { data } = await postIdempotently($("profile"), "/api/EndUsers", { ...edits(), uids: uid.uid ? [uid] : [] });
   return () => {
-    said = "Created.";
-    location.replace(link(`/people/${answer.endUserID}`));
+    nextNotice = "Created.";
+    location.replace(link(`/end-users/${data.endUserID}`));
   };
 }
 
 async function update(content, message) {
-  const { path, tag, values } = shown;
-  await call("PUT", path, { body: JSON.stringify(content), headers: { "If-Match": tag } });
-  // What is typed from here on is an edit of what was just written.
+  const { path, etag, values } = shown;
+  await call("PUT", path, { body: JSON.stringify(content), headers: { "If-Match": etag } });
+  // The written values are the baseline of later edits.
   Object.assign(values, content);
-  return () => reread(message);
+  return () => reload(message);
 }
 
 const removeUid = (endUserUIDID) => update({ uids: [{ endUserUIDID, markAsDeleted: true }] }, "Removed.");
 
-function reread(message) {
-  said = message;
+function reload(message) {
+  nextNotice = message;
   return show({ keepEdits: true });
 }
 
 async function remove() {
-  await call("DELETE", shown.path, { headers: { "If-Match": shown.tag } });
+  await call("DELETE", shown.path, { headers: { "If-Match": shown.etag } });
   return () => {
-    said = "Deleted.";
+    nextNotice = "Deleted.";
     location.replace(link("/"));
   };
 }
 
 async function assign() {
   const endUserID = Number(shown.path.split("/").pop());
-  const { answer } = await postOnce($("assign"), "/api/EndUserUIDs/assign", { ...uidOf($("assign")), endUserID });
+  const { data } = await postIdempotently($("assign"), "/api/EndUserUIDs/assign", { ...uidOf($("assign")), endUserID });
   return () => {
     $("assign").reset();
-    return reread(answer.message ?? "Linked.");
+    return reload(data.message ?? "Linked.");
   };
 }
 
@@ -423,7 +423,7 @@ function buildColumns() {
     cell.dataset.field = field;
     return cell;
   });
-  $("people").tHead.rows[0].append(...cells);
+  $("end-users").tHead.rows[0].append(...cells);
 }
 
 function buildFields() {
@@ -441,20 +441,20 @@ async function fetchTokens() {
   const response = await fetch("/local/tokens");
   for (const { tenant, token } of response.ok ? await response.json() : []) tokens.set(String(tenant), token);
   const options = [...tokens.keys()].map((tenant) => make("option", { value: tenant }, tenant));
-  $("tenant").append(...options, make("option", { value: "pasted" }, "of a pasted token"));
+  $("tenant").append(...options, make("option", { value: "pasted" }, "pasted token"));
 }
 
-function onSubmit(form, act) {
+function onSubmit(form, submit) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    act();
+    submit();
   });
 }
 
 buildColumns();
 buildFields();
-const turnPeople = pager($("list").querySelector(".pager"), ["person", "people"], turn);
-const turnTickets = pager($("linked").querySelector(".pager"), ["ticket", "tickets"], pageOfTickets);
+const updateListPager = pager($("list").querySelector(".pager"), ["end user", "end users"], changeList);
+const updateTicketsPager = pager($("linked").querySelector(".pager"), ["ticket", "tickets"], pageOfTickets);
 onSubmit($("find"), searchNow);
 onSubmit($("profile"), () => attempt($("profile"), () => (shown.path ? update(edits(), "Saved.") : create())));
 onSubmit($("assign"), () => attempt($("assign"), assign));

@@ -1,4 +1,4 @@
-// The first operation stands open, and a click on Execute sends it: the token is filled in.
+// The page opens the first operation and fills in a demo token, so that a click on Execute sends a request.
 
 const FIRST = "listEndUsers";
 
@@ -8,7 +8,7 @@ dark.addEventListener("change", paint);
 paint();
 
 const [spec, tokens] = await Promise.all(["/openapi.json", "/local/tokens"].map(async (path) => (await fetch(path)).json()));
-// Whatever the description names: this page tries the system that it comes from, and may reach no other.
+// The Content-Security-Policy allows requests to the page's own origin only.
 spec.servers = [{ url: location.origin }];
 
 const first = Object.values(spec.paths).flatMap(Object.values).find(({ operationId }) => operationId === FIRST);
@@ -24,8 +24,8 @@ const ui = window.SwaggerUIBundle({
     const [demo] = tokens;
     if (demo) ui.preauthorizeApiKey("token", demo.token);
     document.getElementById("token").textContent = demo
-      ? `Requests carry a token of the demo tenant ${demo.tenant}.`
-      : "There is no demo token here: paste one at Authorize.";
+      ? `Requests use a token of the demo tenant ${demo.tenant}.`
+      : "There is no demo token. Paste a token at Authorize.";
     if (first && !location.hash) ui.layoutActions.show(["operations", first.tags?.[0] ?? "default", FIRST], true);
   },
 });

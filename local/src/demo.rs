@@ -1,4 +1,4 @@
-//! A small believable demo: end users and tickets of two tenants.
+//! The demo: end users and tickets of two tenants.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Local, StartError, token};
+use crate::{Error, Local, token};
 
 /// The demo's tenants.
 pub const TENANTS: [u64; 2] = [7, 8];
 
-/// The e-mail address of the end user whom each tenant's demo is about.
+/// The e-mail address of the demo end user, Jane Doe, in each tenant.
 pub const EMAIL: &str = "jane@example.com";
 
 const FIRST: [&str; 11] =
@@ -22,18 +22,18 @@ const LAST: [&str; 11] = [
 ];
 const CITIES: [(&str, &str); 4] = [("Antwerpen", "2000"), ("Gent", "9000"), ("Leuven", "3000"), ("Liège", "4000")];
 
-/// The key of a demo tenant, and the end user to try things on.
+/// A demo tenant with a token and its demo end user.
 pub struct Demo {
     /// The tenant.
     pub tenant: u64,
-    /// A token of it, good for a day.
+    /// A token of the tenant, valid for 24 hours.
     pub token: String,
-    /// The EndUserReadDTO of the demo end user; `null` where the database holds none.
+    /// The EndUserReadDTO of the demo end user, or `null` if it was deleted.
     pub end_user: Value,
 }
 
-/// Fills an empty database. Without a secret there are no tokens, and no demo.
-pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<(), StartError> {
+/// Loads the demo into an empty database. Does nothing if no tokens can be signed.
+pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<(), Error> {
     for tenant in TENANTS {
         let Ok(token) = make_token(variables, tenant) else { return Ok(()) };
         let end_users = send(local, &token, "GET", "/api/EndUsers", Value::Null).await?;
@@ -51,8 +51,8 @@ pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<
     send(local, "", "POST", "/local/settle", Value::Null).await.map(drop)
 }
 
-/// A token and the demo end user of each tenant.
-pub async fn show(local: &Local, variables: &HashMap<String, String>) -> Result<Vec<Demo>, StartError> {
+/// Returns the demo of each tenant.
+pub async fn describe(local: &Local, variables: &HashMap<String, String>) -> Result<Vec<Demo>, Error> {
     let mut demos = Vec::new();
     for tenant in TENANTS {
         let token = make_token(variables, tenant)?;
@@ -62,13 +62,13 @@ pub async fn show(local: &Local, variables: &HashMap<String, String>) -> Result<
     Ok(demos)
 }
 
-/// A token of a demo tenant, good for a day.
-pub(crate) fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, StartError> {
+/// Returns a token of a demo tenant, valid for 24 hours.
+pub(crate) fn make_token(variables: &HashMap<String, String>, tenant: u64) -> Result<String, Error> {
     token::make(variables, &tenant.to_string(), 24 * 60 * 60, Map::new())
 }
 
-async fn send(local: &Local, token: &str, method: &str, path: &str, body: Value) -> Result<Value, StartError> {
-    let failed = |error: String| StartError::Engine(format!("does not take the demo: {method} {path}: {error}"));
+async fn send(local: &Local, token: &str, method: &str, path: &str, body: Value) -> Result<Value, Error> {
+    let failed = |error: String| Error::Engine(format!("cannot store the demo: {method} {path}: {error}"));
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
     let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
     let response = local.call(request.body(body).map_err(|e| failed(e.to_string()))?).await;
@@ -129,10 +129,10 @@ fn events(tenant: u64) -> Vec<Value> {
         events.push(json!({ "type": "ticket.upserted", "customerID": tenant, "occurredAt": at, "ticket": ticket }));
         let question = json!({ "ticketMessageID": 10 * n, "ticketID": n, "date": format!("{day}T09:00:00Z"),
             "sender": "EndUser", "topics": [if n == 1 { "Billing" } else { "Service" }] });
-        let answer = json!({ "ticketMessageID": 10 * n + 1, "ticketID": n, "date": format!("{day}T09:30:00Z"),
+        let reply = json!({ "ticketMessageID": 10 * n + 1, "ticketID": n, "date": format!("{day}T09:30:00Z"),
             "sender": "AI", "topics": ["Answered"], "isEscalated": n == 1,
             "feedbackComment": (n == 1).then_some("The answer quoted the wrong invoice.") });
-        for message in [question, answer] {
+        for message in [question, reply] {
             events.push(
                 json!({ "type": "message.upserted", "customerID": tenant, "occurredAt": at, "message": message }),
             );

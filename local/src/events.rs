@@ -1,4 +1,4 @@
-//! The events that AWS makes of a request, of messages and of records, for the functions to take.
+//! The events that AWS makes of HTTP requests, queue messages and stream records, as JSON.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,12 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header;
 use percent_encoding::percent_decode_str;
+use serde_dynamo::Item;
 use serde_json::{Map, Value, json};
 
-use crate::queue::Delivery;
+use crate::queue::QueueMessage;
 use crate::template::Route;
 
-/// The event of payload format 2.0 that API Gateway makes of a request.
+/// The event of a request, as API Gateway makes it: payload format 2.0.
 pub(crate) fn of_request(
     head: &http::request::Parts,
     body: &[u8],
@@ -44,15 +45,15 @@ pub(crate) fn of_request(
             "accountId": "local", "apiId": "local", "domainName": "localhost", "domainPrefix": "localhost",
             "http": { "method": head.method.as_str(), "path": path, "protocol": "HTTP/1.1",
                 "sourceIp": "127.0.0.1", "userAgent": headers.get("user-agent") },
-            "requestId": unique_id(), "routeKey": format!("{} {}", route.method, route.path),
+            "requestId": random_id(), "routeKey": format!("{} {}", route.method, route.path),
             "stage": "$default", "time": "", "timeEpoch": now().as_millis() as u64,
         }
     })
 }
 
-/// The event that Lambda makes of messages of a queue.
-pub(crate) fn of_messages(messages: &[Delivery]) -> Value {
-    let record = |m: &Delivery| {
+/// The event of a batch of queue messages, as Lambda makes it.
+pub(crate) fn of_messages(messages: &[QueueMessage]) -> Value {
+    let record = |m: &QueueMessage| {
         json!({ "messageId": m.id.to_string(), "receiptHandle": m.id.to_string(), "body": m.body,
             "attributes": { "ApproximateReceiveCount": m.receive_count.to_string() },
             "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "local" })
@@ -60,21 +61,19 @@ pub(crate) fn of_messages(messages: &[Delivery]) -> Value {
     json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() })
 }
 
-/// A record of the stream as Lambda puts it into an event.
+/// A record of the stream, as Lambda puts it into an event.
 pub(crate) fn of_record(record: &Record) -> Value {
     let change = record.dynamodb.as_ref();
-    let item = |item: Option<&HashMap<String, AttributeValue>>| {
-        item.map(|item| item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>())
-    };
+    let item = |item: Option<&HashMap<String, AttributeValue>>| Item::from(item.cloned().unwrap_or_default());
     let time = change.and_then(|c| c.approximate_creation_date_time).map_or(0, |time| time.secs());
     json!({
         "eventID": record.event_id, "eventVersion": record.event_version, "eventSource": "aws:dynamodb",
         "eventName": record.event_name.as_ref().map(|name| name.as_str()), "awsRegion": "local",
         "dynamodb": {
             "ApproximateCreationDateTime": time,
-            "Keys": item(change.and_then(|c| c.keys.as_ref())).unwrap_or_else(|| json!({})),
-            "NewImage": item(change.and_then(|c| c.new_image.as_ref())).unwrap_or_else(|| json!({})),
-            "OldImage": item(change.and_then(|c| c.old_image.as_ref())).unwrap_or_else(|| json!({})),
+            "Keys": item(change.and_then(|c| c.keys.as_ref())),
+            "NewImage": item(change.and_then(|c| c.new_image.as_ref())),
+            "OldImage": item(change.and_then(|c| c.old_image.as_ref())),
             "SequenceNumber": change.and_then(|c| c.sequence_number.as_deref()),
             "SizeBytes": change.and_then(|c| c.size_bytes).unwrap_or_default(),
             "StreamViewType": "NEW_AND_OLD_IMAGES",
@@ -87,39 +86,18 @@ pub(crate) fn sequence_number(record: &Value) -> Option<&str> {
     record["dynamodb"]["SequenceNumber"].as_str()
 }
 
-/// How long ago a record made by [`of_record`] was written; zero where it does not say.
+/// The time since a record made by [`of_record`] was written; zero if the record has no time.
 pub(crate) fn age(record: &Value) -> Duration {
-    let wake_stream = record["dynamodb"]["ApproximateCreationDateTime"].as_u64().filter(|wake_stream| *wake_stream > 0);
-    wake_stream.map_or(Duration::ZERO, |wake_stream| now().saturating_sub(Duration::from_secs(wake_stream)))
+    let written = record["dynamodb"]["ApproximateCreationDateTime"].as_u64().filter(|seconds| *seconds > 0);
+    written.map_or(Duration::ZERO, |seconds| now().saturating_sub(Duration::from_secs(seconds)))
 }
 
-fn attribute(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) => json!({ "S": text }),
-        AttributeValue::N(number) => json!({ "N": number }),
-        AttributeValue::Bool(flag) => json!({ "BOOL": flag }),
-        AttributeValue::Null(flag) => json!({ "NULL": flag }),
-        AttributeValue::B(blob) => json!({ "B": STANDARD.encode(blob.as_ref()) }),
-        AttributeValue::L(items) => json!({ "L": items.iter().map(attribute).collect::<Vec<_>>() }),
-        AttributeValue::M(members) => {
-            json!({ "M": members.iter().map(|(name, value)| (name.clone(), attribute(value))).collect::<Value>() })
-        }
-        AttributeValue::Ss(texts) => json!({ "SS": texts }),
-        AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
-        AttributeValue::Bs(blobs) => {
-            json!({ "BS": blobs.iter().map(|blob| STANDARD.encode(blob.as_ref())).collect::<Vec<_>>() })
-        }
-        _ => Value::Null,
-    }
-}
-
-/// The time since 1970.
+/// The time since 1970-01-01T00:00:00Z.
 pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// 16 characters that no other call answers.
-pub(crate) fn unique_id() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    format!("{:016x}", RandomState::new().hash_one(now()))
+/// A random id of 16 hexadecimal digits.
+pub(crate) fn random_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }

@@ -1,5 +1,5 @@
-//! The functions of the template: as code of this program, or as the processes that Lambda would
-//! run. Either way an event goes in and an answer comes out, as JSON.
+//! The functions of the template: in-process, or as the processes that Lambda runs. Events and responses are JSON text
+//! in both cases.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,15 +12,16 @@ use shared::bootstrap::{Code, on_request};
 use shared::events::queue::on_messages;
 use shared::events::stream::on_records;
 
-use crate::StartError;
+use crate::Error;
 use crate::events::now;
+use crate::invocation::{InvocationError, InvocationResult};
 use crate::runtime::Pool;
 use crate::template::{Function, Template};
 
-/// The largest answer that Lambda takes of a function, in bytes.
-const MAX_ANSWER: usize = 6 * 1024 * 1024;
+/// The maximum size of a response that Lambda accepts from a function, in bytes.
+const MAX_RESPONSE: usize = 6 * 1024 * 1024;
 
-/// Every function.
+/// The functions that `local` can run in-process.
 const FUNCTIONS: [shared::bootstrap::Function; 10] = [
     list_end_users::FUNCTION,
     create_end_user::FUNCTION,
@@ -34,46 +35,38 @@ const FUNCTIONS: [shared::bootstrap::Function; 10] = [
     ingest_tickets::FUNCTION,
 ];
 
-/// Why an invocation has no answer; what the function did before is done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Failure {
-    /// It panicked, died, reported an error, does not start, or answered more than Lambda takes.
-    Crashed,
-    /// It overran its time.
-    TimedOut,
-}
-
-/// What a function answers, as JSON.
-pub(crate) type Answer = Result<Vec<u8>, Failure>;
-
-/// The functions of the template, by name.
+/// The functions of the template, by the name of their binary.
 pub(crate) struct Functions(HashMap<String, Runner>);
 
 enum Runner {
-    Here { app: Arc<HttpApp>, code: Code, function: Function },
+    InProcess { app: Arc<HttpApp>, code: Code, function: Function },
     Processes(Pool),
 }
 
 impl Functions {
-    /// As code of this program.
-    pub(crate) fn in_process(template: &Template, app: HttpApp) -> Result<Self, StartError> {
+    /// Runs the functions in this process.
+    pub(crate) fn in_process(template: &Template, app: HttpApp) -> Result<Self, Error> {
         let app = Arc::new(app);
         let runner = |function: &Function| {
-            let code = FUNCTIONS.into_iter().find(|code| code.name == function.name).ok_or_else(|| {
-                StartError::Config(format!("template.yaml names {}, which local does not run", function.name))
+            let found = FUNCTIONS.into_iter().find(|found| found.name == function.name).ok_or_else(|| {
+                Error::Config(format!(
+                    "template.yaml has the function {}, which is missing in local/src/functions.rs",
+                    function.name
+                ))
             })?;
-            Ok((function.name.clone(), Runner::Here { app: app.clone(), code: code.code, function: function.clone() }))
+            let (app, code) = (app.clone(), found.code);
+            Ok((function.name.clone(), Runner::InProcess { app, code, function: function.clone() }))
         };
         template.functions.iter().map(runner).collect::<Result<_, _>>().map(Self)
     }
 
-    /// As processes of the programs `<name>/bootstrap` under `built`, each with the variables that
-    /// the template gives it.
+    /// Runs each function as processes of `<name>/bootstrap` in the folder `built`, with the environment variables that
+    /// the template gives the function.
     pub(crate) fn processes(
         template: &Template,
         built: &Path,
         variables: &HashMap<String, String>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, Error> {
         let runner = |function: &Function| {
             let pool = Pool::new(function, built, variables)?;
             Ok((function.name.clone(), Runner::Processes(pool)))
@@ -81,44 +74,45 @@ impl Functions {
         template.functions.iter().map(runner).collect::<Result<_, _>>().map(Self)
     }
 
-    /// What a function answers to an event.
-    pub(crate) async fn invoke(self: &Arc<Self>, name: &str, event: &Value) -> Answer {
+    /// Runs the function `name` once with an event.
+    pub(crate) async fn invoke(self: &Arc<Self>, name: &str, event: &Value) -> InvocationResult {
         let (functions, name, event) = (self.clone(), name.to_owned(), event.to_string());
-        // A task of its own: like a function it goes on when the caller hangs up, and its panic is its own.
+        // In a task of its own the invocation continues if the client disconnects, as on Lambda, and a panic ends only
+        // the invocation.
         let task = tokio::spawn(async move {
-            match functions.0.get(&name).ok_or(Failure::Crashed)? {
-                Runner::Here { app, code, function } => in_process(app, *code, function, &event).await,
+            match functions.0.get(&name).ok_or(InvocationError::Crashed)? {
+                Runner::InProcess { app, code, function } => invoke_in_process(app, *code, function, &event).await,
                 Runner::Processes(pool) => pool.invoke(event).await,
             }
         });
-        let answer = task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a function crashed");
-            Err(Failure::Crashed)
+        let response = task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "function panicked");
+            Err(InvocationError::Crashed)
         })?;
-        if answer.len() > MAX_ANSWER {
-            tracing::error!(bytes = answer.len(), "an answer is larger than Lambda takes");
-            return Err(Failure::Crashed);
+        if response.len() > MAX_RESPONSE {
+            tracing::error!(bytes = response.len(), "response exceeds Lambda's limit");
+            return Err(InvocationError::Crashed);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
-async fn in_process(app: &HttpApp, code: Code, function: &Function, event: &str) -> Answer {
+async fn invoke_in_process(app: &HttpApp, code: Code, function: &Function, event: &str) -> InvocationResult {
     let mut context = Context::default();
     context.deadline = (now() + function.time_out).as_millis() as u64;
-    match tokio::time::timeout(function.time_out, answer(app, code, event, context)).await {
-        Ok(answer) => answer.map_err(|error| {
-            tracing::error!(%error, function = function.name, "an event cannot be read");
-            Failure::Crashed
+    match tokio::time::timeout(function.time_out, run(app, code, event, context)).await {
+        Ok(response) => response.map_err(|error| {
+            tracing::error!(%error, function = function.name, "event is invalid");
+            InvocationError::Crashed
         }),
-        Err(_late) => {
-            tracing::error!(function = function.name, "a function overran its time");
-            Err(Failure::TimedOut)
+        Err(_elapsed) => {
+            tracing::error!(function = function.name, "function exceeded its time-out");
+            Err(InvocationError::TimedOut)
         }
     }
 }
 
-async fn answer(app: &HttpApp, code: Code, event: &str, context: Context) -> serde_json::Result<Vec<u8>> {
+async fn run(app: &HttpApp, code: Code, event: &str, context: Context) -> serde_json::Result<Vec<u8>> {
     match code {
         Code::Http(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);

@@ -1,5 +1,5 @@
-//! What stands in for API Gateway: routes of the template, matched exactly, to the functions, by way
-//! of the event that the gateway makes of a request and the answer that a function makes of it.
+//! The gateway: sends requests to functions by the routes of the template, as API Gateway does. It converts a request
+//! to an event, and the function's result to a response.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::events;
-use crate::functions::{Failure, Functions};
+use crate::functions::Functions;
+use crate::invocation::InvocationError;
 use crate::pages::{self, Pages};
 use crate::pollers::Pollers;
 use crate::queue::Queue;
-use crate::template::{CorsSpec, Route, Template};
+use crate::template::{CorsSpec, Route, Template, TemplateError};
 
-/// The largest body that API Gateway takes, in bytes.
+/// The maximum size of a body that API Gateway accepts, in bytes.
 const MAX_BODY: usize = 10 * 1024 * 1024;
-/// How long `/local/settle` waits.
-const SETTLE: Duration = Duration::from_secs(30);
+/// The maximum time that `/local/settle` waits.
+const SETTLE_TIME_OUT: Duration = Duration::from_secs(30);
 
-/// The gateway of a system.
+/// The gateway of a running system.
 pub(crate) struct Gateway {
     functions: Arc<Functions>,
-    routes: Vec<Route>,
+    routes: Routes,
     cors: CorsSpec,
     origins: Vec<String>,
     pollers: Pollers,
@@ -39,20 +40,20 @@ pub(crate) struct Gateway {
     pages: Pages,
 }
 
-/// Serves until `stopped`, then answers what is under way.
+/// Serves until `stopped`, then completes the requests in progress.
 pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stopped: watch::Receiver<bool>) {
-    let router = axum::Router::new().fallback(move |request: Request| gateway.clone().answer(request));
+    let router = axum::Router::new().fallback(move |request: Request| gateway.clone().handle(request));
     let stopped = async move {
-        // The sender lives as long as the system: an error also is an end.
+        // An error means that the system, which owns the sender, was dropped.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the gateway failed");
+        tracing::error!(%error, "gateway failed");
     }
 }
 
 impl Gateway {
-    /// The gateway of the template's routes.
+    /// Creates the gateway for the template's routes.
     pub(crate) fn new(
         functions: Arc<Functions>,
         template: &Template,
@@ -60,20 +61,21 @@ impl Gateway {
         pollers: Pollers,
         queue: Arc<Queue>,
         pages: Pages,
-    ) -> Self {
+    ) -> Result<Self, TemplateError> {
         let origins = variables.get("CORS_ALLOWED_ORIGINS").map(String::as_str).unwrap_or_default();
         let origins =
             origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        Self { functions, routes: template.routes.clone(), cors: template.cors.clone(), origins, pollers, queue, pages }
+        let routes = Routes::new(&template.routes)?;
+        Ok(Self { functions, routes, cors: template.cors.clone(), origins, pollers, queue, pages })
     }
 
-    /// Answers a request as the deployed gateway would.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request) -> Response {
-        // Before CORS: the origins that may use the API may not read the pages.
-        if pages::stand_at(request.uri().path()) {
-            return self.pages.answer(&request).unwrap_or_else(|| message(StatusCode::NOT_FOUND, "Not Found"));
+    /// Returns the response that the deployed gateway would return.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request) -> Response {
+        // The pages come before CORS: origins that may call the API may not read the pages.
+        if pages::is_page(request.uri().path()) {
+            return self.pages.respond(&request).unwrap_or_else(|| message(StatusCode::NOT_FOUND, "Not Found"));
         }
-        let origin = request.headers().get(header::ORIGIN).and_then(|origin| self.admitted_origin(origin));
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| self.allowed_origin(origin));
         if let Some(origin) = &origin
             && request.method() == Method::OPTIONS
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
@@ -92,11 +94,11 @@ impl Gateway {
         response
     }
 
-    fn admitted_origin(&self, origin: &HeaderValue) -> Option<HeaderValue> {
-        if self.origins.iter().any(|admitted| admitted == "*") {
+    fn allowed_origin(&self, origin: &HeaderValue) -> Option<HeaderValue> {
+        if self.origins.iter().any(|allowed| allowed == "*") {
             return Some(HeaderValue::from_static("*"));
         }
-        self.origins.iter().any(|admitted| admitted.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+        self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
     }
 
     fn preflight(&self, origin: &HeaderValue) -> Response {
@@ -117,8 +119,7 @@ impl Gateway {
             (&Method::POST, "/local/settle") => return self.settle().await,
             _ => {}
         }
-        let matched = find_route(&self.routes, request.method(), request.uri().path());
-        let Some((route, parameters)) = matched else {
+        let Some((route, parameters)) = self.routes.find(request.method(), request.uri().path()) else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let (head, body) = request.into_parts();
@@ -126,20 +127,21 @@ impl Gateway {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
         let event = events::of_request(&head, &body.to_bytes(), route, parameters);
-        let answer = self.functions.invoke(&route.function, &event).await;
+        let result = self.functions.invoke(&route.function, &event).await;
         if head.method != Method::GET {
             self.pollers.wake_stream();
         }
-        match answer {
-            Ok(answer) => read_answer(&answer),
-            // A function's own time-out is a function error too; the gateway's 503 needs 30 s, which no function has.
-            Err(Failure::Crashed | Failure::TimedOut) => {
+        match result {
+            Ok(response) => to_http(&response),
+            // The time-out of a function is an error of the function. The gateway's own time-out (503 after 30 s) is
+            // longer than that of any function.
+            Err(InvocationError::Crashed | InvocationError::TimedOut) => {
                 message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         }
     }
 
-    /// `POST /local/ticket-events`: what the ticket service would send to the queue.
+    /// `POST /local/ticket-events`: sends events to the queue, in place of the ticket service.
     async fn take_events(&self, request: Request) -> Response {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let lines = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"));
@@ -147,30 +149,30 @@ impl Gateway {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
         match read_events(&body.to_bytes(), lines) {
-            Err(fault) => message(StatusCode::BAD_REQUEST, &fault),
+            Err(error) => message(StatusCode::BAD_REQUEST, &error),
             Ok(events) => match self.queue.send(&events) {
                 Ok(()) => {
                     self.pollers.wake_queue();
                     empty(StatusCode::ACCEPTED)
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the queue cannot be written");
+                    tracing::error!(%error, "queue cannot be written");
                     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
                 }
             },
         }
     }
 
-    /// `POST /local/settle`: 204 once all that was sent is taken in and indexed.
+    /// `POST /local/settle`: 204 when all events are ingested and all writes are indexed.
     async fn settle(&self) -> Response {
-        match tokio::time::timeout(SETTLE, self.pollers.settled()).await {
+        match tokio::time::timeout(SETTLE_TIME_OUT, self.pollers.settled()).await {
             Ok(()) => empty(StatusCode::NO_CONTENT),
-            Err(_late) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            Err(_elapsed) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
 }
 
-/// One JSON text, or one per line; blank lines are passed over.
+/// Splits a body into events: the whole body is one JSON text, or with `lines` each line that is not blank is one.
 fn read_events(body: &[u8], lines: bool) -> Result<Vec<String>, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the body must be UTF-8".to_owned())?;
     let texts: Vec<&str> =
@@ -181,13 +183,13 @@ fn read_events(body: &[u8], lines: bool) -> Result<Vec<String>, String> {
     Ok(texts.into_iter().map(str::to_owned).collect())
 }
 
-/// The answer of a function, in payload format 2.0; a status that is none is a function's fault.
-fn read_answer(answer: &[u8]) -> Response {
+/// Converts the response of a function (payload format 2.0) to HTTP. A malformed response is 500.
+fn to_http(response: &[u8]) -> Response {
     let read = || {
-        let answer: ApiGatewayV2httpResponse = serde_json::from_slice(answer).ok()?;
-        let mut response = Response::new(Body::from(answer.body.map(|body| body.to_vec()).unwrap_or_default()));
-        *response.status_mut() = StatusCode::from_u16(answer.status_code.try_into().ok()?).ok()?;
-        *response.headers_mut() = answer.headers;
+        let event: ApiGatewayV2httpResponse = serde_json::from_slice(response).ok()?;
+        let mut response = Response::new(Body::from(event.body.map(|body| body.to_vec()).unwrap_or_default()));
+        *response.status_mut() = StatusCode::from_u16(event.status_code.try_into().ok()?).ok()?;
+        *response.headers_mut() = event.headers;
         Some(response)
     };
     read().unwrap_or_else(|| message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
@@ -199,7 +201,7 @@ fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// An answer of the gateway itself.
+/// A response of the gateway itself.
 fn message(status: StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(json!({ "message": text }).to_string()));
     *response.status_mut() = status;
@@ -207,29 +209,31 @@ fn message(status: StatusCode, text: &str) -> Response {
     response
 }
 
-/// The route of a method and a raw path, segment by segment; a fixed segment beats `{name}`.
-fn find_route<'r>(routes: &'r [Route], method: &Method, path: &str) -> Option<(&'r Route, Map<String, Value>)> {
-    let fits = |route: &'r Route| {
-        let parameters = (route.method == method.as_str()).then(|| path_parameters(&route.path, path)).flatten()?;
-        Some((route, parameters))
-    };
-    routes.iter().filter_map(fits).min_by_key(|(_, parameters)| parameters.len())
-}
+/// The routes of the template: one router per method.
+struct Routes(HashMap<String, matchit::Router<Route>>);
 
-fn path_parameters(pattern: &str, path: &str) -> Option<Map<String, Value>> {
-    let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    let mut parameters = Map::new();
-    for (wanted, found) in pattern.iter().zip(&path) {
-        match wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
-            Some(name) if !found.is_empty() => {
-                let value = percent_decode_str(found).decode_utf8_lossy();
-                parameters.insert(name.to_owned(), Value::from(value));
-            }
-            None if wanted == found => {}
-            _ => return None,
+impl Routes {
+    fn new(routes: &[Route]) -> Result<Self, TemplateError> {
+        let mut routers: HashMap<_, matchit::Router<_>> = HashMap::new();
+        for route in routes {
+            let router = routers.entry(route.method.clone()).or_default();
+            router.insert(&route.path, route.clone()).map_err(TemplateError::new)?;
         }
+        Ok(Self(routers))
     }
-    (pattern.len() == path.len()).then_some(parameters)
+
+    /// Finds the route of a method and a raw path, with its decoded path parameters. Paths match exactly; a fixed
+    /// segment has precedence over a parameter.
+    fn find(&self, method: &Method, path: &str) -> Option<(&Route, Map<String, Value>)> {
+        let found = self.0.get(method.as_str())?.at(path).ok()?;
+        // `matchit` also matches a parameter with an empty segment.
+        if found.params.iter().any(|(_, value)| value.is_empty()) {
+            return None;
+        }
+        let decode =
+            |(name, value): (&str, &str)| (name.to_owned(), Value::from(percent_decode_str(value).decode_utf8_lossy()));
+        Some((found.value, found.params.iter().map(decode).collect()))
+    }
 }
 
 #[cfg(test)]
@@ -237,13 +241,13 @@ mod tests {
     use super::*;
 
     fn found(method: Method, path: &str) -> Option<(String, Option<String>)> {
-        let routes = Template::load().expect("a template").routes;
-        let (route, parameters) = find_route(&routes, &method, path)?;
+        let routes = Routes::new(&Template::load().expect("a template").routes).expect("routes");
+        let (route, parameters) = routes.find(&method, path)?;
         Some((route.function.clone(), parameters.get("id").and_then(Value::as_str).map(str::to_owned)))
     }
 
     #[test]
-    fn paths_match_exactly_and_a_fixed_segment_beats_a_parameter() {
+    fn paths_match_exactly_with_fixed_segments_first() {
         let function = |name: &str, id: Option<&str>| Some((name.to_owned(), id.map(str::to_owned)));
         assert_eq!(found(Method::GET, "/api/EndUsers"), function("list-end-users", None));
         assert_eq!(found(Method::GET, "/api/EndUsers/byUid"), function("find-end-users-by-uid", None));
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_one_json_text_or_one_per_line() {
+    fn body_is_one_event_or_one_per_line() {
         assert_eq!(read_events(b"{}\n\n{\"a\":1}\n", true).expect("events"), ["{}", "{\"a\":1}"]);
         assert_eq!(read_events(b"{\n}", false).expect("one event"), ["{\n}"]);
         assert!(read_events(b"{}\nnot JSON", true).is_err());

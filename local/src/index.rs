@@ -1,4 +1,4 @@
-//! The operator's commands over a tenant's index: `index check` and `index repair`.
+//! The commands `index check` and `index repair`, which work on the index of one tenant.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use shared::store::{Check, CheckOptions, Meter, Progress};
 use crate::engine::{ENDPOINT, Engine};
 use crate::queue::Queue;
 use crate::template::Template;
-use crate::{StartError, Storage};
+use crate::{Error, Storage};
 
-/// Where the table is.
-pub enum Place {
-    /// In the data directory of a `local` that is not running.
+/// The location of a table.
+pub enum TableLocation {
+    /// The data directory of a `local` that is not running.
     Directory(PathBuf),
-    /// Where `AWS_ENDPOINT_URL_DYNAMODB` says.
+    /// The DynamoDB at a URL.
     Endpoint(String),
-    /// In the AWS account of the environment.
+    /// The AWS account in the environment.
     Aws,
 }
 
-impl Place {
-    /// The account where `aws`, else the engine that the environment names, else the directory.
-    pub fn of(aws: bool, data: PathBuf, variables: &HashMap<String, String>) -> Self {
+impl TableLocation {
+    /// Returns the AWS account if `aws` is set, else the endpoint in the environment, else the data directory.
+    pub fn new(aws: bool, data: PathBuf, variables: &HashMap<String, String>) -> Self {
         match variables.get(ENDPOINT) {
             _ if aws => Self::Aws,
             Some(url) => Self::Endpoint(url.clone()),
@@ -36,32 +36,33 @@ impl Place {
     }
 }
 
-/// Checks the index of a tenant against its documents, and where `repair`, puts it right. Shows on
-/// stderr how far it has come, where that is a terminal.
+/// Compares the index of a tenant with its documents, and corrects it if `repair` is set. Shows its progress on stderr
+/// if that is a terminal.
 pub async fn check(
-    place: Place,
+    location: TableLocation,
     variables: &HashMap<String, String>,
     customer: &str,
     repair: bool,
-) -> Result<Check, StartError> {
+) -> Result<Check, Error> {
     let tenant = Tenant::parse(customer);
-    let tenant = tenant.ok_or_else(|| StartError::Config(format!("{customer} is no tenant: see customerID")))?;
+    let tenant = tenant
+        .ok_or_else(|| Error::Config(format!("{customer} is not a valid tenant; use the customerID of its tokens")))?;
     let mut variables = variables.clone();
-    if !matches!(place, Place::Aws) {
+    if !matches!(location, TableLocation::Aws) {
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| crate::TABLE.to_owned());
     }
     let config = Config::from_lookup(&|name| variables.get(name).cloned());
-    let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+    let config = config.map_err(|error| Error::Config(error.to_string()))?;
     let mut embedded = None;
-    let client = match place {
-        Place::Aws => shared::bootstrap::client(&aws_config::load_defaults(BehaviorVersion::latest()).await),
-        Place::Endpoint(url) => crate::client(&url),
-        Place::Directory(data) if !data.exists() => {
-            return Err(StartError::Data(format!("{} is not there", data.display())));
+    let client = match location {
+        TableLocation::Aws => shared::bootstrap::client(&aws_config::load_defaults(BehaviorVersion::latest()).await),
+        TableLocation::Endpoint(url) => crate::client(&url),
+        TableLocation::Directory(data) if !data.exists() => {
+            return Err(Error::Data(format!("{} does not exist; choose another one with --data", data.display())));
         }
-        Place::Directory(data) => {
+        TableLocation::Directory(data) => {
             let storage = Storage::Directory(data);
-            // Its lock says whether a `local` is running on the directory.
+            // Opening the queue takes the lock of the directory, which fails while a `local` runs on it.
             let lock = Queue::open(&storage)?;
             let engine = Engine::start(&storage, &variables, &Template::load()?.table, &config.table).await?;
             let client = shared::bootstrap::client(engine.sdk_config());
@@ -72,24 +73,25 @@ pub async fn check(
     let bar = ProgressBar::new_spinner();
     let meter = Meter::default();
     let scope = App::new(config, client);
-    let scope = scope.scope(&tenant, &meter, Instant::now() + FOR_EVER);
+    let scope = scope.scope(&tenant, &meter, Instant::now() + NO_DEADLINE);
     let checked = scope
-        .check_index(CheckOptions { repair, recheck_after: RECHECK_AFTER }, &|progress| show(&bar, progress))
+        .check_index(CheckOptions { repair, recheck_after: RECHECK_AFTER }, &|progress| show_progress(&bar, progress))
         .await;
     bar.finish_and_clear();
     if let Some((engine, _)) = embedded {
         engine.stop().await;
     }
-    checked.map_err(|error| StartError::Engine(format!("failed: {error}; what was mended is mended: run it again")))
+    checked
+        .map_err(|error| Error::Engine(format!("failed: {error}; run the command again, completed repairs are kept")))
 }
 
-/// An operator waits as long as it takes, or ends it; each call has its own time-out.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The command runs as long as necessary. Each call has its own time-out.
+const NO_DEADLINE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Far longer than indexing takes.
+/// The time after which a difference is checked again; far longer than indexing takes.
 const RECHECK_AFTER: Duration = Duration::from_secs(2);
 
-fn show(bar: &ProgressBar, progress: Progress) {
+fn show_progress(bar: &ProgressBar, progress: Progress) {
     if bar.message() != progress.stage {
         let style = match progress.of {
             Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left",
@@ -107,42 +109,55 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.done);
 }
 
-/// What a check came to, in lines; end users by id alone.
+/// Formats the result of a check or repair, one line per difference. End users appear by id only.
 pub fn report(check: &Check, repaired: bool) -> String {
-    /// How many are named.
-    const NAMED: usize = 20;
-    let Check { end_users, counted, entries, blocks, .. } = check;
-    let mut lines = vec![format!("{end_users} people ({counted} counted), {entries} index entries, {blocks} blocks")];
-    lines.extend(check.building.iter().map(|field| format!("{}: is being counted, not checked", field.name())));
+    /// The maximum number of lines per kind of difference.
+    const MAX_LISTED: usize = 20;
+    let Check { counted, entries, .. } = check;
+    let (end_users, blocks) = (count(check.end_users, "end user"), count(check.blocks, "rank block"));
+    let mut lines = vec![format!("{end_users} (counter: {counted}), {entries} index entries, {blocks}")];
+    let building = check.building.iter();
+    lines.extend(building.map(|field| format!("{}: its rank index is being built and was not checked", field.name())));
+    let stalled = check.stalled.iter();
+    lines.extend(stalled.map(|field| {
+        format!("{}: the build of its rank index has stopped; `index repair` completes it", field.name())
+    }));
+    lines.extend(check.wrong_end_users.iter().take(MAX_LISTED).map(|wrong| {
+        let missing = if wrong.missing == 1 { "1 entry".to_owned() } else { format!("{} entries", wrong.missing) };
+        let record = if wrong.record { "; its IndexState is wrong" } else { "" };
+        format!("end user {}: {missing} missing, {} too many{record}", wrong.id, wrong.surplus())
+    }));
+    let blocks = check.wrong_blocks.iter().take(MAX_LISTED);
+    lines.extend(blocks.map(|wrong| {
+        format!("{}: a rank block counts {} entries instead of {}", wrong.field.name(), wrong.held, wrong.counted)
+    }));
+    let pointers = check.wrong_pointers.iter().take(MAX_LISTED);
+    lines.extend(pointers.map(|id| format!("end user {id}: its look-up keys are wrong")));
     lines.extend(
-        check
-            .stalled
-            .iter()
-            .map(|field| format!("{}: its count was given up half-way; index repair finishes it", field.name())),
+        check.broken.iter().take(MAX_LISTED).map(|broken| format!("end user {}: {}", broken.id, broken.reason)),
     );
-    lines.extend(check.wrong_end_users.iter().take(NAMED).map(|wrong| {
-        let record = if wrong.record { "; Indexed says otherwise" } else { "" };
-        format!("person {}: {} entries missing, {} too many{record}", wrong.id, wrong.missing, wrong.surplus())
-    }));
-    lines.extend(check.wrong_blocks.iter().take(NAMED).map(|wrong| {
-        format!("{}: a block is said to hold {} entries and holds {}", wrong.field.name(), wrong.held, wrong.counted)
-    }));
-    let pointers = check.wrong_pointers.iter().take(NAMED);
-    lines.extend(pointers.map(|id| format!("end user {id}: its stored look-up keys are wrong")));
-    lines.extend(check.broken.iter().take(NAMED).map(|broken| format!("end user {}: {}", broken.id, broken.reason)));
-    let wrong = (check.wrong_end_users.len(), check.wrong_blocks.len());
-    let what = if repaired { "mended" } else { "wrong" };
-    let pointers = match check.wrong_pointers.len() {
-        0 => String::new(),
-        count => format!(", look-up keys of {count} end users"),
-    };
-    let broken = match check.broken.len() {
-        0 => String::new(),
-        count => format!("; cannot be repaired: {count} end users"),
-    };
-    lines.push(match wrong {
-        (0, 0) if check.is_clean() => "nothing is wrong".to_owned(),
-        (end_users, blocks) => format!("{what}: {end_users} people, {blocks} blocks{pointers}{broken}"),
-    });
+    lines.push(if check.is_clean() { "nothing is wrong".to_owned() } else { summary(check, repaired) });
     lines.join("\n")
+}
+
+fn summary(check: &Check, repaired: bool) -> String {
+    let end_users = |number: usize| count(number as u64, "end user");
+    let kinds = [
+        (check.wrong_end_users.len(), end_users(check.wrong_end_users.len())),
+        (check.wrong_blocks.len(), count(check.wrong_blocks.len() as u64, "rank block")),
+        (check.wrong_pointers.len(), format!("look-up keys of {}", end_users(check.wrong_pointers.len()))),
+    ];
+    let wrong: Vec<_> = kinds.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+    let clauses = [
+        (wrong.len(), format!("{}: {}", if repaired { "repaired" } else { "wrong" }, wrong.join(", "))),
+        (check.stalled.len(), format!("stopped: {}", count(check.stalled.len() as u64, "rank index build"))),
+        (check.broken.len(), format!("cannot be repaired: {}", end_users(check.broken.len()))),
+    ];
+    let clauses: Vec<_> = clauses.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+    clauses.join("; ")
+}
+
+/// Formats a number with its noun, in the plural unless the number is 1.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,6 +1,6 @@
-//! The whole End Users API on one machine: the gateway, the functions, an embedded DynamoDB, and
-//! the pumps that stand in for the table's stream and the queue. Everything that deploys from
-//! template.yaml is built from template.yaml here; the pages beside it, a console and a reference, deploy nowhere.
+//! The whole End Users API on one machine: the gateway, the functions, an embedded DynamoDB, and pollers for the
+//! table's stream and the queue of ticket events. It takes all of them from template.yaml, which also deploys the API.
+//! The pages, a console and an API reference, exist only here.
 
 pub mod demo;
 mod embedded;
@@ -9,7 +9,7 @@ mod events;
 mod functions;
 mod gateway;
 pub mod index;
-mod lanes;
+mod invocation;
 mod pages;
 mod pollers;
 mod queue;
@@ -39,65 +39,65 @@ use pollers::Pollers;
 use queue::Queue;
 use template::Template;
 
-/// The name of the table, unless `TABLE_NAME` says otherwise.
+/// The default of `TABLE_NAME`.
 const TABLE: &str = "end-users";
 
-/// How a system is started.
+/// The options of [`Local::start`].
 pub struct Options {
-    /// The port on 127.0.0.1; 0: any that is free.
+    /// The port on 127.0.0.1; 0 for any free port.
     pub port: u16,
-    /// Where data is kept.
+    /// The storage of the database and the queue.
     pub storage: Storage,
-    /// Whether an empty database is given a demo.
+    /// Whether an empty database is filled with the demo.
     pub demo: bool,
-    /// Where the built functions are, as `<name>/bootstrap`, to be run as processes; without one,
-    /// the functions that this program was built with run inside it.
+    /// The folder of the built functions (`<name>/bootstrap`), which run as processes; `None` runs the functions
+    /// in-process.
     pub functions: Option<PathBuf>,
-    /// The environment variables of the functions (contract §1), `TABLE_NAME`,
-    /// `AWS_ENDPOINT_URL_DYNAMODB` and `CORS_ALLOWED_ORIGINS`.
+    /// The environment variables of the functions (docs/configuration.md), `AWS_ENDPOINT_URL_DYNAMODB` and
+    /// `CORS_ALLOWED_ORIGINS`.
     pub variables: HashMap<String, String>,
 }
 
-/// Where data is kept.
+/// The storage of the database and the queue.
 pub enum Storage {
-    /// Nowhere: it ends with the process.
+    /// Memory, which is lost when the process ends.
     Memory,
-    /// In a directory, which one process at a time may use.
+    /// A directory, which one process at a time can use.
     Directory(PathBuf),
 }
 
-/// Why a system did not start; one line that says what to mend.
+/// The reason why a command failed, as one line that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The port.
-    #[error("port {port} cannot be used ({reason}); choose another with --port, 0 for any")]
+pub enum Error {
+    /// The port cannot be bound.
+    #[error("port {port} cannot be used ({reason}); choose another one with --port, or 0 for any free port")]
     Port {
-        /// The port asked for.
+        /// The requested port.
         port: u16,
-        /// What the operating system says.
+        /// The error of the operating system.
         reason: std::io::Error,
     },
-    /// The data directory, the queue in it or its lock.
+    /// The data directory, its queue or its lock cannot be used.
     #[error("the data directory {0}")]
     Data(String),
-    /// The database.
+    /// The database cannot be used.
     #[error("the database engine {0}")]
     Engine(String),
-    /// The built functions.
+    /// A built function cannot be used.
     #[error("{0}")]
     Function(String),
-    /// The settings.
+    /// A setting is invalid.
     #[error("{0}")]
     Config(String),
-    /// The template.
+    /// The template is not supported.
     #[error("template.yaml: {0}")]
     Template(#[from] template::TemplateError),
 }
 
-impl StartError {
-    /// Why the engine does not start.
+impl Error {
+    /// Creates the error of an embedded engine that cannot be started.
     fn engine(error: impl std::fmt::Display) -> Self {
-        Self::Engine(format!("does not start: {error}"))
+        Self::Engine(format!("cannot be started: {error}"))
     }
 }
 
@@ -114,23 +114,23 @@ pub struct Local {
 }
 
 impl Local {
-    /// Starts a system; when this returns, it answers and the demo is in place.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
+    /// Starts a system. When this returns, the gateway accepts requests and the demo is loaded.
+    pub async fn start(options: Options) -> Result<Self, Error> {
         let Options { port, storage, demo, functions, mut variables } = options;
         let template = Template::load()?;
         variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| TABLE.to_owned());
         variables.entry("RUST_LOG".to_owned()).or_insert_with(|| "warn".to_owned());
         variables.insert("SERVER_TIMING".to_owned(), "true".to_owned());
-        // Tokens under a secret that others trust are not handed out.
-        let hands_out_tokens = demo && token::needs_development_secret(&variables);
+        // Demo tokens are only served if they are signed with the development secret, which no deployment trusts.
+        let serves_tokens = demo && token::needs_development_secret(&variables);
         token::use_development_secret(&mut variables);
         let lookup = |name: &str| variables.get(name).cloned();
-        let config = HttpConfig::from_lookup(&lookup).map_err(|error| StartError::Config(error.to_string()))?;
+        let config = HttpConfig::from_lookup(&lookup).map_err(|error| Error::Config(error.to_string()))?;
 
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
-        let listener = listener.map_err(|reason| StartError::Port { port, reason })?;
-        let address = listener.local_addr().map_err(|reason| StartError::Port { port, reason })?;
-        // The queue's lock keeps other processes out of the directory, so it comes first.
+        let listener = listener.map_err(|reason| Error::Port { port, reason })?;
+        let address = listener.local_addr().map_err(|reason| Error::Port { port, reason })?;
+        // The queue is opened first, because its lock keeps other processes out of the directory.
         let queue = Arc::new(Queue::open(&storage)?);
         let engine = Engine::start(&storage, &variables, &template.table, &config.common.table).await?;
         let client = shared::bootstrap::client(engine.sdk_config());
@@ -142,8 +142,8 @@ impl Local {
         let (stop, stopped) = watch::channel(false);
         let config = engine.sdk_config();
         let pollers = Pollers::new(functions.clone(), queue.clone(), &template, config, engine.stream_arn());
-        let pages = Pages::new(hands_out_tokens, &variables);
-        let gateway = Gateway::new(functions.clone(), &template, &variables, pollers.clone(), queue.clone(), pages);
+        let pages = Pages::new(serves_tokens, &variables);
+        let gateway = Gateway::new(functions.clone(), &template, &variables, pollers.clone(), queue.clone(), pages)?;
         let gateway = Arc::new(gateway);
         let mut tasks = pollers.run(&stopped);
         tasks.push(tokio::spawn(gateway::serve(listener, gateway.clone(), stopped)));
@@ -154,7 +154,7 @@ impl Local {
         Ok(local)
     }
 
-    /// Where it answers.
+    /// The address of the gateway.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -164,7 +164,7 @@ impl Local {
         &self.client
     }
 
-    /// Where the database answers.
+    /// The URL of the database.
     pub fn engine_url(&self) -> &str {
         self.engine.url()
     }
@@ -174,28 +174,28 @@ impl Local {
         self.engine.table()
     }
 
-    /// The ticket events that every delivery failed for.
+    /// The ticket events that became dead letters, oldest first.
     pub fn dead_letters(&self) -> Vec<String> {
         self.queue.dead_letters().unwrap_or_default()
     }
 
-    /// What a function answers to an event; `None` where it crashes or overruns its time.
+    /// Invokes a function with an event. Returns `None` if it crashes or exceeds its time-out.
     pub async fn invoke(&self, function: &str, event: &Value) -> Option<Value> {
         serde_json::from_slice(&self.functions.invoke(function, event).await.ok()?).ok()
     }
 
-    /// Answers a request without a network between.
+    /// Sends a request to the gateway without a network.
     pub async fn call(&self, request: axum::extract::Request) -> axum::response::Response {
-        self.gateway.clone().answer(request).await
+        self.gateway.clone().handle(request).await
     }
 
-    /// Ends: no new requests, those under way are answered, the pumps finish their batches.
+    /// Stops the system after the requests and batches in progress.
     pub async fn stop(self) {
-        // Nobody listens only where all has ended already.
+        // An error means that every task has already ended.
         let _ = self.stop.send(true);
         for task in self.tasks {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a task of local failed");
+                tracing::error!(%error, "task failed");
             }
         }
         self.engine.stop().await;

@@ -1,5 +1,5 @@
-//! The pages that `local` serves beside the API: a console, a reference to try the API in, and
-//! tokens for both. They are part of no deployment.
+//! The pages of `local`, which are part of no deployment: a console, an API reference in which requests can be tried,
+//! and demo tokens for both.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::demo;
 
-/// The description of the API in OpenAPI.
+/// The description of the API in OpenAPI 3.1.
 const OPENAPI: &str = include_str!("../../openapi.json");
 
-/// A page loads what stands here and asks what answers here, and nobody frames it.
+/// The Content-Security-Policy: a page loads and calls only its own origin, and no other page can frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
 
@@ -24,7 +24,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// What stands at a path.
+/// A path, its content type and its content.
 struct Page {
     path: &'static str,
     kind: &'static str,
@@ -33,23 +33,23 @@ struct Page {
 
 enum Content {
     /// A file of this repository.
-    Own(&'static str),
-    /// A file of Swagger UI, by its name there.
+    File(&'static str),
+    /// A file of Swagger UI, by its name.
     Swagger(&'static str),
     /// The tokens of the demo tenants.
     Tokens,
 }
 
 const PAGES: [Page; 10] = [
-    page("/", HTML, Content::Own(include_str!("../pages/console.html"))),
-    page("/console.css", STYLE, Content::Own(include_str!("../pages/console.css"))),
-    page("/console.js", SCRIPT, Content::Own(include_str!("../pages/console.js"))),
-    page("/docs", HTML, Content::Own(include_str!("../pages/docs.html"))),
-    page("/docs/docs.css", STYLE, Content::Own(include_str!("../pages/docs.css"))),
-    page("/docs/docs.js", SCRIPT, Content::Own(include_str!("../pages/docs.js"))),
+    page("/", HTML, Content::File(include_str!("../pages/console.html"))),
+    page("/console.css", STYLE, Content::File(include_str!("../pages/console.css"))),
+    page("/console.js", SCRIPT, Content::File(include_str!("../pages/console.js"))),
+    page("/docs", HTML, Content::File(include_str!("../pages/docs.html"))),
+    page("/docs/docs.css", STYLE, Content::File(include_str!("../pages/docs.css"))),
+    page("/docs/docs.js", SCRIPT, Content::File(include_str!("../pages/docs.js"))),
     page("/docs/swagger-ui.css", STYLE, Content::Swagger("swagger-ui.css")),
     page("/docs/swagger-ui-bundle.js", SCRIPT, Content::Swagger("swagger-ui-bundle.js")),
-    page("/openapi.json", JSON, Content::Own(OPENAPI)),
+    page("/openapi.json", JSON, Content::File(OPENAPI)),
     page("/local/tokens", JSON, Content::Tokens),
 ];
 
@@ -57,29 +57,31 @@ const fn page(path: &'static str, kind: &'static str, content: Content) -> Page 
     Page { path, kind, content }
 }
 
-/// Whether a page stands at this path.
-pub(crate) fn stand_at(path: &str) -> bool {
+/// Whether a page has this path.
+pub(crate) fn is_page(path: &str) -> bool {
     PAGES.iter().any(|page| page.path == path)
 }
 
-/// The pages of a system.
+/// The pages of a running system.
 pub(crate) struct Pages {
-    /// What tokens are made of; none where none are handed out.
+    /// The configuration that demo tokens are signed with, or `None` if no tokens are served.
     variables: Option<HashMap<String, String>>,
 }
 
 impl Pages {
-    /// The pages of a system with these variables, with tokens of the demo's tenants or without.
-    pub(crate) fn new(tokens: bool, variables: &HashMap<String, String>) -> Self {
-        Self { variables: tokens.then(|| variables.clone()) }
+    /// Creates the pages. `serves_tokens` says whether `/local/tokens` contains the demo tokens.
+    pub(crate) fn new(serves_tokens: bool, variables: &HashMap<String, String>) -> Self {
+        Self { variables: serves_tokens.then(|| variables.clone()) }
     }
 
-    /// The page that is asked for. Only to this machine by its own names: a name that somebody else
-    /// gave it (DNS rebinding) would let their web site read the tokens.
-    pub(crate) fn answer(&self, request: &Request) -> Option<Response> {
+    /// Returns the requested page, or `None` if the method or the `Host` is not allowed. The `Host` must be localhost:
+    /// otherwise a web site whose name resolves to this machine (DNS rebinding) could read the tokens.
+    pub(crate) fn respond(&self, request: &Request) -> Option<Response> {
         let page = PAGES.iter().find(|page| page.path == request.uri().path())?;
-        let answered = request.method() == Method::GET && is_for_this_machine(request.headers());
-        let body = answered.then(|| self.body(&page.content))??;
+        if request.method() != Method::GET || !is_for_localhost(request.headers()) {
+            return None;
+        }
+        let body = self.body(&page.content)?;
         let cache = if matches!(page.content, Content::Tokens) { "no-store" } else { "no-cache" };
         let response = http::Response::builder()
             .header(header::CONTENT_TYPE, page.kind)
@@ -93,13 +95,13 @@ impl Pages {
 
     fn body(&self, content: &Content) -> Option<Body> {
         match content {
-            Content::Own(text) => Some(Body::from(*text)),
+            Content::File(text) => Some(Body::from(*text)),
             Content::Swagger(name) => swagger(name),
             Content::Tokens => Some(Body::from(self.tokens().to_string())),
         }
     }
 
-    /// `[{ "tenant", "token" }]`, empty where none can be made.
+    /// The demo tokens as `[{ "tenant", "token" }]`, or an empty array if none are served.
     fn tokens(&self) -> Value {
         let of_tenant = |tenant: u64| {
             let token = demo::make_token(self.variables.as_ref()?, tenant).ok()?;
@@ -114,7 +116,7 @@ fn swagger(name: &str) -> Option<Body> {
     Some(Body::from(file.bytes.into_owned()))
 }
 
-fn is_for_this_machine(headers: &HeaderMap) -> bool {
+fn is_for_localhost(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{Local, Options, Storage};
 
-    const MACHINE: &str = "127.0.0.1:3000";
+    const HOST: &str = "127.0.0.1:3000";
 
     async fn start(demo: bool, variables: &[(&str, &str)]) -> Local {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -147,7 +149,7 @@ mod tests {
     }
 
     fn get(path: &str) -> http::request::Builder {
-        http::Request::get(path).header(header::HOST, MACHINE)
+        http::Request::get(path).header(header::HOST, HOST)
     }
 
     async fn tokens(local: &Local) -> Value {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_page_is_answered_with_its_type_and_strict_headers() {
+    async fn pages_have_their_type_and_strict_headers() {
         let local = start(false, &[]).await;
         for page in &PAGES {
             let (status, headers, body) = send(&local, get(&format!("{}?x=1", page.path))).await;
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_answered_under_this_machine_s_own_names_alone() {
+    async fn pages_are_served_on_localhost_only() {
         let local = start(true, &[]).await;
         for host in ["127.0.0.1", "127.0.0.1:80", "localhost", "localhost:3000", "[::1]", "[::1]:65535"] {
             for page in &PAGES {
@@ -239,11 +241,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_are_for_get_alone_and_no_other_origin_reads_them() {
+    async fn pages_allow_only_get_and_no_other_origin() {
         let local = start(true, &[("CORS_ALLOWED_ORIGINS", "*")]).await;
         for page in &PAGES {
             for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get"] {
-                let request = http::Request::builder().method(method).uri(page.path).header(header::HOST, MACHINE);
+                let request = http::Request::builder().method(method).uri(page.path).header(header::HOST, HOST);
                 let request = request
                     .header(header::ORIGIN, "https://app.test")
                     .header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
@@ -255,12 +257,12 @@ mod tests {
             assert_eq!(cors, None, "{}", page.path);
         }
         let (_, headers, _) = send(&local, get("/api/EndUsers").header(header::ORIGIN, "https://app.test")).await;
-        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*", "the API is read as before");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*", "CORS of the API");
         local.stop().await;
     }
 
     #[tokio::test]
-    async fn what_stands_beside_a_page_is_the_gateway_s_404() {
+    async fn unknown_paths_are_404() {
         let local = start(false, &[]).await;
         for path in [
             "//",
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_tokens_open_each_demo_tenant() {
+    async fn tokens_are_valid_for_each_demo_tenant() {
         let local = start(true, &[]).await;
         let tokens = tokens(&local).await;
         let tokens = tokens.as_array().expect("an array");
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_are_no_tokens_without_the_demo_nor_under_a_key_of_one_s_own() {
+    async fn tokens_need_the_demo_and_the_development_secret() {
         let secret = ("JWT_SECRET", "a secret of the tests, of more than 32 bytes");
         let issuer = ("JWT_JWKS_URL", "https://issuer.test/keys");
         for (demo, variables) in [(false, &[][..]), (true, &[secret]), (true, &[issuer])] {
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_is_openapi_and_holds_what_the_reference_opens() {
+    fn openapi_has_the_operation_that_the_docs_page_opens() {
         let description: Value = serde_json::from_str(OPENAPI).expect("JSON");
         assert_eq!(description["paths"]["/api/EndUsers"]["get"]["operationId"], "listEndUsers");
         assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");

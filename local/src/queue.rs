@@ -1,22 +1,21 @@
-//! The queue of ticket events, durable: what was taken in survives the process. Beside it the place
-//! in the stream up to which the index was brought.
+//! The durable queue of ticket events, with its dead letters, and the checkpoints of the stream poller.
 
 use std::fs::{File, TryLockError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{StartError, Storage};
+use crate::{Error, Storage};
 
-/// A message that was handed out.
-pub(crate) struct Delivery {
+/// A received message.
+pub(crate) struct QueueMessage {
     pub(crate) id: i64,
     pub(crate) body: String,
-    /// How often it was handed out, this time included.
+    /// The number of times that the message was received, including this one.
     pub(crate) receive_count: u64,
 }
 
-/// Messages, dead letters and checkpoints, in SQLite.
+/// Messages, dead letters and checkpoints in SQLite.
 pub(crate) struct Queue {
     connection: Mutex<Connection>,
     _lock: Option<File>,
@@ -32,9 +31,9 @@ const SCHEMA: &str = "
 ";
 
 impl Queue {
-    /// Opens the queue and keeps other processes out of its directory.
-    pub(crate) fn open(storage: &Storage) -> Result<Self, StartError> {
-        let failed = |error: rusqlite::Error| StartError::Data(format!("cannot be used: {error}"));
+    /// Opens the queue. In a directory it also takes the lock that keeps other processes out.
+    pub(crate) fn open(storage: &Storage) -> Result<Self, Error> {
+        let failed = |error: rusqlite::Error| Error::Data(format!("cannot be used: {error}"));
         let (connection, lock) = match storage {
             Storage::Memory => (Connection::open_in_memory().map_err(failed)?, None),
             Storage::Directory(directory) => {
@@ -50,7 +49,7 @@ impl Queue {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in messages, all or none.
+    /// Appends messages, all or none.
     pub(crate) fn send(&self, bodies: &[String]) -> rusqlite::Result<()> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
@@ -60,8 +59,8 @@ impl Queue {
         transaction.commit()
     }
 
-    /// Hands out the oldest messages, at most `limit`.
-    pub(crate) fn receive(&self, limit: usize) -> rusqlite::Result<Vec<Delivery>> {
+    /// Receives the oldest messages, at most `limit`. They stay in the queue until they are acknowledged.
+    pub(crate) fn receive(&self, limit: usize) -> rusqlite::Result<Vec<QueueMessage>> {
         let connection = self.connection();
         let mut select = connection.prepare_cached(
             "UPDATE messages SET received = received + 1
@@ -69,22 +68,22 @@ impl Queue {
              RETURNING id, body, received",
         )?;
         let rows = select.query_map(params![limit as i64], |row| {
-            Ok(Delivery { id: row.get(0)?, body: row.get(1)?, receive_count: row.get::<_, i64>(2)?.unsigned_abs() })
+            Ok(QueueMessage { id: row.get(0)?, body: row.get(1)?, receive_count: row.get::<_, i64>(2)?.unsigned_abs() })
         })?;
         rows.collect()
     }
 
-    /// Ends a message: it was dealt with.
+    /// Deletes a message that was processed.
     pub(crate) fn acknowledge(&self, id: i64) -> rusqlite::Result<()> {
         self.connection().execute("DELETE FROM messages WHERE id = ?1", params![id]).map(drop)
     }
 
-    /// Makes a message a dead letter.
+    /// Moves a message to the dead letters.
     pub(crate) fn move_to_dead_letters(&self, id: i64) -> rusqlite::Result<()> {
         self.connection().execute("UPDATE messages SET dead = 1 WHERE id = ?1", params![id]).map(drop)
     }
 
-    /// Whether every message is acknowledged or dead.
+    /// Whether every message is acknowledged or a dead letter.
     pub(crate) fn is_empty(&self) -> rusqlite::Result<bool> {
         let first = "SELECT 1 FROM messages WHERE dead = 0 LIMIT 1";
         Ok(self.connection().query_row(first, [], |_| Ok(())).optional()?.is_none())
@@ -97,28 +96,28 @@ impl Queue {
         select.query_map([], |row| row.get(0))?.collect()
     }
 
-    /// The last record of a shard of the stream that was dealt with.
+    /// The sequence number up to which all records of a shard are processed.
     pub(crate) fn checkpoint(&self, shard: &str) -> rusqlite::Result<Option<String>> {
         let select = "SELECT sequence FROM checkpoints WHERE shard = ?1";
         self.connection().query_row(select, params![shard], |row| row.get(0)).optional()
     }
 
-    /// Notes the last record of a shard that was dealt with.
+    /// Stores the sequence number up to which all records of a shard are processed.
     pub(crate) fn set_checkpoint(&self, shard: &str, sequence: &str) -> rusqlite::Result<()> {
         let upsert = "INSERT INTO checkpoints VALUES (?1, ?2) ON CONFLICT DO UPDATE SET sequence = excluded.sequence";
         self.connection().execute(upsert, params![shard, sequence]).map(drop)
     }
 }
 
-fn lock(directory: &std::path::Path) -> Result<File, StartError> {
+fn lock(directory: &std::path::Path) -> Result<File, Error> {
     let shown = directory.display();
-    let failed = |error: std::io::Error| StartError::Data(format!("{shown} cannot be used: {error}"));
+    let failed = |error: std::io::Error| Error::Data(format!("{shown} cannot be used: {error}"));
     std::fs::create_dir_all(directory).map_err(failed)?;
     let file = File::create(directory.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(StartError::Data(format!("{shown} is in use by another process; choose another with --data")))
+            Err(Error::Data(format!("{shown} is in use by another process; choose another with --data")))
         }
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
@@ -129,17 +128,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_handed_out_until_it_is_acknowledged_or_buried() {
+    fn message_is_received_until_acknowledged_or_dead() {
         let queue = Queue::open(&Storage::Memory).expect("a queue");
-        queue.send(&["a".to_owned(), "b".to_owned()]).expect("taken");
+        queue.send(&["a".to_owned(), "b".to_owned()]).expect("sent");
         let first = queue.receive(10).expect("messages");
         assert_eq!(first.iter().map(|m| (m.body.as_str(), m.receive_count)).collect::<Vec<_>>(), [("a", 1), ("b", 1)]);
-        queue.acknowledge(first[0].id).expect("gone");
+        queue.acknowledge(first[0].id).expect("acknowledged");
         let again = queue.receive(10).expect("messages");
         assert_eq!(again.iter().map(|m| (m.body.as_str(), m.receive_count)).collect::<Vec<_>>(), [("b", 2)]);
-        assert!(!queue.is_empty().expect("an answer"));
-        queue.move_to_dead_letters(again[0].id).expect("buried");
-        assert!(queue.is_empty().expect("an answer"));
-        assert_eq!(queue.dead_letters().expect("letters"), ["b"]);
+        assert!(!queue.is_empty().expect("a result"));
+        queue.move_to_dead_letters(again[0].id).expect("moved");
+        assert!(queue.is_empty().expect("a result"));
+        assert_eq!(queue.dead_letters().expect("dead letters"), ["b"]);
     }
 }

@@ -1,4 +1,4 @@
-//! template.yaml as `local` needs it, so that what runs here and what deploys cannot drift apart.
+//! template.yaml, which deploys the API and from which `local` takes its functions, routes, table and event sources.
 
 use std::time::Duration;
 
@@ -11,49 +11,55 @@ use serde_json::{Map, Value};
 
 const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// What of the template cannot be used, and where.
+/// A part of the template that is missing or not supported.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(String);
 
-/// The parts of the template that `local` is built from.
+impl TemplateError {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The parts of the template that `local` uses.
 pub struct Template {
     /// The functions.
     pub functions: Vec<Function>,
     /// The endpoints.
     pub routes: Vec<Route>,
-    /// The one table.
+    /// The table.
     pub table: TableSpec,
-    /// The table's stream and whom it drives.
+    /// The event source mapping of the table's stream.
     pub stream: StreamSource,
-    /// The queue of ticket events and whom it drives.
+    /// The event source mapping of the queue of ticket events.
     pub queue: QueueSource,
-    /// What browsers may do once origins are allowed.
+    /// The CORS settings of the gateway.
     pub cors: CorsSpec,
     document: Value,
 }
 
-/// A function.
+/// A Lambda function.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
-    /// Its binary, by which it goes everywhere else.
+    /// The name of its binary, which identifies the function everywhere in `local`.
     pub name: String,
-    /// How long an invocation may take.
+    /// The time-out of an invocation.
     pub time_out: Duration,
-    /// Its memory in MB.
+    /// The memory in MB.
     pub memory: u64,
-    /// The names of the environment variables that it is given.
+    /// The names of its environment variables.
     pub variables: Vec<String>,
 }
 
 /// A route of the gateway.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// GET, POST, PUT or DELETE.
+    /// The method: GET, POST, PUT or DELETE.
     pub method: String,
-    /// The path, with `{id}`.
+    /// The path, with parameters as `{id}`.
     pub path: String,
-    /// The function's binary.
+    /// The name of the function's binary.
     pub function: String,
 }
 
@@ -63,30 +69,30 @@ pub struct TableSpec(Value);
 /// An event source mapping of the stream.
 #[derive(Clone)]
 pub struct StreamSource {
-    /// The function's binary.
+    /// The name of the function's binary.
     pub function: String,
-    /// The most records of a batch.
+    /// The maximum number of records in a batch.
     pub batch_size: usize,
-    /// A record is passed on that one of these patterns matches.
+    /// The event patterns of which a record must match at least one; no patterns match every record.
     pub filters: Vec<Value>,
-    /// For how long a failing record is tried again.
+    /// The age at which a failing record becomes a dead letter.
     pub max_age: Duration,
-    /// The most batches in flight of a shard.
+    /// The maximum number of batches in flight per shard.
     pub parallelization: usize,
 }
 
 /// An event source mapping of a queue.
 #[derive(Clone)]
 pub struct QueueSource {
-    /// The function's binary.
+    /// The name of the function's binary.
     pub function: String,
-    /// The most messages of a batch.
+    /// The maximum number of messages in a batch.
     pub batch_size: usize,
-    /// How often a message is delivered before it is a dead letter.
+    /// The number of deliveries after which a message becomes a dead letter.
     pub max_receive_count: u64,
 }
 
-/// The gateway's CORS settings but for the origins, which are a parameter.
+/// The gateway's CORS settings, except for the origins, which are a parameter of the stack.
 #[derive(Clone)]
 pub struct CorsSpec {
     /// Access-Control-Allow-Methods.
@@ -100,7 +106,7 @@ pub struct CorsSpec {
 }
 
 impl Template {
-    /// Reads the template that this build was made with.
+    /// Parses the template, which is compiled into this program.
     pub fn load() -> Result<Self, TemplateError> {
         let yaml = Yaml::load_from_str(TEMPLATE).map_err(|error| TemplateError(error.to_string()))?;
         let document = yaml.first().map(to_json).unwrap_or_default();
@@ -135,13 +141,13 @@ impl Template {
         })
     }
 
-    /// The whole template as JSON; `!Ref x` is `{"Ref": "x"}`.
+    /// The whole template as JSON, with `!Ref x` as `{"Ref": "x"}`.
     pub fn document(&self) -> &Value {
         &self.document
     }
 }
 
-/// An event source of a function.
+/// An event source of a function, for reading its properties.
 struct EventSource<'a> {
     reader: Reader<'a>,
     properties: &'a Value,
@@ -159,10 +165,10 @@ struct Reader<'a>(&'a Value);
 
 impl<'a> Reader<'a> {
     fn get(self, pointer: &str) -> Result<&'a Value, TemplateError> {
-        self.0.pointer(pointer).ok_or_else(|| TemplateError(format!("there is no {pointer}")))
+        self.0.pointer(pointer).ok_or_else(|| TemplateError(format!("{pointer} is missing")))
     }
 
-    /// A number, or a reference to a parameter whose default is one.
+    /// Reads a number, or the default of the parameter that a `Ref` names.
     fn number(self, pointer: &str) -> Result<u64, TemplateError> {
         self.number_of(self.0.pointer(pointer), pointer)
     }
@@ -173,7 +179,7 @@ impl<'a> Reader<'a> {
             Some(name) => parameter(name),
             None => value,
         };
-        value.and_then(Value::as_u64).ok_or_else(|| TemplateError(format!("{place} is no number")))
+        value.and_then(Value::as_u64).ok_or_else(|| TemplateError(format!("{place} is not a number")))
     }
 
     fn list(self, pointer: &str) -> Result<String, TemplateError> {
@@ -181,7 +187,7 @@ impl<'a> Reader<'a> {
         Ok(items.join(","))
     }
 
-    /// Every function, with what drives it.
+    /// Returns every function with its events.
     fn functions(self) -> Result<Vec<(Function, Vec<&'a Value>)>, TemplateError> {
         let resources = self.get("/Resources")?.as_object().into_iter().flatten();
         let functions = resources.filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
@@ -196,7 +202,9 @@ impl<'a> Reader<'a> {
         };
         let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
         let function = Function {
-            name: binary.ok_or_else(|| TemplateError(format!("{name} names no binary")))?.to_owned(),
+            name: binary
+                .ok_or_else(|| TemplateError(format!("{name} has no Metadata.BuildProperties.Binary")))?
+                .to_owned(),
             time_out: Duration::from_secs(number("Timeout")?),
             memory: number("MemorySize")?,
             variables: variables(globals, &resource["Properties"]),
@@ -206,41 +214,43 @@ impl<'a> Reader<'a> {
         for (_, event) in &events {
             let kind = event["Type"].as_str().unwrap_or_default();
             if !["HttpApi", "DynamoDB", "SQS"].contains(&kind) {
-                return Err(TemplateError(format!("{name} is driven by {kind}, which local does not run")));
+                return Err(TemplateError(format!("{name} has an event of type {kind}, which local does not support")));
             }
         }
         Ok((function, events.into_iter().map(|(_, event)| event).collect()))
     }
 
-    /// The events of a kind, with the function that each drives.
+    /// Returns the events of a type, each with the name of its function.
     fn events(self, kind: &str) -> Result<Vec<(&'a Value, String)>, TemplateError> {
-        let driven = self
+        let events = self
             .functions()?
             .into_iter()
             .flat_map(|(function, events)| events.into_iter().map(move |event| (event, function.name.clone())));
-        Ok(driven.filter(|(event, _)| event["Type"] == kind).collect())
+        Ok(events.filter(|(event, _)| event["Type"] == kind).collect())
     }
 
     fn routes(self) -> Result<Vec<Route>, TemplateError> {
         let route = |(event, function): (&Value, String)| {
             let text = |name: &str| event["Properties"][name].as_str().map(str::to_owned);
             let route = text("Method").zip(text("Path"));
-            let (method, path) =
-                route.ok_or_else(|| TemplateError(format!("{function} has an event without a route")))?;
+            let (method, path) = route
+                .ok_or_else(|| TemplateError(format!("{function} has an HttpApi event without Method or Path")))?;
             Ok(Route { method, path, function })
         };
         self.events("HttpApi")?.into_iter().map(route).collect()
     }
 
     fn event_source(self, kind: &str) -> Result<EventSource<'a>, TemplateError> {
-        let (event, function) =
-            self.events(kind)?.pop().ok_or_else(|| TemplateError(format!("nothing is driven by {kind}")))?;
+        let (event, function) = self
+            .events(kind)?
+            .pop()
+            .ok_or_else(|| TemplateError(format!("no function has an event of type {kind}")))?;
         Ok(EventSource { reader: self, properties: &event["Properties"], function })
     }
 }
 
-/// The names of the environment variables of a function: the common ones and its own, without those
-/// that it takes back with `AWS::NoValue`.
+/// Returns the names of a function's environment variables: the global ones and its own, without those that it sets to
+/// `AWS::NoValue`.
 fn variables(globals: &Value, own: &Value) -> Vec<String> {
     let of = |properties: &Value| properties.pointer("/Environment/Variables").and_then(Value::as_object).cloned();
     let mut variables = of(globals).unwrap_or_default();
@@ -260,14 +270,14 @@ fn to_json(yaml: &Yaml) -> Value {
             let member = |(name, value): (&Yaml, &Yaml)| Some((name.as_str()?.to_owned(), to_json(value)));
             Value::Object(members.iter().filter_map(member).collect())
         }
-        // CloudFormation's short form: `!Ref x` is `{"Ref": "x"}`.
+        // CloudFormation's short form of intrinsic functions, for example `!Ref x`.
         Yaml::Tagged(tag, value) => Value::Object(Map::from_iter([(tag.suffix.to_string(), to_json(value))])),
         _ => Value::Null,
     }
 }
 
 impl TableSpec {
-    /// The table's definition, for a table of this name.
+    /// Completes a CreateTable request, which has the table's name, with the table's definition.
     pub fn create(
         &self,
         request: aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder,
@@ -278,7 +288,7 @@ impl TableSpec {
                 .attribute_name(text(attribute, "AttributeName")?)
                 .attribute_type(ScalarAttributeType::from(text(attribute, "AttributeType")?))
                 .build();
-            request = request.attribute_definitions(definition.map_err(fault)?);
+            request = request.attribute_definitions(definition.map_err(TemplateError::new)?);
         }
         for index in list(&self.0, "GlobalSecondaryIndexes") {
             let kind = ProjectionType::from(text(&index["Projection"], "ProjectionType")?);
@@ -287,14 +297,14 @@ impl TableSpec {
                 .set_key_schema(Some(schema(index)?))
                 .projection(Projection::builder().projection_type(kind).build())
                 .build();
-            request = request.global_secondary_indexes(definition.map_err(fault)?);
+            request = request.global_secondary_indexes(definition.map_err(TemplateError::new)?);
         }
         let view = StreamViewType::from(text(&self.0["StreamSpecification"], "StreamViewType")?);
         let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build();
-        Ok(request.stream_specification(stream.map_err(fault)?))
+        Ok(request.stream_specification(stream.map_err(TemplateError::new)?))
     }
 
-    /// The attribute by which items expire.
+    /// The TTL attribute.
     pub fn ttl_attribute(&self) -> Result<&str, TemplateError> {
         text(&self.0["TimeToLiveSpecification"], "AttributeName")
     }
@@ -305,11 +315,7 @@ fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Result<&'v str, TemplateError> {
-    value[name].as_str().ok_or_else(|| TemplateError(format!("the table's definition lacks {name}")))
-}
-
-fn fault(error: impl std::fmt::Display) -> TemplateError {
-    TemplateError(error.to_string())
+    value[name].as_str().ok_or_else(|| TemplateError(format!("the table has no {name}")))
 }
 
 fn schema(value: &Value) -> Result<Vec<KeySchemaElement>, TemplateError> {
@@ -318,7 +324,7 @@ fn schema(value: &Value) -> Result<Vec<KeySchemaElement>, TemplateError> {
             .attribute_name(text(element, "AttributeName")?)
             .key_type(KeyType::from(text(element, "KeyType")?))
             .build()
-            .map_err(fault)
+            .map_err(TemplateError::new)
     };
     list(value, "KeySchema").map(element).collect()
 }
@@ -326,26 +332,27 @@ fn schema(value: &Value) -> Result<Vec<KeySchemaElement>, TemplateError> {
 fn filters(properties: &Value) -> Result<Vec<Value>, TemplateError> {
     let patterns = properties.pointer("/FilterCriteria/Filters").and_then(Value::as_array).into_iter().flatten();
     let read = |filter: &Value| {
-        let pattern = serde_json::from_str(filter["Pattern"].as_str().unwrap_or_default()).map_err(fault)?;
-        if is_plain(&pattern) {
+        let pattern =
+            serde_json::from_str(filter["Pattern"].as_str().unwrap_or_default()).map_err(TemplateError::new)?;
+        if is_supported(&pattern) {
             Ok(pattern)
         } else {
-            Err(TemplateError(format!("the filter {pattern} is not understood")))
+            Err(TemplateError(format!("the filter {pattern} is not supported; use only objects and lists of strings")))
         }
     };
     patterns.map(read).collect()
 }
 
-/// Whether a pattern is made of objects and of lists of strings alone, none of them empty.
-fn is_plain(pattern: &Value) -> bool {
+/// Whether a pattern consists only of objects and lists of strings, none of them empty.
+fn is_supported(pattern: &Value) -> bool {
     match pattern {
-        Value::Object(members) => !members.is_empty() && members.values().all(is_plain),
+        Value::Object(members) => !members.is_empty() && members.values().all(is_supported),
         Value::Array(values) => !values.is_empty() && values.iter().all(Value::is_string),
         _ => false,
     }
 }
 
-/// Whether Lambda's event filter would pass a record on: one pattern matches, or there are none.
+/// Whether Lambda's event filter passes a record: one of the patterns matches it, or there are no patterns.
 pub fn matches(filters: &[Value], record: &Value) -> bool {
     filters.is_empty() || filters.iter().any(|pattern| matches_pattern(pattern, record))
 }
@@ -353,7 +360,7 @@ pub fn matches(filters: &[Value], record: &Value) -> bool {
 fn matches_pattern(pattern: &Value, value: &Value) -> bool {
     match pattern {
         Value::Object(members) => members.iter().all(|(name, pattern)| matches_pattern(pattern, &value[name])),
-        Value::Array(admitted) => admitted.contains(value),
+        Value::Array(allowed) => allowed.contains(value),
         _ => false,
     }
 }
@@ -365,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_end_users_wake_the_indexer() {
+    fn stream_filter_passes_end_users_only() {
         let filters = Template::load().expect("a template").stream.filters;
         let image =
             |name: &str, kind: &str| json!({ "eventName": "MODIFY", "dynamodb": { name: { "kind": { "S": kind } } } });
@@ -379,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_not_understood_is_an_error() {
+    fn unsupported_filter_is_an_error() {
         let filter = |pattern: &str| json!({ "FilterCriteria": { "Filters": [{ "Pattern": pattern }] } });
         assert!(filters(&filter(r#"{"a":{"b":["x"]}}"#)).is_ok());
         for pattern in ["{}", r#"{"a":[]}"#, r#"{"a":[{"prefix":"x"}]}"#, r#"{"a":"x"}"#, "not JSON"] {

@@ -1,4 +1,4 @@
-//! Tokens for the configuration at hand.
+//! Tokens that are valid under the current configuration.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,38 +6,38 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use shared::auth::{AuthConfig, mint};
 
-use crate::StartError;
+use crate::Error;
 
-/// The secret that `local`, and nothing else, uses where none is configured.
+/// The secret that `local` uses if no key source is configured. No deployment uses it.
 const DEVELOPMENT_SECRET: &str = "end-users-development-secret-not-for-production";
 
-/// The variables of which exactly one is the key source.
+/// The environment variables of key sources, of which a deployment sets exactly one.
 const KEY_SOURCES: [&str; 3] = ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"];
 
-/// Whether the variables name no key source, so that the development secret is used.
+/// Whether no key source is configured, so that the development secret is used.
 pub fn needs_development_secret(variables: &HashMap<String, String>) -> bool {
     KEY_SOURCES.iter().all(|name| variables.get(*name).is_none_or(String::is_empty))
 }
 
-/// Gives the variables a key source where they have none.
+/// Adds the development secret if no key source is configured.
 pub fn use_development_secret(variables: &mut HashMap<String, String>) {
     if needs_development_secret(variables) {
         variables.insert("JWT_SECRET".to_owned(), DEVELOPMENT_SECRET.to_owned());
     }
 }
 
-/// A token for `customer` (a number where it is written as one) that ends after `ttl` seconds,
-/// with `claims` more; it meets the issuer, audience and scopes that are enforced.
+/// Returns a token for the tenant `customer` that expires after `ttl` seconds, with additional `claims`. The tenant is
+/// a JSON number if it is written as one. The token has the configured issuer and audience and both scopes.
 pub fn make(
     variables: &HashMap<String, String>,
     customer: &str,
     ttl: u64,
     claims: Map<String, Value>,
-) -> Result<String, StartError> {
+) -> Result<String, Error> {
     let mut variables = variables.clone();
     use_development_secret(&mut variables);
     let config = AuthConfig::from_lookup(&|name| variables.get(name).cloned());
-    let config = config.map_err(|error| StartError::Config(error.to_string()))?;
+    let config = config.map_err(|error| Error::Config(error.to_string()))?;
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let number = customer.parse::<u64>().ok().filter(|number| number.to_string() == customer);
@@ -56,6 +56,6 @@ pub fn make(
     all.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
     all.extend(claims);
     let message =
-        "no token can be made here: it takes JWT_SECRET; with JWT_PUBLIC_KEY or JWT_JWKS_URL the issuer makes them";
-    mint(&config, &all).ok_or_else(|| StartError::Config(message.to_owned()))
+        "tokens cannot be signed without JWT_SECRET; with JWT_PUBLIC_KEY or JWT_JWKS_URL, get them from the issuer";
+    mint(&config, &all).ok_or_else(|| Error::Config(message.to_owned()))
 }

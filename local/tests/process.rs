@@ -1,5 +1,5 @@
-//! The program as a user runs it: what it prints, and what a kill leaves. Its parts are those that
-//! the environment names, as for the suite (tests/suite/app.rs).
+//! The program as a process: its output, its log, signals, and recovery from a kill. The environment selects the engine
+//! and the functions, as for the suite (tests/suite/app.rs).
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
-/// A directory and a table that go with the test.
-struct Place {
+/// A data directory and a table, which are deleted after the test.
+struct TestData {
     directory: PathBuf,
     table: String,
 }
 
-impl Place {
+impl TestData {
     fn new(name: &str) -> Self {
         let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
         let table = format!("end-users-test-{since}-{}-{name}", std::process::id());
         Self { directory: std::env::temp_dir().join(&table), table }
     }
 
-    /// A server on any free port, with its data here.
+    /// The command of a server on a free port.
     fn serve(&self, more: &[&str]) -> Command {
         let mut command = self.command(&[&["serve", "--port", "0"], more].concat());
         if let Some(functions) = environment("LAMBDA_FUNCTIONS") {
@@ -34,7 +34,7 @@ impl Place {
         command
     }
 
-    /// A command on the data and the table that are here.
+    /// A command that uses this directory and table.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(&[arguments, &["--data", &*self.directory.to_string_lossy()]].concat());
         command.env("TABLE_NAME", &self.table);
@@ -45,10 +45,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestData {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
-        // The embedded engine's table goes with the directory.
+        // The table of the embedded engine was in the directory.
         let Some(url) = environment(ENGINE) else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _ = runtime.block_on(local::client(&url).delete_table().table_name(&self.table).send());
@@ -61,7 +61,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A running server; killed, not stopped, when dropped.
+/// A running server. Dropping it kills the process.
 struct Server {
     child: Child,
     address: String,
@@ -82,8 +82,8 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 impl Server {
-    fn start(place: &Place, more: &[&str], lines: usize) -> Self {
-        Self::spawn(place.serve(more).stderr(Stdio::null()), lines)
+    fn start(data: &TestData, more: &[&str], lines: usize) -> Self {
+        Self::spawn(data.serve(more).stderr(Stdio::null()), lines)
     }
 
     fn spawn(command: &mut Command, lines: usize) -> Self {
@@ -94,8 +94,8 @@ impl Server {
         Self { child, address, lines }
     }
 
-    /// Ends it by a signal, in order.
-    fn end(mut self) {
+    /// Sends SIGTERM and waits for the successful exit.
+    fn terminate(mut self) {
         let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
         assert!(self.child.wait().unwrap().success());
@@ -109,15 +109,15 @@ impl Server {
             "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer)?;
-        let cut = || std::io::Error::other("the answer was cut");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(cut)?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
+        let mut response = String::new();
+        connection.read_to_string(&mut response)?;
+        let incomplete = || std::io::Error::other("the response is incomplete");
+        let status = response.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(incomplete)?;
+        let (_, body) = response.split_once("\r\n\r\n").ok_or_else(incomplete)?;
         if body.is_empty() {
             return Ok((status, Value::Null));
         }
-        Ok((status, serde_json::from_str(body).map_err(|_| cut())?))
+        Ok((status, serde_json::from_str(body).map_err(|_| incomplete())?))
     }
 }
 
@@ -134,13 +134,13 @@ fn token() -> String {
 }
 
 #[test]
-fn every_write_shown_as_done_survives_a_kill() {
-    let place = Place::new("kill");
+fn acknowledged_writes_survive_a_kill() {
+    let data = TestData::new("kill");
     let token = token();
     let mut end_users = Vec::new();
     let mut events = 0;
     for round in 0..3 {
-        let mut server = Server::start(&place, &["--no-demo"], 1);
+        let mut server = Server::start(&data, &["--no-demo"], 1);
         let acknowledged = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|writer| {
@@ -169,27 +169,27 @@ fn every_write_shown_as_done_survives_a_kill() {
             let event = json!({ "type": "ticket.upserted", "customerID": 7, "occurredAt": "2026-11-01T10:00:00Z", "ticket": ticket });
             assert_eq!(server.send("", "POST", "/local/ticket-events", Some(&event)).unwrap().0, 202);
         }
-        // SIGKILL: nothing is flushed, no pump ends its batch.
+        // SIGKILL: nothing is flushed, and no poller completes its batch.
         server.child.kill().unwrap();
     }
-    let server = Server::start(&place, &["--no-demo"], 1);
+    let server = Server::start(&data, &["--no-demo"], 1);
     assert_eq!(server.send("", "POST", "/local/settle", None).unwrap().0, 204);
     for end_user in &end_users {
         let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
         assert_eq!(server.send(&token, "GET", &path, None).unwrap(), (200, end_user.clone()));
     }
     let (_, list) = server.send(&token, "GET", "/api/EndUsers?search=w&sortBy=name", None).unwrap();
-    assert_eq!(list["totalCount"], end_users.len(), "all are indexed");
+    assert_eq!(list["totalCount"], end_users.len(), "every end user is indexed");
     let (_, first) = server.send(&token, "GET", "/api/EndUsers/byUid?uid=w0-0-0@example.com", None).unwrap();
     let (_, tickets) =
         server.send(&token, "GET", &format!("/api/EndUsers/{}/tickets", first[0]["endUserID"]), None).unwrap();
-    assert_eq!(tickets["totalCount"], 3, "a ticket of each round: {tickets}");
+    assert_eq!(tickets["totalCount"], 3, "one ticket per round: {tickets}");
 }
 
 #[test]
-fn what_is_printed_at_start_works_when_pasted() {
-    let place = Place::new("demo");
-    let server = Server::start(&place, &[], 11);
+fn printed_curl_commands_work() {
+    let data = TestData::new("demo");
+    let server = Server::start(&data, &[], 11);
     let curls: Vec<_> = server.lines.iter().filter(|line| line.starts_with("curl ")).collect();
     assert_eq!(curls.len(), 3, "{:#?}", server.lines);
     let token = server.lines.iter().find(|line| line.starts_with("eyJ")).unwrap();
@@ -200,28 +200,28 @@ fn what_is_printed_at_start_works_when_pasted() {
         assert_eq!(status, 200, "{curl}: {body}");
         assert!(body.to_string().contains(r#""uid":"jane@example.com""#), "{body}");
     }
-    let about = server.lines.iter().find(|line| line.starts_with("tenant 7: Jane Doe")).unwrap();
-    assert!(about.contains("endUserID 1, endUserUIDID 1 (Email) and 2 (Phone)"), "{about}");
+    let summary = server.lines.iter().find(|line| line.starts_with("tenant 7: Jane Doe")).unwrap();
+    assert!(summary.contains("endUserID 1, endUserUIDID 1 (Email) and 2 (Phone)"), "{summary}");
     let (_, tickets) = server.send(token, "GET", "/api/EndUsers/1/tickets", None).unwrap();
-    assert_eq!(tickets["totalCount"], 4, "over e-mail, phone, WhatsApp and customerRef: {tickets}");
+    assert_eq!(tickets["totalCount"], 4, "tickets by e-mail, phone, WhatsApp and customerRef: {tickets}");
 }
 
 #[test]
-fn a_data_directory_serves_one_process_at_a_time() {
-    let place = Place::new("lock");
-    let _server = Server::start(&place, &["--no-demo"], 1);
-    let output = place.serve(&["--no-demo"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("is in use by another process"), "{said}");
+fn data_directory_is_locked_by_one_process() {
+    let data = TestData::new("lock");
+    let _server = Server::start(&data, &["--no-demo"], 1);
+    let output = data.serve(&["--no-demo"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && stderr.contains("is in use by another process"), "{stderr}");
 }
 
 #[test]
-fn what_cannot_be_started_says_why_in_one_line() {
+fn failed_start_prints_one_line() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let output = run(&["serve", "--port", &port, "--memory"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains(&format!("port {port} cannot be used")), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && stderr.contains(&format!("port {port} cannot be used")), "{stderr}");
 
     let output = command(&["serve", "--port", "0", "--memory"]).env("JWT_SECRET", "short").output().unwrap();
     assert!(!output.status.success());
@@ -229,10 +229,10 @@ fn what_cannot_be_started_says_why_in_one_line() {
 }
 
 #[test]
-fn a_request_is_one_log_line_without_personal_data_or_tokens() {
-    let place = Place::new("logs");
-    let asked = [("RUST_LOG", "info"), ("METRICS_NAMESPACE", "tests")];
-    let mut server = Server::spawn(place.serve(&["--no-demo"]).envs(asked), 1);
+fn request_logs_one_line_without_personal_data() {
+    let data = TestData::new("logs");
+    let variables = [("RUST_LOG", "info"), ("METRICS_NAMESPACE", "tests")];
+    let mut server = Server::spawn(data.serve(&["--no-demo"]).envs(variables), 1);
     let token = token();
     let send = |method, path: &str, body: Option<&Value>| server.send(&token, method, path, body).unwrap();
     let jane =
@@ -251,15 +251,15 @@ fn a_request_is_one_log_line_without_personal_data_or_tokens() {
     let mut text = String::new();
     server.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
 
-    // A process's lines stand behind its function's name.
+    // A line of a function's process follows `[function] `.
     let json = |line: &str| serde_json::from_str::<Value>(line.split_once("] ").map_or(line, |(_, line)| line)).ok();
-    let answered: Vec<_> =
+    let requests: Vec<_> =
         text.lines().filter_map(json).filter(|line| line["message"] == "request completed").collect();
-    assert_eq!(answered.len(), 5, "one line per request: {text}");
-    let first = &answered[0];
-    // The log of `local` itself is no CloudWatch's.
+    assert_eq!(requests.len(), 5, "one line per request: {text}");
+    let first = &requests[0];
+    // `local` itself writes no CloudWatch metrics.
     let namespace = environment("LAMBDA_FUNCTIONS").map_or(Value::Null, |_| json!("tests"));
-    assert!(answered.iter().all(|line| line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == namespace), "{text}");
+    assert!(requests.iter().all(|line| line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == namespace), "{text}");
     assert_eq!(
         (&first["route"], &first["status"], &first["tenant"]),
         (&json!("POST /api/EndUsers"), &json!(201), &json!("7"))
@@ -271,24 +271,24 @@ fn a_request_is_one_log_line_without_personal_data_or_tokens() {
 }
 
 #[test]
-fn an_engine_that_is_not_there_is_named_with_what_to_run() {
+fn unreachable_engine_is_reported_with_its_url() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let output = command(&["serve", "--port", "0", "--memory"]).env(ENGINE, &url).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("local: ")).collect();
-    assert!(!output.status.success(), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<_> = stderr.lines().filter(|line| line.starts_with("local: ")).collect();
+    assert!(!output.status.success(), "{stderr}");
     assert_eq!(
         lines,
         [format!(
-            "local: the database engine does not answer at {url}; start it, or unset {ENGINE} for the embedded one"
+            "local: the database engine is not reachable at {url}; start it, or unset {ENGINE} to use the embedded engine"
         )]
     );
 }
 
 #[test]
-fn a_token_is_printed_for_the_configuration_at_hand() {
+fn token_follows_the_configuration() {
     let output = command(&["token", "--customer", "acme", "--ttl", "60", "--claim", "name=\"x\""])
         .envs([("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "us"), ("JWT_WRITE_SCOPE", "write")])
         .output()
@@ -303,27 +303,30 @@ fn a_token_is_printed_for_the_configuration_at_hand() {
 }
 
 #[test]
-fn a_signal_ends_it_in_order() {
-    let place = Place::new("signal");
-    Server::start(&place, &["--no-demo"], 1).end();
+fn sigterm_exits_successfully() {
+    let data = TestData::new("signal");
+    Server::start(&data, &["--no-demo"], 1).terminate();
 }
 
 #[test]
-fn the_index_of_a_tenant_is_checked_and_repaired_by_a_command() {
-    let place = Place::new("index");
+fn index_commands_check_and_repair_a_tenant() {
+    let data = TestData::new("index");
     let check = |command: &str, customer: &str| {
-        let output = place.command(&["index", command, "--customer", customer]).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
-        (output.status.success(), said)
+        let output = data.command(&["index", command, "--customer", customer]).output().unwrap();
+        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.success(), printed)
     };
     if environment(ENGINE).is_none() {
-        let nowhere = format!("local: the data directory {} is not there\n", place.directory.display());
-        assert_eq!(check("check", "7"), (false, [String::new(), nowhere]));
+        let missing = format!(
+            "local: the data directory {} does not exist; choose another one with --data\n",
+            data.directory.display()
+        );
+        assert_eq!(check("check", "7"), (false, [String::new(), missing]));
     }
-    Server::start(&place, &[], 1).end();
-    let clean = "12 people (12 counted), 321 index entries, 0 blocks\nnothing is wrong\n".to_owned();
+    Server::start(&data, &[], 1).terminate();
+    let clean = "12 end users (counter: 12), 321 index entries, 0 rank blocks\nnothing is wrong\n".to_owned();
     assert_eq!(check("check", "7"), (true, [clean.clone(), String::new()]));
     assert_eq!(check("repair", "7"), (true, [clean, String::new()]));
-    let none = "local: not a tenant is no tenant: see customerID\n".to_owned();
-    assert_eq!(check("check", "not a tenant"), (false, [String::new(), none]));
+    let invalid = "local: not a tenant is not a valid tenant; use the customerID of its tokens\n".to_owned();
+    assert_eq!(check("check", "not a tenant"), (false, [String::new(), invalid]));
 }

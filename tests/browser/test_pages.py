@@ -11,7 +11,7 @@ from playwright.sync_api import Error, expect
 
 # A word that only this run uses: the system may hold other end users.
 RUN = f"run{uuid.uuid4().hex[:12]}"
-NAMES = "#people tbody th"
+NAMES = "#end-users tbody th"
 SUBJECTS = "#tickets td:nth-child(2)"
 UIDS = "#uids td:nth-child(2)"
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
@@ -22,7 +22,7 @@ def open_console(page, fragment=""):
 
 
 def open_end_user(page, end_user):
-    open_console(page, f"#/people/{end_user['endUserID']}")
+    open_console(page, f"#/end-users/{end_user['endUserID']}")
 
 
 def field(page, label, form="#profile"):
@@ -67,7 +67,7 @@ def test_screenshots_show_the_pages(page):
 
 def test_docs_page_sends_first_request_with_demo_token(page):
     page.goto("/docs")
-    expect_texts(page, "#token", "Requests carry a token of the demo tenant 7.")
+    expect_texts(page, "#token", "Requests use a token of the demo tenant 7.")
     page.locator(".execute").click()
     response = "[id$=listEndUsers] .live-responses-table tbody"
     expect_visible(page, f"{response} .response-col_status", "200")
@@ -99,13 +99,13 @@ def test_docs_page_opens_every_operation(page, api):
 def test_pages_ask_for_a_token_without_demo_tokens(page, api):
     page.route("**/local/tokens", lambda route: route.fulfill(json=[]))
     page.goto("/docs")
-    expect_texts(page, "#token", "There is no demo token here: paste one at Authorize.")
+    expect_texts(page, "#token", "There is no demo token. Paste a token at Authorize.")
     open_console(page)
     expect_texts(page, "#problem", "Paste a token to begin.")
     token_field(page).fill("no.such.token")
     token_field(page).press("Enter")
     expect_visible(page, "#problem", "401")
-    expect_texts(page, "#list output", "0 people")
+    expect_texts(page, "#list output", "0 end users")
     token_field(page).fill(api.tokens[8])
     token_field(page).press("Enter")
     page.get_by_role("link", name="Jane Doe").wait_for()
@@ -132,7 +132,7 @@ def test_search_sends_one_request_per_typing_pause(page, api):
     expect_texts(page, NAMES, f"Ann{RUN} Typed{RUN}", f"Anton{RUN} Typed{RUN}")
     type_text("t")
     expect_texts(page, NAMES, f"Anton{RUN} Typed{RUN}")
-    expect_texts(page, "#list output", "1 person")
+    expect_texts(page, "#list output", "1 end user")
     page.get_by_label("Search").fill(f"typed{RUN}")
     page.get_by_role("button", name="Last name").click()
     expect_texts(page, NAMES, f"Ann{RUN} Typed{RUN}", f"Anton{RUN} Typed{RUN}")
@@ -176,17 +176,17 @@ def test_list_sorts_by_every_field_in_both_orders(page, api):
     api.settle()
     open_console(page, f"#/?search=order{RUN}")
     page.locator(NAMES).nth(2).wait_for()
-    headers = page.locator("#people th[data-field]")
+    headers = page.locator("#end-users th[data-field]")
     assert headers.evaluate_all("cells => cells.map((cell) => cell.dataset.field)") == fields
     for field in fields:
         # The list opens sorted by id, so the first click on that header reverses the order.
         for order in ["desc", "asc"] if field == "endUserID" else ["asc", "desc"]:
-            header = page.locator(f"#people th[data-field={field}]")
+            header = page.locator(f"#end-users th[data-field={field}]")
             header.get_by_role("button").press("Enter")
             items = api.list(f"search=order{RUN}&sortBy={field}&sortOrder={order}")["items"]
             expect_texts(page, NAMES, *(item["name"] for item in items))
             assert header.get_attribute("aria-sort") == f"{order}ending"
-            assert page.locator("#people [aria-sort]").count() == 1
+            assert page.locator("#end-users [aria-sort]").count() == 1
 
 
 def test_list_pages_show_totals_and_keep_history(page, api):
@@ -198,7 +198,7 @@ def test_list_pages_show_totals_and_keep_history(page, api):
     api.settle()
     open_console(page, f"#/?search=paged{RUN}&sortBy=name")
     shows(1, 10)
-    expect_texts(page, "#list output", "23 people")
+    expect_texts(page, "#list output", "23 end users")
     expect_texts(page, "#list .pager span", "of 3")
     press(page, "Next", "#list")
     shows(11, 20)
@@ -273,11 +273,11 @@ def test_validation_errors_mark_their_fields(page):
     press(page, "Save")
     for label in ["Country", "Value"]:
         control = field(page, label)
-        page.locator(f"#profile-{control.get_attribute('name')}-fault").wait_for()
+        page.locator(f"#profile-{control.get_attribute('name')}-error").wait_for()
         assert control.get_attribute("aria-invalid") == "true"
         description = "node => document.getElementById(node.getAttribute('aria-describedby')).textContent"
         assert control.evaluate(description) != ""
-    assert page.locator("#profile .fault").count() == 2
+    assert page.locator("#profile .error").count() == 2
     assert page.evaluate("document.activeElement.name") == "country"
     field(page, "Country").fill("be")
     field(page, "Value").fill(f"new.{RUN}@example.com")
@@ -285,7 +285,7 @@ def test_validation_errors_mark_their_fields(page):
     expect_texts(page, "#notice", "Created.")
     expect_value(page, "Country", "BE")
     expect_texts(page, UIDS, f"new.{RUN}@example.com")
-    assert page.locator("#profile .fault").count() == 0
+    assert page.locator("#profile .error").count() == 0
 
 
 def test_create_after_a_lost_response_is_idempotent(page, api):
@@ -304,7 +304,7 @@ def test_create_after_a_lost_response_is_idempotent(page, api):
     field(page, "First name").fill("Once")
     field(page, "Last name").fill(f"Only{RUN}")
     press(page, "Save")
-    expect_visible(page, "#profile .faults", "fetch")
+    expect_visible(page, "#profile .errors", "fetch")
     press(page, "Save")
     expect_texts(page, "#notice", "Created.")
     assert keys[0] == keys[1]
@@ -340,13 +340,13 @@ def test_stale_edit_overwrites_nothing(page, api):
     api.update(end_user, city="Leuven")
     field(page, "City").fill("Gent")
     press(page, "Save")
-    expect_visible(page, "#profile .faults", "412")
+    expect_visible(page, "#profile .errors", "412")
     assert api.read(end_user)["city"] == "Leuven"
     page.on("dialog", lambda dialog: dialog.accept())
     with page.expect_response(lambda response: response.request.method == "DELETE") as response:
-        press(page, "Delete this person")
+        press(page, "Delete this end user")
     assert response.value.status == 412
-    press(page, "Load it as it is now")
+    press(page, "Load the current version")
     expect_value(page, "City", "Leuven")
     field(page, "City").fill("Gent")
     press(page, "Save")
@@ -361,9 +361,9 @@ def test_delete_requires_confirmation(page, api):
     deletes = []
     page.on("request", lambda request: request.method == "DELETE" and deletes.append(request.url))
     page.once("dialog", lambda dialog: dialog.dismiss())
-    press(page, "Delete this person")
+    press(page, "Delete this end user")
     page.once("dialog", lambda dialog: dialog.accept())
-    press(page, "Delete this person")
+    press(page, "Delete this end user")
     expect_texts(page, "#notice", "Deleted.")
     page.locator(NAMES).first.wait_for()
     assert len(deletes) == 1, "the dismissed dialog sent no request"
@@ -371,7 +371,7 @@ def test_delete_requires_confirmation(page, api):
         api.read(end_user)
     open_end_user(page, end_user)
     expect_visible(page, "#problem", "404")
-    assert not page.locator("#person").is_visible()
+    assert not page.locator("#end-user").is_visible()
 
 
 def test_linking_uids_keeps_unsaved_edits(page, api):
@@ -381,7 +381,7 @@ def test_linking_uids_keeps_unsaved_edits(page, api):
     field(page, "Type", "#assign").fill("Phone")
     field(page, "Value", "#assign").fill("12")
     press(page, "Link")
-    page.locator("#assign-uid-fault").wait_for()
+    page.locator("#assign-uid-error").wait_for()
     field(page, "Value", "#assign").fill("0470 00 00 99")
     field(page, "Primary", "#assign").check()
     press(page, "Link")
@@ -438,17 +438,17 @@ def test_hostile_text_runs_no_script(page, api):
 
 def test_tenant_choice_shows_only_its_end_users(page, api):
     open_console(page, "#/?search=jane+acme")
-    expect_texts(page, "#people td[title='Acme NV']", "Acme NV")
+    expect_texts(page, "#end-users td[title='Acme NV']", "Acme NV")
     page.get_by_label("Tenant").select_option("8")
     page.get_by_label("Search").fill("jane globex")
-    expect_texts(page, "#people td[title*=' BV'], #people td[title*=' NV']", "Globex BV")
+    expect_texts(page, "#end-users td[title*=' BV'], #end-users td[title*=' NV']", "Globex BV")
     page.get_by_role("link", name="Jane Doe").click()
     expect_value(page, "Company", "Globex BV")
     page.reload()
     expect_value(page, "Company", "Globex BV")
     page.get_by_role("link", name="End users").click()
     page.locator(NAMES).first.wait_for()
-    page.get_by_label("Tenant").select_option("of a pasted token")
+    page.get_by_label("Tenant").select_option("pasted token")
     expect_texts(page, "#problem", "Paste a token to begin.")
     assert page.locator(NAMES).count() == 0, "no end user of tenant 8 stays on the screen"
     token_field(page).fill(api.tokens[7])

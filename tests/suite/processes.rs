@@ -190,11 +190,11 @@ async fn a_program_that_is_missing_or_for_another_machine_is_named_with_what_to_
     let here = std::env::consts::ARCH;
     assert_eq!(
         refusal(&built.0).await,
-        format!("{shown} is made for {other}, this machine is {here}; {build} {option}")
+        format!("{shown} is built for {other}, but this machine is {here}; {build} {option}")
     );
 
     std::fs::write(&path, "#!/bin/sh\nexit 0 # a script\n").unwrap();
-    assert_eq!(refusal(&built.0).await, format!("{shown} is no program for Lambda; {build}"));
+    assert_eq!(refusal(&built.0).await, format!("{shown} is not a Lambda binary; {build}"));
 }
 
 /// The processes of the functions over a table.

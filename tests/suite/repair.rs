@@ -268,8 +268,8 @@ async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, end_use
 /// Runs the operator's command for tenant 7 over a running system.
 pub async fn command(app: &App, repair: bool) -> (Check, String) {
     let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
-    let place = local::index::Place::Endpoint(app.system.engine_url().to_owned());
-    let check = local::index::check(place, &variables, "7", repair).await.unwrap();
+    let location = local::index::TableLocation::Endpoint(app.system.engine_url().to_owned());
+    let check = local::index::check(location, &variables, "7", repair).await.unwrap();
     let report = local::index::report(&check, repair);
     (check, report)
 }
@@ -293,7 +293,7 @@ async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
     client.put_item().table_name(table).set_item(Some(counted)).send().await.unwrap();
     app.settle().await;
     let entries = 40 * (14 + 2);
-    let head = format!("40 people (40 counted), {entries} index entries, 4 blocks");
+    let head = format!("40 end users (counter: 40), {entries} index entries, 4 rank blocks");
     let sound = format!("{head}\nnothing is wrong");
     assert_eq!(command(&app, false).await.1, sound);
 
@@ -324,19 +324,19 @@ async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
 
     let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
     assert_eq!(found["totalCount"], 38, "the damage shows");
-    let end_users = "person 1: 0 entries missing, 1 too many
-person 2: 0 entries missing, 1 too many
-person 3: 2 entries missing, 0 too many
-person 4: 1 entries missing, 0 too many
-person 5: 0 entries missing, 0 too many; Indexed says otherwise
-person 99: 0 entries missing, 1 too many";
-    let block = "city: a block is said to hold 41 entries and holds 40";
-    assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 people, 1 blocks"));
+    let end_users = "end user 1: 0 entries missing, 1 too many
+end user 2: 0 entries missing, 1 too many
+end user 3: 2 entries missing, 0 too many
+end user 4: 1 entry missing, 0 too many
+end user 5: 0 entries missing, 0 too many; its IndexState is wrong
+end user 99: 0 entries missing, 1 too many";
+    let block = "city: a rank block counts 41 entries instead of 40";
+    assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 end users, 1 rank block"));
     // With the end users's entries their blocks are counted anew.
-    assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nmended: 6 people, 0 blocks"));
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nrepaired: 6 end users"));
     assert_eq!(command(&app, false).await.1, sound);
     client.put_item().table_name(table).set_item(Some(damaged)).send().await.unwrap();
-    assert_eq!(command(&app, true).await.1, format!("{head}\n{block}\nmended: 0 people, 1 blocks"));
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{block}\nrepaired: 1 rank block"));
     assert_eq!(command(&app, false).await.1, sound);
     let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
     assert_eq!(found["totalCount"], 40);
@@ -375,13 +375,13 @@ async fn repair_finishes_a_count_that_was_given_up() {
     };
     put(crate::app::now()).await;
     let (check, report) = command(&app, false).await;
-    assert!(check.is_clean() && report.contains("city: is being counted, not checked"), "{report}");
+    assert!(check.is_clean() && report.contains("city: its rank index is being built and was not checked"), "{report}");
     put(1).await;
     let (check, report) = command(&app, false).await;
     assert!(
         !check.is_clean()
             && report.ends_with(
-                "city: its count was given up half-way; index repair finishes it\nwrong: 0 people, 0 blocks"
+                "city: the build of its rank index has stopped; `index repair` completes it\nstopped: 1 rank index build"
             ),
         "{report}"
     );
@@ -429,13 +429,13 @@ async fn repair_names_broken_end_users_and_goes_on() {
     put(state).await;
     delete(keys::word_entry(&tenant, &Term::Word("gent".to_owned()), id(4))).await;
 
-    for repaired in ["mended: 1 people", "mended: 0 people"] {
+    for repaired in ["repaired: 1 end user; ", ""] {
         let (check, report) = command(&app, true).await;
         let named = format!(
             "end user 1: its document cannot be read
 end user 2: its index state cannot be read
 end user 3: DynamoDB refuses: ValidationException
-{repaired}, 0 blocks; cannot be repaired: 3 end users"
+{repaired}cannot be repaired: 3 end users"
         );
         assert!(!check.is_repaired() && report.ends_with(&named), "{report}");
         assert_eq!(caller.list("search=gent&sortBy=endUserID").await, [2, 3, 4]);
@@ -473,14 +473,14 @@ async fn repair_rewrites_wrong_lookup_keys() {
         assert_eq!(caller.by_uid(lost).await, [0; 0], "{lost}");
     }
 
-    let named: Vec<_> = (1..=4).map(|n| format!("end user {n}: its stored look-up keys are wrong")).collect();
+    let named: Vec<_> = (1..=4).map(|n| format!("end user {n}: its look-up keys are wrong")).collect();
     let named = named.join("\n");
     let (check, report) = command(&app, false).await;
     assert!(!check.is_clean(), "{report}");
-    assert!(report.ends_with(&format!("{named}\nwrong: 0 people, 0 blocks, look-up keys of 4 end users")), "{report}");
+    assert!(report.ends_with(&format!("{named}\nwrong: look-up keys of 4 end users")), "{report}");
     let etag = caller.get("/api/EndUsers/1").await.header("etag").map(str::to_owned);
     let (_, report) = command(&app, true).await;
-    assert!(report.ends_with(&format!("{named}\nmended: 0 people, 0 blocks, look-up keys of 4 end users")), "{report}");
+    assert!(report.ends_with(&format!("{named}\nrepaired: look-up keys of 4 end users")), "{report}");
     assert!(command(&app, false).await.1.ends_with("nothing is wrong"));
     for (found, owner) in [("jane1@x.be", 1), ("+32470000002", 2), ("jane3@x.be", 3), ("ref-4", 4)] {
         assert_eq!(caller.by_uid(found).await, [owner], "{found}");

@@ -71,7 +71,7 @@ impl<'a> Running<'a> {
     ) -> Outcome<(Self, Duration)> {
         let started = Instant::now();
         let mut process = Process::start(subject.request, command, environment, false).await?;
-        let asking = Some(process.asks().await.ok_or("it does not start")?);
+        let asking = Some(process.next_request().await.ok_or("it does not start")?);
         Ok((Self { subject, process, asking, next }, started.elapsed()))
     }
 
@@ -81,12 +81,12 @@ impl<'a> Running<'a> {
         *self.next += 1;
         let asking = self.asking.take().ok_or("it asks for nothing")?;
         let started = Instant::now();
-        let answer = asking.answer(event, self.subject.function.time_out).await.ok_or("it has no answer")?;
+        let answer = asking.dispatch(event, self.subject.function.time_out).await.ok_or("it has no answer")?;
         let took = started.elapsed();
         if !Subject::is_good(&answer) {
             return Err(format!("it answers {}", String::from_utf8_lossy(&answer)).into());
         }
-        self.asking = Some(self.process.asks().await.ok_or("it ended")?);
+        self.asking = Some(self.process.next_request().await.ok_or("it ended")?);
         Ok(took)
     }
 

@@ -1,4 +1,4 @@
-//! The records of one shard of the table's stream, from when they are read until all before them are finished.
+//! The records of one shard of the stream that are read but not checkpointed.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,24 +7,25 @@ use serde_json::Value;
 
 use crate::events::sequence_number;
 
-/// Lanes that are delivered side by side, each one batch at a time. As on Lambda, records of one item (its partition and
-/// sort key) are in one lane and keep their order; others overtake each other.
+/// Lanes that are delivered concurrently, each one batch at a time. As on Lambda, the records of one item (partition
+/// and sort key) are in one lane and keep their order; records of different items can overtake each other.
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
-    /// The records from the first unfinished one on, in the order of the shard: sequence number, and whether finished.
+    /// The records from the first unfinished one on, in the order of the shard: sequence number, and whether it is
+    /// finished.
     records: VecDeque<(Option<String>, bool)>,
-    /// The position in the shard of the first of `records`.
+    /// The position of the first of `records` in the shard.
     first: usize,
 }
 
 #[derive(Default)]
 struct Lane {
-    /// Records with their positions in the shard.
+    /// The undelivered records with their positions in the shard.
     waiting: VecDeque<(usize, Value)>,
     is_busy: bool,
 }
 
-/// Records of one lane that are delivered together.
+/// Records of one lane that are delivered in one event.
 pub(crate) struct Batch {
     lane: usize,
     records: Vec<(usize, Value)>,
@@ -47,11 +48,11 @@ impl Lanes {
         self.records.len()
     }
 
-    /// Adds the next record of the shard; one that is not wanted is finished at once.
-    pub(crate) fn push(&mut self, event: Value, wanted: bool) {
+    /// Adds the next record of the shard. A record that the filter drops (`is_wanted` is false) is finished at once.
+    pub(crate) fn push(&mut self, event: Value, is_wanted: bool) {
         let position = self.first + self.records.len();
-        self.records.push_back((sequence_number(&event).map(str::to_owned), !wanted));
-        if wanted {
+        self.records.push_back((sequence_number(&event).map(str::to_owned), !is_wanted));
+        if is_wanted {
             let mut hasher = DefaultHasher::new();
             event["dynamodb"]["Keys"].hash(&mut hasher);
             let lane = hasher.finish() as usize % self.lanes.len();
@@ -59,7 +60,7 @@ impl Lanes {
         }
     }
 
-    /// The oldest records, at most `size`, of a lane that has some and none in flight.
+    /// Takes the oldest records, at most `size`, of a lane that has no batch in flight.
     pub(crate) fn next_batch(&mut self, size: usize) -> Option<Batch> {
         let free = |lane: &Lane| !lane.is_busy && !lane.waiting.is_empty();
         let at = self.lanes.iter().position(free)?;
@@ -69,7 +70,7 @@ impl Lanes {
         Some(Batch { lane: at, records })
     }
 
-    /// Ends a batch of which each record is indexed or a dead letter.
+    /// Finishes a batch of which every record is processed or a dead letter.
     pub(crate) fn finish(&mut self, batch: &Batch) {
         self.lanes[batch.lane].is_busy = false;
         for (position, _) in &batch.records {
@@ -77,7 +78,8 @@ impl Lanes {
         }
     }
 
-    /// The last record before the first unfinished one, where that moved on since the last call.
+    /// Returns the sequence number of the last record before the first unfinished one, or `None` if it is the same as
+    /// at the last call.
     pub(crate) fn checkpoint(&mut self) -> Option<String> {
         let finished = self.records.iter().take_while(|(_, finished)| *finished).count();
         self.first += finished;
@@ -112,7 +114,7 @@ mod tests {
         loop {
             in_flight.extend(batches(&mut lanes, 3));
             assert!(in_flight.len() <= 10, "{} batches", in_flight.len());
-            // The batch that was taken last ends first.
+            // The last batch finishes first.
             let Some(batch) = in_flight.pop() else { break };
             for sequence in sequences(&batch) {
                 assert_eq!(sequence / 20, next[sequence % 20], "item {}", sequence % 20);
