@@ -6,8 +6,9 @@ use std::io::BufRead;
 use serde::de::IgnoredAny;
 use shared::domain::input::{Fields, Json, ValidationErrors};
 
-use crate::cells::{self, Integer};
-use crate::rows::{MAX_ROW, RowsError};
+use crate::error::ReadError;
+use crate::limits::MAX_ROW_BYTES;
+use crate::spreadsheet::{self, Integer};
 
 /// The most digits of an integer that every JSON reader keeps.
 const MAX_DIGITS: usize = 15;
@@ -33,7 +34,7 @@ enum Position {
 impl Values {
     /// The values of a text that begins with an array, or with an object that goes on in its second line; `None` for one
     /// object per line.
-    pub(crate) fn open(source: &mut impl BufRead) -> Result<Option<Self>, RowsError> {
+    pub(crate) fn open(source: &mut impl BufRead) -> Result<Option<Self>, ReadError> {
         let start = source.fill_buf()?;
         let Some(begin) = start.iter().position(|byte| !byte.is_ascii_whitespace()) else { return Ok(None) };
         let line = 1 + start[..begin].iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -51,7 +52,7 @@ impl Values {
     }
 
     /// The next value and the line where it begins.
-    pub(crate) fn next(&mut self, source: &mut impl BufRead) -> Result<Option<(u64, Vec<u8>)>, RowsError> {
+    pub(crate) fn next(&mut self, source: &mut impl BufRead) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
         loop {
             let Some(byte) = self.skip_space(source)? else {
                 return match self.position {
@@ -81,12 +82,12 @@ impl Values {
         }
     }
 
-    fn fail<T>(&self, reason: &'static str) -> Result<T, RowsError> {
-        Err(RowsError::Json { line: self.line, reason })
+    fn fail<T>(&self, reason: &'static str) -> Result<T, ReadError> {
+        Err(ReadError::Json { line: self.line, reason })
     }
 
     /// The next byte that is no white space; not consumed.
-    fn skip_space(&mut self, source: &mut impl BufRead) -> Result<Option<u8>, RowsError> {
+    fn skip_space(&mut self, source: &mut impl BufRead) -> Result<Option<u8>, ReadError> {
         loop {
             let Some(&byte) = source.fill_buf()?.first() else { return Ok(None) };
             if !byte.is_ascii_whitespace() {
@@ -98,7 +99,7 @@ impl Values {
     }
 
     /// Reads one value: to the bracket that closes it, or to the end of a plain one.
-    fn value(&mut self, source: &mut impl BufRead) -> Result<(u64, Vec<u8>), RowsError> {
+    fn value(&mut self, source: &mut impl BufRead) -> Result<(u64, Vec<u8>), ReadError> {
         let (begin, mut raw) = (self.line, Vec::new());
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
@@ -117,8 +118,8 @@ impl Values {
             self.line += u64::from(byte == b'\n');
             // A value is kept on one line. Inside a string, a line end is invalid.
             raw.push(if matches!(byte, b'\r' | b'\n') && !in_string { b' ' } else { byte });
-            if raw.len() > MAX_ROW {
-                return Err(RowsError::TooLong(begin));
+            if raw.len() > MAX_ROW_BYTES {
+                return Err(ReadError::TooLong(begin));
             }
             match byte {
                 _ if escaped => escaped = false,
@@ -199,7 +200,7 @@ fn exact_text(literal: &str) -> Option<Cow<'_, str>> {
     if literal.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return (literal.len() > MAX_DIGITS).then_some(Cow::Borrowed(literal));
     }
-    match cells::read_integer(literal) {
+    match spreadsheet::read_integer(literal) {
         Integer::Exact(digits) => Some(Cow::Owned(digits)),
         Integer::Incomplete => None,
         Integer::Not => Some(Cow::Borrowed(literal)),
@@ -288,7 +289,7 @@ mod tests {
             let last = values(text).pop().expect("an error").expect_err("an error");
             assert!(last.starts_with(expected), "{text:?}: {last}");
         }
-        let long = format!("[\"{}", "x".repeat(MAX_ROW));
+        let long = format!("[\"{}", "x".repeat(MAX_ROW_BYTES));
         assert!(values(&long)[0].as_ref().is_err_and(|error| error.starts_with("line 1: a row of more than")));
     }
 }

@@ -5,111 +5,15 @@ use std::fmt;
 
 use shared::domain::input::{Json, ValidationErrors};
 use shared::domain::profile::Field;
-use shared::domain::uid::UidType;
 
-use crate::cells;
+use crate::body::{CreateBody, as_text, is_blank};
+use crate::columns::{ColumnKind, LIFECYCLE, NAME, NOTHING, UID, UIDS};
+use crate::csv_records::Swallowed;
 use crate::error::Error;
+use crate::format::Format;
 use crate::headers::{self, same};
-use crate::locale;
-use crate::phones;
 use crate::presets::Preset;
-use crate::rows::Format;
-use crate::table::Swallowed;
-
-/// The most UIDs that are sent of an end user: one more than the API takes, so that it refuses them.
-const MAX_UIDS: usize = 401;
-
-/// What a column is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Target {
-    /// A field of the profile.
-    Field(Field),
-    /// A whole name: the first name up to the first space, the last name behind it.
-    Name,
-    /// HubSpot's lifecycle stage: a customer from `Customer` on, else what a new end user is.
-    Lifecycle,
-    /// UIDs of a type.
-    Uid(UidType),
-    /// `uids` as the API takes them, in CSV as JSON.
-    Uids,
-    /// Nothing that is imported.
-    Nothing,
-}
-
-const NAME: &str = "name";
-const LIFECYCLE: &str = "lifecycle";
-const UIDS: &str = "uids";
-const NOTHING: &str = "-";
-const UID: &str = "uid:";
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Field(field) => f.write_str(field.name()),
-            Self::Name => f.write_str(NAME),
-            Self::Lifecycle => f.write_str(LIFECYCLE),
-            Self::Uid(UidType::Other(kind)) => write!(f, "{UID}{kind}"),
-            Self::Uid(kind) => f.write_str(&kind.as_str().to_ascii_lowercase()),
-            Self::Uids => f.write_str(UIDS),
-            Self::Nothing => f.write_str(NOTHING),
-        }
-    }
-}
-
-impl Target {
-    /// What a column of this very name is, in any case.
-    fn of_header(header: &str) -> Option<Self> {
-        let is = |name: &str| header.eq_ignore_ascii_case(name);
-        if let Some(field) = Field::ALL.into_iter().find(|field| is(field.name())) {
-            return Some(Self::Field(field));
-        }
-        if let Some((prefix, kind)) = header.split_at_checked(UID.len())
-            && prefix.eq_ignore_ascii_case(UID)
-            && !kind.trim().is_empty()
-        {
-            return Some(Self::Uid(UidType::parse(kind.trim())));
-        }
-        let kinds = [UidType::Email, UidType::Phone, UidType::WhatsApp];
-        let kind = kinds.into_iter().find(|kind| is(kind.as_str()));
-        kind.map(Self::Uid).or_else(|| is(UIDS).then_some(Self::Uids))
-    }
-
-    /// What `--map` and the presets name.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Name, Self::Lifecycle, Self::Nothing]
-            .into_iter()
-            .find(|target| name.eq_ignore_ascii_case(&target.to_string()))
-            .or_else(|| Self::of_header(name))
-    }
-
-    /// The meaning of a header that everybody writes, such as `First Name` or `Mobile`.
-    fn of_plain_header(header: &str) -> Option<Self> {
-        let letters = headers::letters(header);
-        let field = Field::ALL.into_iter().find(|field| headers::letters(field.name()) == letters);
-        // E-mail, Whats App, …
-        let uid = || {
-            [UidType::Email, UidType::Phone, UidType::WhatsApp]
-                .into_iter()
-                .find(|kind| headers::letters(kind.as_str()) == letters)
-        };
-        let plain = || headers::plain_meaning(header).and_then(Self::parse);
-        field.map(Self::Field).or_else(|| uid().map(Self::Uid)).or_else(plain)
-    }
-
-    fn is_identifier(&self) -> bool {
-        matches!(self, Self::Uid(_) | Self::Uids | Self::Field(Field::CustomerRef))
-    }
-
-    /// Whether a text of many lines is usual.
-    fn is_long_text(&self) -> bool {
-        matches!(self, Self::Field(Field::OtherContactDetails | Field::AiDocumentation))
-    }
-
-    /// Whether a column of this meaning adds to another one, instead of being a second choice.
-    fn may_repeat(&self) -> bool {
-        matches!(self, Self::Uid(_) | Self::Uids | Self::Nothing)
-    }
-}
+use crate::spreadsheet;
 
 /// What the user says about the columns and the end users of a file.
 #[derive(Debug, Default)]
@@ -127,7 +31,7 @@ pub(crate) struct Choices {
 /// first of several values is chosen.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    columns: Vec<(String, Target)>,
+    columns: Vec<(String, ColumnKind)>,
     ignored: Vec<String>,
     format: Format,
     country: Option<String>,
@@ -140,36 +44,37 @@ impl Mapping {
     /// with the names of fields, then other plain headers of fields that no column has yet. A column may be several
     /// fields, and a field may have several columns.
     pub(crate) fn new(columns: &[String], format: Format, choices: &Choices) -> Result<Self, Error> {
-        let mut found: Vec<(String, Target)> = Vec::new();
+        let mut found: Vec<(String, ColumnKind)> = Vec::new();
         for (header, name) in &choices.maps {
-            let target = Target::parse(name.trim()).ok_or_else(|| Error::Usage(unknown_field(name)))?;
+            let target = ColumnKind::parse(name.trim()).ok_or_else(|| Error::Usage(unknown_field(name)))?;
             let column = columns.iter().find(|column| same(column, header));
             let column = column.ok_or_else(|| Error::Usage(unknown_column(header, columns)))?;
             found.push((column.clone(), target));
         }
-        let is_free = |found: &[(String, Target)], column: &String| found.iter().all(|(taken, _)| !same(taken, column));
+        let is_free =
+            |found: &[(String, ColumnKind)], column: &String| found.iter().all(|(taken, _)| !same(taken, column));
         let mut free: Vec<&String> = columns.iter().filter(|column| is_free(&found, column)).collect();
         for (header, target) in choices.preset.map(Preset::targets).unwrap_or_default() {
             found.extend(free.iter().find(|column| same(column, header)).map(|column| ((*column).clone(), target)));
         }
         free.retain(|column| is_free(&found, column));
         for column in free {
-            if let Some(target) = Target::of_header(column)
+            if let Some(target) = ColumnKind::of_header(column)
                 && is_free(&found, column)
             {
                 found.push((column.clone(), target));
             }
         }
         for column in columns {
-            let is_new = |target: &Target| target.may_repeat() || found.iter().all(|(_, taken)| taken != target);
-            if let Some(target) = Target::of_plain_header(column).filter(is_new)
+            let is_new = |target: &ColumnKind| target.may_repeat() || found.iter().all(|(_, taken)| taken != target);
+            if let Some(target) = ColumnKind::of_plain_header(column).filter(is_new)
                 && is_free(&found, column)
             {
                 found.push((column.clone(), target));
             }
         }
         let ignored: Vec<_> = columns.iter().filter(|column| is_free(&found, column)).cloned().collect();
-        found.retain(|(_, target)| *target != Target::Nothing);
+        found.retain(|(_, target)| *target != ColumnKind::Ignored);
         if found.is_empty() {
             let message = format!("no column is mapped to a field; {}", choice(columns));
             return Err(Error::Usage(message));
@@ -194,7 +99,7 @@ impl Mapping {
 
     /// The EndUserCreateDTO of a row.
     pub(crate) fn end_user(&self, members: &[(String, Json)]) -> Result<Json, ValidationErrors> {
-        let mut end_user = RowEndUser::default();
+        let mut end_user = CreateBody::default();
         for (column, target) in &self.columns {
             for (_, value) in members.iter().filter(|(name, value)| same(name, column) && !is_blank(value)) {
                 let value = self.read(target, value);
@@ -206,7 +111,7 @@ impl Mapping {
             return Err(ValidationErrors::single("body", "nothing of it is mapped to a field"));
         }
         let body =
-            end_user.body(self.country.as_deref()).map_err(|message| ValidationErrors::single("uids", message))?;
+            end_user.into_json(self.country.as_deref()).map_err(|message| ValidationErrors::single("uids", message))?;
         let is_named = ["firstname", "lastname", "company"].iter().any(|name| body.member(name).is_some());
         if self.needs_name && !is_named {
             return Err(ValidationErrors::single(
@@ -233,16 +138,16 @@ impl Mapping {
     }
 
     /// The value of a cell as it is meant; `None` where it stands for nothing.
-    fn read<'a>(&self, target: &Target, value: &'a Json) -> Result<Option<Cow<'a, Json>>, &'static str> {
+    fn read<'a>(&self, target: &ColumnKind, value: &'a Json) -> Result<Option<Cow<'a, Json>>, &'static str> {
         match value {
             Json::Number(_) => Ok(as_text(value)?.map(|text| Cow::Owned(Json::String(text)))),
             // As `uids`, JSON.
-            Json::String(text) if self.format == Format::Csv && *target != Target::Uids => {
+            Json::String(text) if self.format == Format::Csv && *target != ColumnKind::Uids => {
                 let is_identifier = target.is_identifier();
-                let text = match cells::unescape(text, is_identifier) {
+                let text = match spreadsheet::unescape(text, is_identifier) {
                     Some(text) => text,
-                    None if is_identifier && cells::is_placeholder(text) => return Ok(None),
-                    None => cells::text_formula(text).unwrap_or(text),
+                    None if is_identifier && spreadsheet::is_placeholder(text) => return Ok(None),
+                    None => spreadsheet::text_formula(text).unwrap_or(text),
                 };
                 Ok(Some(Cow::Owned(Json::String(text.to_owned()))))
             }
@@ -256,14 +161,6 @@ impl fmt::Display for Mapping {
         let columns: Vec<_> = self.columns.iter().map(|(column, target)| format!("{column} → {target}")).collect();
         f.write_str(&columns.join(", "))?;
         self.country.iter().try_for_each(|country| write!(f, ", else country {country}"))
-    }
-}
-
-fn is_blank(value: &Json) -> bool {
-    match value {
-        Json::Null => true,
-        Json::String(text) => text.trim().is_empty(),
-        _ => false,
     }
 }
 
@@ -283,171 +180,12 @@ fn unknown_field(name: &str) -> String {
     )
 }
 
-/// A body in the making.
-#[derive(Default)]
-struct RowEndUser {
-    fields: Vec<(Field, Json)>,
-    name: Option<String>,
-    uids: Vec<Json>,
-    /// Of those from columns of e-mail addresses, where the first is among `uids`.
-    first_email: Option<usize>,
-    /// Where phone numbers from columns are among `uids`.
-    phones: Vec<usize>,
-    /// Whether a UID from `uids` is marked primary.
-    has_primary: bool,
-}
-
-impl RowEndUser {
-    fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.name.is_none() && self.uids.is_empty()
-    }
-
-    fn add(&mut self, target: &Target, value: &Json) -> Result<(), &'static str> {
-        match target {
-            Target::Field(field) => self.add_field(*field, value)?,
-            Target::Name => self.name = self.name.take().or(as_text(value)?),
-            Target::Lifecycle => {
-                let stage = as_text(value)?.unwrap_or_default();
-                if ["customer", "evangelist"].iter().any(|customer| same(&stage, customer)) {
-                    self.add_field(Field::CustomerType, &Json::String("Customer".to_owned()))?;
-                }
-            }
-            Target::Uid(kind) => self.add_uids(kind, value)?,
-            Target::Uids => {
-                let parsed = value.as_str().map(|text| Json::parse(text.as_bytes()));
-                let Some(Json::Array(uids)) = parsed.map_or_else(|| Some(value.clone()), Result::ok) else {
-                    return Err("must be a JSON array, as the export writes it");
-                };
-                self.has_primary |= uids.iter().any(|uid| member(uid, "isPrimary") == Some(&Json::Bool(true)));
-                let room = MAX_UIDS.saturating_sub(self.uids.len());
-                self.uids.extend(uids.into_iter().take(room));
-            }
-            Target::Nothing => {}
-        }
-        Ok(())
-    }
-
-    /// Adds a field. Texts of several columns are joined where a text of several makes sense; else the first stays. A
-    /// value that is no text stays as it is, for the API to refuse.
-    fn add_field(&mut self, field: Field, value: &Json) -> Result<(), &'static str> {
-        let value = match as_text(value)? {
-            Some(text) => Json::String(spell(field, text)?),
-            None => value.clone(),
-        };
-        let Some((_, before)) = self.fields.iter_mut().find(|(known, _)| *known == field) else {
-            self.fields.push((field, value));
-            return Ok(());
-        };
-        let separator = match field {
-            Field::OtherContactDetails | Field::AiDocumentation => "\n",
-            Field::Firstname | Field::Lastname | Field::Street => " ",
-            _ => return Ok(()),
-        };
-        if let (Json::String(before), Json::String(more)) = (before, value)
-            && *before != more
-        {
-            *before += &format!("{separator}{more}");
-        }
-        Ok(())
-    }
-
-    fn add_uids(&mut self, kind: &UidType, value: &Json) -> Result<(), &'static str> {
-        let values = match value {
-            Json::Array(values) => values.as_slice(),
-            value => std::slice::from_ref(value),
-        };
-        for value in values.iter().filter(|value| !is_blank(value)) {
-            match as_text(value)? {
-                Some(text) => {
-                    cells::identifiers(kind, &text)?
-                        .into_iter()
-                        .for_each(|text| self.push_uid(kind, Json::String(text)));
-                }
-                None => self.push_uid(kind, value.clone()),
-            }
-        }
-        Ok(())
-    }
-
-    fn push_uid(&mut self, kind: &UidType, value: Json) {
-        if self.uids.len() == MAX_UIDS {
-            return;
-        }
-        if *kind == UidType::Email {
-            self.first_email.get_or_insert(self.uids.len());
-        }
-        if *kind == UidType::Phone {
-            self.phones.push(self.uids.len());
-        }
-        let kind = Json::String(kind.as_str().to_owned());
-        self.uids.push(Json::Object(vec![("uidType".to_owned(), kind), ("uid".to_owned(), value)]));
-    }
-
-    /// The body, with `country` where there is none.
-    fn body(mut self, country: Option<&str>) -> Result<Json, &'static str> {
-        let is_named = |(field, _): &(Field, Json)| matches!(field, Field::Firstname | Field::Lastname);
-        if let Some(name) = self.name.take().filter(|_| !self.fields.iter().any(is_named)) {
-            let (first, last) = name.trim().split_once(char::is_whitespace).unwrap_or((name.trim(), ""));
-            for (field, part) in [(Field::Firstname, first), (Field::Lastname, last.trim())] {
-                if !part.is_empty() {
-                    self.fields.push((field, Json::String(part.to_owned())));
-                }
-            }
-        }
-        if let Some(country) = country.filter(|_| self.fields.iter().all(|(field, _)| *field != Field::Country)) {
-            self.fields.push((Field::Country, Json::String(country.to_owned())));
-        }
-        self.check_phones()?;
-        if let Some(Json::Object(email)) = self.first_email.filter(|_| !self.has_primary).map(|i| &mut self.uids[i]) {
-            email.push(("isPrimary".to_owned(), Json::Bool(true)));
-        }
-        let fields = self.fields.into_iter().map(|(field, value)| (field.name().to_owned(), value));
-        let uids = (!self.uids.is_empty()).then(|| (UIDS.to_owned(), Json::Array(self.uids)));
-        Ok(Json::Object(fields.chain(uids).collect()))
-    }
-
-    /// Refuses phone numbers from columns that the country would make others.
-    fn check_phones(&self) -> Result<(), &'static str> {
-        let country = self.fields.iter().find(|(field, _)| *field == Field::Country);
-        let country =
-            country.and_then(|(_, country)| country.as_str()).map(|country| country.trim().to_ascii_uppercase());
-        let mut numbers = self.phones.iter().filter_map(|phone| self.uids[*phone].member("uid")?.as_str());
-        numbers.try_for_each(|number| phones::check_country_code(number, country.as_deref()))
-    }
-}
-
-/// The member of an object, its name in any case.
-fn member<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
-    let Json::Object(members) = json else { return None };
-    members.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-/// The text of a value that is one, or an integer. Of other numbers, the file's reader has made texts where it could.
-fn as_text(value: &Json) -> Result<Option<String>, &'static str> {
-    match value {
-        Json::String(text) => Ok(Some(text.clone())),
-        Json::Number(number) if number.is_f64() => Err(cells::INCOMPLETE),
-        Json::Number(number) => Ok(Some(number.to_string())),
-        _ => Ok(None),
-    }
-}
-
-/// A text as the API takes it: other products write a country by its name and a language with more than a region. What
-/// is unknown is left to the API to refuse.
-fn spell(field: Field, text: String) -> Result<String, &'static str> {
-    Ok(match field {
-        Field::Country => locale::country(text.trim()).map_or(text, str::to_owned),
-        Field::Lang => locale::language(text.trim()).unwrap_or(text),
-        Field::CustomerRef | Field::PostalCode | Field::HouseNumber => cells::reference(&text)?.into_owned(),
-        _ => text,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use shared::domain::end_user::PendingEndUser;
 
     use super::*;
+    use crate::limits::MAX_UIDS;
 
     fn columns(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

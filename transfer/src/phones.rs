@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
-use crate::cells::{APOSTROPHE, INCOMPLETE, Integer, read_integer};
+use crate::spreadsheet::{APOSTROPHE, INCOMPLETE, Integer, read_integer};
 
 /// The most digits of an international number (E.164).
 const MAX_DIGITS: usize = 15;
@@ -115,7 +115,7 @@ mod tests {
     use shared::domain::uid::UidType;
 
     use super::*;
-    use crate::cells::identifiers;
+    use crate::identifiers::identifiers;
 
     fn phones(cell: &str) -> String {
         identifiers(&UidType::Phone, cell).map_or_else(|message| format!("! {message}"), |found| found.join(" | "))

@@ -23,7 +23,7 @@
 
 use clap::ValueEnum;
 
-use crate::mapping::Target;
+use crate::columns::ColumnKind;
 
 /// A product whose export is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -116,8 +116,8 @@ impl Preset {
     }
 
     /// Its columns and what they are.
-    pub(crate) fn targets(self) -> Vec<(&'static str, Target)> {
-        self.table().iter().filter_map(|(header, name)| Some((*header, Target::parse(name)?))).collect()
+    pub(crate) fn targets(self) -> Vec<(&'static str, ColumnKind)> {
+        self.table().iter().filter_map(|(header, name)| Some((*header, ColumnKind::parse(name)?))).collect()
     }
 }
 
