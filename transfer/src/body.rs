@@ -10,17 +10,18 @@ use crate::identifiers::identifiers;
 use crate::limits::MAX_UIDS;
 use crate::{locale, phones, spreadsheet};
 
-/// A body in the making.
+/// A request body under construction.
 #[derive(Default)]
 pub(crate) struct CreateBody {
     fields: Vec<(Field, Json)>,
+    /// A whole name, which is split unless a column has a first or last name.
     name: Option<String>,
     uids: Vec<Json>,
-    /// Of those from columns of e-mail addresses, where the first is among `uids`.
+    /// The index in `uids` of the first address from an e-mail column.
     first_email: Option<usize>,
-    /// Where phone numbers from columns are among `uids`.
+    /// The indexes in `uids` of numbers from phone columns.
     phones: Vec<usize>,
-    /// Whether a UID from `uids` is marked primary.
+    /// Whether a UID of a `uids` column is marked primary.
     has_primary: bool,
 }
 
@@ -29,8 +30,8 @@ impl CreateBody {
         self.fields.is_empty() && self.name.is_none() && self.uids.is_empty()
     }
 
-    pub(crate) fn add(&mut self, target: &ColumnKind, value: &Json) -> Result<(), &'static str> {
-        match target {
+    pub(crate) fn add(&mut self, column: &ColumnKind, value: &Json) -> Result<(), &'static str> {
+        match column {
             ColumnKind::Field(field) => self.add_field(*field, value)?,
             ColumnKind::Name => self.name = self.name.take().or(as_text(value)?),
             ColumnKind::Lifecycle => {
@@ -54,11 +55,11 @@ impl CreateBody {
         Ok(())
     }
 
-    /// Adds a field. Texts of several columns are joined where a text of several makes sense; else the first stays. A
-    /// value that is no text stays as it is, for the API to refuse.
+    /// Adds a field. The texts of several columns are joined for long texts, names and streets; for other fields the
+    /// first one is used. A value that is not a text is passed on, so that the API rejects it.
     fn add_field(&mut self, field: Field, value: &Json) -> Result<(), &'static str> {
         let value = match as_text(value)? {
-            Some(text) => Json::String(spell(field, text)?),
+            Some(text) => Json::String(normalize(field, text)?),
             None => value.clone(),
         };
         let Some((_, before)) = self.fields.iter_mut().find(|(known, _)| *known == field) else {
@@ -108,7 +109,7 @@ impl CreateBody {
         self.uids.push(Json::Object(vec![("uidType".to_owned(), kind), ("uid".to_owned(), value)]));
     }
 
-    /// The body, with `country` where there is none.
+    /// The body, with `country` if the row has none.
     pub(crate) fn into_json(mut self, country: Option<&str>) -> Result<Json, &'static str> {
         let is_named = |(field, _): &(Field, Json)| matches!(field, Field::Firstname | Field::Lastname);
         if let Some(name) = self.name.take().filter(|_| !self.fields.iter().any(is_named)) {
@@ -131,7 +132,7 @@ impl CreateBody {
         Ok(Json::Object(fields.chain(uids).collect()))
     }
 
-    /// Refuses phone numbers from columns that the country would make others.
+    /// Rejects numbers from phone columns that are ambiguous in the end user's country.
     fn check_phones(&self) -> Result<(), &'static str> {
         let country = self.fields.iter().find(|(field, _)| *field == Field::Country);
         let country =
@@ -149,13 +150,14 @@ pub(crate) fn is_blank(value: &Json) -> bool {
     }
 }
 
-/// The member of an object, its name in any case.
+/// The member of an object with this name, ignoring case.
 fn member<'a>(json: &'a Json, name: &str) -> Option<&'a Json> {
     let Json::Object(members) = json else { return None };
     members.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// The text of a value that is one, or an integer. Of other numbers, the file's reader has made texts where it could.
+/// The text of a string or an integer; `None` for another value. A number with lost digits is an error; the JSON reader
+/// has turned all other fractions into strings.
 pub(crate) fn as_text(value: &Json) -> Result<Option<String>, &'static str> {
     match value {
         Json::String(text) => Ok(Some(text.clone())),
@@ -165,9 +167,9 @@ pub(crate) fn as_text(value: &Json) -> Result<Option<String>, &'static str> {
     }
 }
 
-/// A text as the API takes it: other products write a country by its name and a language with more than a region. What
-/// is unknown is left to the API to refuse.
-fn spell(field: Field, text: String) -> Result<String, &'static str> {
+/// A field's text in the API's spelling: other products write the name of a country, and a language tag with more than a
+/// region. An unknown value is passed on, so that the API rejects it.
+fn normalize(field: Field, text: String) -> Result<String, &'static str> {
     Ok(match field {
         Field::Country => locale::country(text.trim()).map_or(text, str::to_owned),
         Field::Lang => locale::language(text.trim()).unwrap_or(text),

@@ -1,4 +1,4 @@
-//! What a column of a file can hold, and the names of these kinds.
+//! Kinds of columns, and their names in `--map` and in headers.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use shared::domain::uid::UidType;
 
 use crate::headers;
 
-/// What a column is.
+/// The kind of values in a column.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ColumnKind {
     /// A field of the profile.
     Field(Field),
-    /// A whole name: the first name up to the first space, the last name behind it.
+    /// A whole name: the first name up to the first space, and the last name after it.
     Name,
-    /// HubSpot's lifecycle stage: a customer from `Customer` on, else what a new end user is.
+    /// HubSpot's lifecycle stage: from `Customer` on, customerType is `Customer`; before, it is the default.
     Lifecycle,
     /// UIDs of a type.
     Uid(UidType),
-    /// `uids` as the API takes them, in CSV as JSON.
+    /// `uids` in the API's format; in CSV, as JSON.
     Uids,
-    /// Nothing that is imported.
+    /// A column that is not imported.
     Ignored,
 }
 
 pub(crate) const NAME: &str = "name";
 pub(crate) const LIFECYCLE: &str = "lifecycle";
 pub(crate) const UIDS: &str = "uids";
-pub(crate) const NOTHING: &str = "-";
+pub(crate) const IGNORED: &str = "-";
 pub(crate) const UID: &str = "uid:";
 
 impl fmt::Display for ColumnKind {
@@ -39,13 +39,13 @@ impl fmt::Display for ColumnKind {
             Self::Uid(UidType::Other(kind)) => write!(f, "{UID}{kind}"),
             Self::Uid(kind) => f.write_str(&kind.as_str().to_ascii_lowercase()),
             Self::Uids => f.write_str(UIDS),
-            Self::Ignored => f.write_str(NOTHING),
+            Self::Ignored => f.write_str(IGNORED),
         }
     }
 }
 
 impl ColumnKind {
-    /// What a column of this very name is, in any case.
+    /// The kind of a column with this exact name, ignoring case.
     pub(crate) fn of_header(header: &str) -> Option<Self> {
         let is = |name: &str| header.eq_ignore_ascii_case(name);
         if let Some(field) = Field::ALL.into_iter().find(|field| is(field.name())) {
@@ -62,16 +62,16 @@ impl ColumnKind {
         kind.map(Self::Uid).or_else(|| is(UIDS).then_some(Self::Uids))
     }
 
-    /// What `--map` and the presets name.
+    /// The kind with this name in `--map` and the presets.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         [Self::Name, Self::Lifecycle, Self::Ignored]
             .into_iter()
-            .find(|target| name.eq_ignore_ascii_case(&target.to_string()))
+            .find(|kind| name.eq_ignore_ascii_case(&kind.to_string()))
             .or_else(|| Self::of_header(name))
     }
 
-    /// The meaning of a header that everybody writes, such as `First Name` or `Mobile`.
-    pub(crate) fn of_plain_header(header: &str) -> Option<Self> {
+    /// The kind of a common header such as `First Name` or `Mobile`.
+    pub(crate) fn of_common_header(header: &str) -> Option<Self> {
         let letters = headers::letters(header);
         let field = Field::ALL.into_iter().find(|field| headers::letters(field.name()) == letters);
         // E-mail, Whats App, …
@@ -80,20 +80,20 @@ impl ColumnKind {
                 .into_iter()
                 .find(|kind| headers::letters(kind.as_str()) == letters)
         };
-        let plain = || headers::plain_meaning(header).and_then(Self::parse);
-        field.map(Self::Field).or_else(|| uid().map(Self::Uid)).or_else(plain)
+        let common = || headers::common_meaning(header).and_then(Self::parse);
+        field.map(Self::Field).or_else(|| uid().map(Self::Uid)).or_else(common)
     }
 
     pub(crate) fn is_identifier(&self) -> bool {
         matches!(self, Self::Uid(_) | Self::Uids | Self::Field(Field::CustomerRef))
     }
 
-    /// Whether a text of many lines is usual.
+    /// Whether a value often has many lines.
     pub(crate) fn is_long_text(&self) -> bool {
         matches!(self, Self::Field(Field::OtherContactDetails | Field::AiDocumentation))
     }
 
-    /// Whether a column of this meaning adds to another one, instead of being a second choice.
+    /// Whether several columns of this kind add up. Of other kinds only the first common header is used.
     pub(crate) fn may_repeat(&self) -> bool {
         matches!(self, Self::Uid(_) | Self::Uids | Self::Ignored)
     }

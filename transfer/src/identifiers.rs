@@ -6,15 +6,15 @@ use crate::limits::MAX_UIDS;
 use crate::phones;
 use crate::spreadsheet::{is_placeholder, reference};
 
-/// The identifiers in a cell.
+/// The identifiers of one type in a cell, at most [`MAX_UIDS`].
 pub(crate) fn identifiers(kind: &UidType, text: &str) -> Result<Vec<String>, &'static str> {
     let mut found = Vec::new();
     match kind {
         UidType::Other(_) => found.push(reference(text)?.into_owned()),
-        UidType::Email => found.extend(divide(text).iter().flat_map(|part| addresses(part)).take(MAX_UIDS)),
+        UidType::Email => found.extend(split(text).iter().flat_map(|part| addresses(part)).take(MAX_UIDS)),
         UidType::Phone | UidType::WhatsApp => {
-            for part in divide(text) {
-                for number in phones::divide(&part)?.into_iter().take(MAX_UIDS - found.len().min(MAX_UIDS)) {
+            for part in split(text) {
+                for number in phones::split(&part)?.into_iter().take(MAX_UIDS - found.len().min(MAX_UIDS)) {
                     found.push(phones::without_marks(number)?);
                 }
             }
@@ -24,9 +24,9 @@ pub(crate) fn identifiers(kind: &UidType, text: &str) -> Result<Vec<String>, &'s
     Ok(found)
 }
 
-/// The parts of a cell between signs that no identifier has. The `;` of a phone's own parameters (RFC 3966, as the API
-/// writes extensions) divides nothing.
-fn divide(text: &str) -> Vec<String> {
+/// The parts of a cell between separators that no identifier contains. The `;` before a parameter of a phone number (RFC
+/// 3966, as the API writes extensions) is not a separator.
+fn split(text: &str) -> Vec<String> {
     let text = text.replace(":::", ";").replace(" | ", ";").replace(['\r', '\n'], ";");
     let mut parts: Vec<String> = Vec::new();
     for part in text.split_inclusive([';', ',']) {
@@ -44,7 +44,7 @@ fn divide(text: &str) -> Vec<String> {
     parts.iter().map(|part| part.trim_end_matches([';', ',']).trim().to_owned()).collect()
 }
 
-/// The addresses of a part: that of `Ann <ann@example.com>`, or several divided by spaces and signs.
+/// The addresses in a part: the one of `Ann <ann@example.com>`, or several that are separated by spaces and signs.
 fn addresses(part: &str) -> Vec<String> {
     let words = part.split_whitespace().filter(|word| !matches!(*word, "/" | "-" | "&"));
     let named = part.strip_suffix('>').and_then(|part| part.rsplit_once('<'));
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_divided_and_freed_of_names() {
+    fn addresses_are_split_and_names_removed() {
         assert_eq!(emails(" a@x.be; b@x.be,c@x.be ;"), "a@x.be | b@x.be | c@x.be");
         assert_eq!(emails("a@x.be ::: b@x.be\nc@x.be | d@x.be"), "a@x.be | b@x.be | c@x.be | d@x.be");
         assert_eq!(emails("a@x.be / b@x.be  c@x.be"), "a@x.be | b@x.be | c@x.be");

@@ -1,41 +1,42 @@
-//! What a single cell says: texts that a spreadsheet has marked or changed, and the identifiers of an end user.
+//! Cells that a spreadsheet has escaped, marked or rounded.
 
 use std::borrow::Cow;
 
-/// The message for a number that a spreadsheet or a program has rounded.
+/// The error message of a number that a spreadsheet or a program has rounded.
 pub(crate) const INCOMPLETE: &str = "is a number without its last digits; export it again, as text";
 
-/// The character that keeps a spreadsheet from reading a cell as a formula.
+/// The first character of a cell that a spreadsheet must not run as a formula.
 pub(crate) const APOSTROPHE: char = '\'';
 
-/// Whether a spreadsheet reads a text as a formula.
+/// Whether a spreadsheet runs a text as a formula.
 fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@'])
 }
 
-/// Whether a cell needs an apostrophe to be read as this text. An identifier must not be read as a placeholder either.
+/// Whether the cell of a text needs an apostrophe, so that it is not run as a formula or, for an identifier, read as a
+/// placeholder.
 fn needs_apostrophe(text: &str, is_identifier: bool) -> bool {
-    // A text that begins with apostrophes gets one more.
+    // An escaped text that begins with an apostrophe must stay distinguishable, so it gets one more.
     is_formula(text.trim_start_matches(APOSTROPHE)) || is_identifier && is_placeholder(text)
 }
 
-/// A text as a cell of CSV that no spreadsheet runs as a formula. [`unescape`] returns the text.
+/// The CSV cell of a text. No spreadsheet runs it as a formula, and [`unescape`] restores the text.
 pub(crate) fn escape(text: &str, is_identifier: bool) -> Cow<'_, str> {
     if needs_apostrophe(text, is_identifier) { format!("{APOSTROPHE}{text}").into() } else { text.into() }
 }
 
-/// The text of an escaped cell; `None` for a cell that is not escaped.
+/// The text of an escaped cell; `None` if the cell is not escaped.
 pub(crate) fn unescape(cell: &str, is_identifier: bool) -> Option<&str> {
     cell.strip_prefix(APOSTROPHE).filter(|text| needs_apostrophe(text, is_identifier))
 }
 
-/// The text of a formula that is only a text, `="0470"`: programs write it to keep leading zeros.
+/// The text of a formula that is only a string, `="0470"`. Programs write it to keep leading zeros.
 pub(crate) fn text_formula(cell: &str) -> Option<&str> {
     let text = cell.trim().strip_prefix("=\"")?.strip_suffix('"')?;
     (!text.contains('"')).then_some(text)
 }
 
-/// Whether a text stands for no identifier.
+/// Whether a text means that there is no identifier.
 pub(crate) fn is_placeholder(text: &str) -> bool {
     const PLACEHOLDERS: [&str; 14] =
         ["-", "--", "–", "—", "/", "?", "n/a", "#n/a", "n.a.", "na", "none", "null", "nil", "nan"];
@@ -43,18 +44,18 @@ pub(crate) fn is_placeholder(text: &str) -> bool {
     PLACEHOLDERS.iter().any(|placeholder| text.eq_ignore_ascii_case(placeholder))
 }
 
-/// A decimal number with a fraction or an exponent, as an integer.
+/// The result of reading a decimal number with a fraction or an exponent as an integer.
 #[derive(PartialEq, Debug)]
 pub(crate) enum Integer {
-    /// Its sign and digits.
+    /// The sign and all digits.
     Exact(String),
-    /// An integer of which not all digits are written: `3.16e10`.
+    /// An integer without its last digits: `3.16e10`.
     Incomplete,
-    /// Another number, an integer without fraction and exponent, or no number.
+    /// Not an integer, not a number, or an integer without fraction and exponent.
     Not,
 }
 
-/// Reads a number in the notation of JSON (RFC 8259 §6), also with a plus sign.
+/// Reads a number in JSON notation (RFC 8259, section 6), also with a plus sign.
 pub(crate) fn read_integer(literal: &str) -> Integer {
     let unsigned = literal.strip_prefix(['+', '-']).unwrap_or(literal);
     let sign = &literal[..literal.len() - unsigned.len()];
@@ -80,7 +81,7 @@ pub(crate) fn read_integer(literal: &str) -> Integer {
     }
 }
 
-/// A reference as text: a number as Excel shows it (`1.23457E+11`) has lost digits, or has them all.
+/// A reference as text. In Excel's notation (`1.23457E+11`) it is either complete or has lost digits, which is an error.
 pub(crate) fn reference(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if !text.contains("E+") {
         return Ok(text.into());
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escaped_cell_is_no_formula_and_returns_its_text() {
+    fn escaped_cell_is_not_a_formula_and_keeps_its_text() {
         for text in ["=1+1", "+32", "-", "@SUM(A1)", "'=1", "''-1", "none", "N/A"] {
             let cell = escape(text, true);
             assert!(cell.starts_with('\'') && unescape(&cell, true) == Some(text), "{text}");
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn reference_in_excels_short_notation_is_incomplete() {
+    fn reference_in_excel_notation_is_checked() {
         assert_eq!(reference("1.23457E+11"), Err(INCOMPLETE));
         assert_eq!(reference("1.2345678901E+10").as_deref(), Ok("12345678901"));
         for text in ["12E5", "1e5", "12345.0", "E+", "A1E+05"] {
