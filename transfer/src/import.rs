@@ -47,7 +47,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     let mut journal = Journal::open(scanned.beside("progress"), &scanned.digest, api.destination(), sending.restart)?;
     let before = journal.progress.done.count();
     if before > 0 && before == scanned.rows {
-        print_line(&format!("all {before} rows are already imported; start over with --restart"));
+        print_line(&format!("all {before} rows were already processed; start over with --restart"));
         print_line(&journal.progress.summary(scanned.rows));
         return Ok(journal.progress.rejected == 0);
     }
@@ -66,7 +66,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
         rows.preamble(),
     )?;
     if before > 0 {
-        print_line(&format!("{before} rows are already imported; start over with --restart"));
+        print_line(&format!("{before} rows were already processed; start over with --restart"));
     }
     let display = ProgressDisplay::start(before, scanned.rows);
     let mut import = Import { journal, report, display, unsaved: 0, saved_at: Instant::now() };
@@ -90,7 +90,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
 }
 
 /// The result of a row.
-enum Outcome {
+enum RowOutcome {
     Created { replayed: bool },
     Rejected(ValidationErrors),
 }
@@ -132,7 +132,7 @@ impl Import {
                     continue;
                 }
                 match scanned.body(&row) {
-                    Err(errors) => self.record(&row, Outcome::Rejected(errors))?,
+                    Err(errors) => self.record(&row, RowOutcome::Rejected(errors))?,
                     Ok(body) => {
                         // Not the line: several rows can have the same line number.
                         let key = format!("import-{}-{}", &scanned.digest[..16], row.number);
@@ -163,14 +163,14 @@ impl Import {
         Err(error)
     }
 
-    fn record(&mut self, row: &Row, outcome: Outcome) -> Result<(), Error> {
+    fn record(&mut self, row: &Row, outcome: RowOutcome) -> Result<(), Error> {
         let progress = &mut self.journal.progress;
         match outcome {
-            Outcome::Created { replayed } => {
+            RowOutcome::Created { replayed } => {
                 progress.created += 1;
                 progress.replayed += u64::from(replayed);
             }
-            Outcome::Rejected(errors) => {
+            RowOutcome::Rejected(errors) => {
                 progress.rejected += 1;
                 self.report.add(row, &errors)?;
             }
@@ -222,7 +222,7 @@ async fn send(
     due: Instant,
     restarted: bool,
     on_retry: impl Fn(&str),
-) -> Result<Outcome, Error> {
+) -> Result<RowOutcome, Error> {
     tokio::time::sleep_until(due).await;
     let body = serde_json::to_vec(body).map_err(|error| Error::Usage(error.to_string()))?;
     let mut current = key.to_owned();
@@ -232,14 +232,14 @@ async fn send(
             201 if restarted && response.replayed => match response.end_user_id() {
                 // The next key is derived from the deleted id, so that a killed import uses the same key again.
                 Some(id) if !api.has_end_user(id, &on_retry).await? => current = format!("{key}-{id}"),
-                _ => return Ok(Outcome::Created { replayed: true }),
+                _ => return Ok(RowOutcome::Created { replayed: true }),
             },
-            201 => return Ok(Outcome::Created { replayed: response.replayed }),
-            400 | 413 | 422 => return Ok(Outcome::Rejected(errors(&response))),
+            201 => return Ok(RowOutcome::Created { replayed: response.replayed }),
+            400 | 413 | 422 => return Ok(RowOutcome::Rejected(errors(&response))),
             _ => return Err(response.unexpected()),
         }
     }
-    Ok(Outcome::Rejected(ValidationErrors::single(
+    Ok(RowOutcome::Rejected(ValidationErrors::single(
         "body",
         format!("the end user was created and deleted {MAX_DELETIONS} times within a day"),
     )))

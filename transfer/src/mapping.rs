@@ -82,8 +82,8 @@ impl Mapping {
         let has_identifier = found.iter().any(|(_, kind)| kind.is_identifier());
         if !has_identifier && !ignored.is_empty() && !choices.without_identifiers {
             let message = format!(
-                "no column is recognised as an identifier (email, phone, whatsapp, {UID}TYPE or customerRef); {}; name one \
-                 with --map HEADER=FIELD, or use --without-identifiers",
+                "no column is recognised as an identifier (email, phone, whatsapp, {UID}TYPE or customerRef); {}; name \
+                 one with --map HEADER=FIELD, or use --without-identifiers",
                 list_columns(columns)
             );
             return Err(Error::Usage(message));
