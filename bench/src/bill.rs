@@ -1,5 +1,5 @@
-//! The price of a million requests on AWS, from the figures in docs/benchmarks/scale.md and docs/benchmarks/lambda.md, and
-//! a price list.
+//! The price of a million requests on AWS, from the figures in docs/benchmarks/scale.md and docs/benchmarks/lambda.md,
+//! and a price list.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Generated end users of typical size, each a pure function of its number. Names repeat as in real data: a few are very
-//! frequent, most are rare.
+//! Generated end users of typical size, each a pure function of its number. Names repeat as in real data: a few are
+//! very frequent, most are rare.
 
 use serde_json::{Value, json};
 use shared::domain::end_user::{EndUser, PendingEndUser};

@@ -51,8 +51,8 @@ pub(crate) struct Options {
     /// Starts over: empties the directory first.
     #[arg(long)]
     fresh: bool,
-    /// The built functions (cargo-lambda's target/lambda). With them the backlog is indexed by the function as a process,
-    /// and its CPU time is measured.
+    /// The built functions (cargo-lambda's target/lambda). With them the backlog is indexed by the function as a
+    /// process, and its CPU time is measured.
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
     /// Writes docs/benchmarks/import.md.
@@ -161,8 +161,8 @@ pub(crate) async fn load(directory: &Path, end_users: u32, loaded: u32, bar: &Pr
     Ok(())
 }
 
-/// Creates end users until the tenant has `goal` of them, and waits until the index has all. End users of an interrupted
-/// run of this part are kept.
+/// Creates end users until the tenant has `goal` of them, and waits until the index has all. End users of an
+/// interrupted run of this part are kept.
 async fn import(directory: &Path, goal: u32, end_users: u32, rate: u32, bar: &ProgressBar) -> Result<Part> {
     let local = start(directory, None).await?;
     let api = ApiClient::new(&local, &tenant(end_users))?;
@@ -223,9 +223,9 @@ async fn write(
     }
 }
 
-/// Measures the lag every [`INTERVAL`], until all end users are created and indexed. Returns the greatest backlog and the
-/// greatest lag in seconds. The stream is indexed in order, so a binary search finds the oldest end user that is missing
-/// from the index.
+/// Measures the lag every [`INTERVAL`], until all end users are created and indexed. Returns the greatest backlog and
+/// the greatest lag in seconds. The stream is indexed in order, so a binary search finds the oldest end user that is
+/// missing from the index.
 async fn watch(api: &ApiClient, created: &Created, done: &AtomicBool) -> Result<(usize, f64)> {
     let (mut indexed, mut behind, mut lag) = (0, 0, 0_f64);
     loop {

@@ -12,8 +12,8 @@ pub(crate) fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks")
 }
 
-/// Prints tables, or with `write` puts them between the markers of docs/benchmarks/`name`.md, after the command that made
-/// them.
+/// Prints tables, or with `write` puts them between the markers of docs/benchmarks/`name`.md, after the command that
+/// made them.
 pub(crate) fn publish(name: &str, tables: &[String], write: bool) -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);

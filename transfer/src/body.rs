@@ -167,8 +167,8 @@ pub(crate) fn as_text(value: &Json) -> Result<Option<String>, &'static str> {
     }
 }
 
-/// A field's text in the API's spelling: other products write the name of a country, and a language tag with more than a
-/// region. An unknown value is passed on, so that the API rejects it.
+/// A field's text in the API's spelling: other products write the name of a country, and a language tag with more than
+/// a region. An unknown value is passed on, so that the API rejects it.
 fn normalize(field: Field, text: String) -> Result<String, &'static str> {
     Ok(match field {
         Field::Country => locale::country(text.trim()).map_or(text, str::to_owned),

@@ -1,8 +1,8 @@
 //! A reader of CSV records (RFC 4180).
 //!
 //! An unclosed quote would make one cell of the rest of the file. Therefore this reader is stricter than common
-//! libraries: text after a closing quote and an unclosed quote are errors of the row where the quote opens, and the next
-//! lines are read as separate rows. A quote inside an unquoted cell is text.
+//! libraries: text after a closing quote and an unclosed quote are errors of the row where the quote opens, and the
+//! next lines are read as separate rows. A quote inside an unquoted cell is text.
 
 use std::io::BufRead;
 

@@ -47,8 +47,8 @@ pub(crate) fn read_encoding(label: &str) -> Result<&'static Encoding, String> {
 }
 
 impl<R: Read> Decoded<R> {
-    /// Decodes by the byte order mark, else as `named`, else as UTF-8. Rejects a file that looks like another encoding or
-    /// format.
+    /// Decodes by the byte order mark, else as `named`, else as UTF-8. Rejects a file that looks like another encoding
+    /// or format.
     pub(crate) fn open(mut source: R, named: Option<&'static Encoding>) -> Result<Self, DecodeError> {
         let mut input = Vec::with_capacity(CHUNK_BYTES);
         source.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut input)?;

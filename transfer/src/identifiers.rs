@@ -24,8 +24,8 @@ pub(crate) fn identifiers(kind: &UidType, text: &str) -> Result<Vec<String>, &'s
     Ok(found)
 }
 
-/// The parts of a cell between separators that no identifier contains. The `;` before a parameter of a phone number (RFC
-/// 3966, as the API writes extensions) is not a separator.
+/// The parts of a cell between separators that no identifier contains. The `;` before a parameter of a phone number
+/// (RFC 3966, as the API writes extensions) is not a separator.
 fn split(text: &str) -> Vec<String> {
     let text = text.replace(":::", ";").replace(" | ", ";").replace(['\r', '\n'], ";");
     let mut parts: Vec<String> = Vec::new();

@@ -114,7 +114,8 @@ impl Journal {
             () if stored.tenant != destination.tenant => {
                 let tenant = destination.tenant.as_deref().unwrap_or("this one");
                 format!(
-                    "this is the progress of an import for another tenant; import a copy of the file for tenant {tenant}"
+                    "this is the progress of an import for another tenant; import a copy of the file for \
+                     tenant {tenant}"
                 )
             }
             () if progress.digest != digest => {

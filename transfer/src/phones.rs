@@ -86,8 +86,8 @@ pub(crate) fn without_marks(number: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Rejects a number of digits only that begins with the code of the end user's country, but that the API would read as a
-/// national number: a spreadsheet may have dropped the `+`. Without a country, the country of the code is used.
+/// Rejects a number of digits only that begins with the code of the end user's country, but that the API would read as
+/// a national number: a spreadsheet may have dropped the `+`. Without a country, the country of the code is used.
 ///
 /// In a numbering plan with numbers of many lengths, as in Germany, `4915123456789` is valid both ways.
 pub(crate) fn check_country_code(number: &str, country: Option<&str>) -> Result<(), &'static str> {

@@ -1,8 +1,8 @@
 //! Columns of the contact exports of other products.
 //!
 //! No real export was available. The names are from stored copies of these pages; a few are from memory (`Additional
-//! email addresses`, `Gender`, `Language override`, `Preferred language`, `WhatsApp …`). A name that a file does not have
-//! is harmless.
+//! email addresses`, `Gender`, `Language override`, `Preferred language`, `WhatsApp …`). A name that a file does not
+//! have is harmless.
 //!
 //! - Zendesk, the CSV of users, and the JSON of a user, which the JSON export writes one per line:
 //!   <https://support.zendesk.com/hc/en-us/articles/203661996-Bulk-importing-users-and-organizations>,

@@ -55,7 +55,8 @@ struct CsvHeader {
 }
 
 impl<R: Read> Rows<R> {
-    /// Reads the start of a file. The delimiter of CSV is the one of `reading`, else of the `sep=` line, else of the header.
+    /// Reads the start of a file. The delimiter of CSV is the one of `reading`, else of the `sep=` line, else of the
+    /// header.
     pub(crate) fn open(source: R, reading: &Reading) -> Result<Self, ReadError> {
         let text = Decoded::open(source, reading.encoding)?;
         let (has_bom, invalid) = (text.has_bom(), text.invalid_message());

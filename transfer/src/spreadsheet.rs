@@ -81,7 +81,8 @@ pub(crate) fn read_integer(literal: &str) -> Integer {
     }
 }
 
-/// A reference as text. In Excel's notation (`1.23457E+11`) it is either complete or has lost digits, which is an error.
+/// A reference as text. In Excel's notation (`1.23457E+11`) it is either complete or has lost digits, which is an
+/// error.
 pub(crate) fn reference(text: &str) -> Result<Cow<'_, str>, &'static str> {
     if !text.contains("E+") {
         return Ok(text.into());

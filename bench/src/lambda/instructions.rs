@@ -1,5 +1,5 @@
-//! The number of instructions of a warm request, counted by valgrind. The number is reproducible, also on a busy machine,
-//! so it can be compared with a recorded one.
+//! The number of instructions of a warm request, counted by valgrind. The number is reproducible, also on a busy
+//! machine, so it can be compared with a recorded one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
