@@ -1,16 +1,16 @@
-//! End users of ordinary size, each a pure function of its number. Names repeat as they do among end users:
-//! a few very often, most seldom.
+//! Generated end users of typical size, each a pure function of its number. Names repeat as in real data: a few are
+//! very frequent, most are rare.
 
 use serde_json::{Value, json};
 use shared::domain::end_user::{EndUser, PendingEndUser};
 use shared::domain::ids::{EndUserId, UidId};
 use shared::domain::input::Json;
 
-use crate::Outcome;
+use crate::Result;
 
-/// What a search finds 30 % of all end users by.
+/// A search that finds 30 % of all end users.
 pub(crate) const FREQUENT: &str = "Acme";
-/// How many end users a company has that is not [`FREQUENT`]'s.
+/// The number of end users in a company, except that of [`FREQUENT`].
 pub(crate) const COLLEAGUES: u32 = 10;
 
 const FIRST: [[&str; 20]; 2] = [
@@ -46,10 +46,10 @@ const CITY: [[&str; 32]; 2] = [
     ],
 ];
 
-/// How many last names there are.
+/// The number of distinct last names.
 pub(crate) const LAST_NAMES: usize = 400;
 
-/// A number that looks random, one for each use of an end user's number. (SplitMix64.)
+/// A pseudorandom number of an end user's number (SplitMix64). Each use has its own `stream`.
 fn mixed(number: u32, stream: u64) -> u64 {
     let mut z = (u64::from(number) << 8 | stream).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -57,19 +57,19 @@ fn mixed(number: u32, stream: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// One of `count` ranks, of which the k-th is about as frequent as 1/k (Zipf's law).
+/// A rank below `count`. The frequency of the k-th rank is about 1/k (Zipf's law).
 fn rank(number: u32, stream: u64, count: usize) -> usize {
     let share = mixed(number, stream) as f64 / u64::MAX as f64;
     (((count + 1) as f64).powf(share) as usize - 1).min(count - 1)
 }
 
 fn word<const N: usize>(parts: &[[&str; N]; 2], rank: usize) -> String {
-    // Neighbours in rank are none in the alphabet.
+    // Words of neighbouring ranks are not neighbours in the alphabet.
     let [first, second] = [rank * 7 % N, rank / N];
     format!("{}{}", parts[0][first], parts[1][second])
 }
 
-/// Which of the last names an end user has.
+/// The rank of an end user's last name.
 pub(crate) fn last_name_rank(number: u32) -> usize {
     rank(number, 1, LAST_NAMES)
 }
@@ -79,7 +79,7 @@ pub(crate) fn last_name(rank: usize) -> String {
     word(&LAST, rank)
 }
 
-/// Whether an end user is one of the 30 %.
+/// Whether [`FREQUENT`] finds an end user.
 pub(crate) fn is_frequent(number: u32) -> bool {
     number % 10 < 3
 }
@@ -89,7 +89,7 @@ pub(crate) fn company(number: u32) -> String {
     if is_frequent(number) { format!("{FREQUENT} NV") } else { format!("Firm{:06} BV", number / COLLEAGUES) }
 }
 
-/// The customerRef of an end user; sorts as its number does.
+/// The customerRef of an end user. It sorts as the number.
 pub(crate) fn reference(number: u32) -> String {
     format!("K{number:08}")
 }
@@ -104,7 +104,7 @@ pub(crate) fn phone(number: u32) -> String {
     format!("+3247{number:07}")
 }
 
-/// The body by which the API would create the end user.
+/// The body of the request that creates the end user.
 pub(crate) fn body(number: u32) -> Value {
     let one_of = |all: &[&str], stream| all[(mixed(number, stream) % all.len() as u64) as usize].to_owned();
     let city = (mixed(number, 3) % 1_024) as usize;
@@ -124,23 +124,23 @@ pub(crate) fn body(number: u32) -> Value {
     })
 }
 
-/// What a create reads of a body.
-pub(crate) fn draft(body: &Value) -> Outcome<PendingEndUser> {
-    let json = Json::parse(body.to_string().as_bytes()).map_err(|_| "a person is no JSON")?;
-    PendingEndUser::read(&json, None).map_err(|errors| format!("a person is refused: {errors:?}").into())
+/// A body as the API parses it.
+pub(crate) fn parse(body: &Value) -> Result<PendingEndUser> {
+    let json = Json::parse(body.to_string().as_bytes()).map_err(|_| "an end user is not JSON")?;
+    PendingEndUser::read(&json, None).map_err(|errors| format!("an end user is rejected: {errors:?}").into())
 }
 
 /// The end user as the API would store it, had it been created as the `number`th of its tenant.
-pub(crate) fn end_user(number: u32) -> Outcome<EndUser> {
+pub(crate) fn end_user(number: u32) -> Result<EndUser> {
     read(&body(number), number)
 }
 
 /// The end user of a body, as the `number`th of its tenant.
-pub(crate) fn read(body: &Value, number: u32) -> Outcome<EndUser> {
+pub(crate) fn read(body: &Value, number: u32) -> Result<EndUser> {
     let uids = [2 * number - 1, 2 * number].map(|id| UidId::new(id.into()));
     let id = EndUserId::new(number.into()).ok_or("no id")?;
-    let end_user = draft(body)?.save(id, 1, uids.into_iter().flatten());
-    end_user.map_err(|errors| format!("person {number} is refused: {errors:?}").into())
+    let end_user = parse(body)?.save(id, 1, uids.into_iter().flatten());
+    end_user.map_err(|errors| format!("end user {number} is rejected: {errors:?}").into())
 }
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_repeat_a_few_very_often_and_all_are_distinct() {
+    fn few_names_are_frequent() {
         let names: std::collections::BTreeSet<_> = (0..LAST_NAMES).map(last_name).collect();
         assert_eq!(names.len(), LAST_NAMES);
         let mut counts = BTreeMap::<usize, u32>::new();
@@ -161,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn an_end_user_is_of_ordinary_size() {
+    fn end_user_is_of_typical_size() {
         for number in [1, 999_999, 1_000_000] {
-            let end_user = end_user(number).expect("a person");
+            let end_user = end_user(number).expect("an end user");
             assert_eq!(end_user.uids.len(), 2);
             let stored = serde_json::to_string(&end_user).expect("JSON");
             assert!(stored.len() < 900, "{stored}");

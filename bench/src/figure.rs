@@ -1,29 +1,29 @@
-//! A figure of panels in a grid, all with the same axes, both logarithmic, and one legend; as SVG.
+//! An SVG figure: panels in a grid with the same logarithmic axes, and one legend.
 
 use std::fmt::Write;
 
-/// What is drawn over the size of a tenant, or of a function. Points of no value are left out.
+/// A line over the size of a tenant or the memory of a function.
 #[derive(Clone)]
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// The width of all; the numbers of the axis stand left of the first column.
+/// The width of the figure, and of the axis labels to the left of the first column.
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 72.0;
-/// Between two columns.
+/// The gap between two columns.
 const GAP: f64 = 20.0;
-/// A panel's title, and the numbers of its axis.
+/// The heights of a panel's title and of its axis labels.
 const TITLE: f64 = 30.0;
 const NUMBERS: f64 = 22.0;
-/// A row of the legend, and how many names it holds.
+/// The height of a row of the legend, and the most names in it.
 const LEGEND: f64 = 22.0;
 const NAMES: usize = 5;
-/// Okabe and Ito's, which the colour-blind tell apart too, and a red.
+/// Okabe and Ito's colour-blind safe palette, and a red.
 const COLOURS: [&str; 8] = ["#0072b2", "#56b4e9", "#009e73", "#e69f00", "#cc79a7", "#d55e00", "#8c8c8c", "#e31a1c"];
 
-/// Where a panel is, and the powers of ten at the ends of its axes.
+/// The position and size of a panel, and the powers of ten at the ends of its axes.
 struct Panel {
     left: f64,
     top: f64,
@@ -33,9 +33,9 @@ struct Panel {
     y: (f64, f64),
 }
 
-/// The panels, each a title and its lines, so many in a row; all have lines of the same names.
+/// The figure of panels, each a title and its lines, in `columns` columns. All panels have lines of the same names.
 pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
-    let points = || panels.iter().flat_map(|(_, lines)| lines).flat_map(Line::drawn);
+    let points = || panels.iter().flat_map(|(_, lines)| lines).flat_map(Line::positive_points);
     let axes = (decades(points().map(|point| point.0)), decades(points().map(|point| point.1)));
     let names = panels.first().map(|(_, lines)| &lines[..]).unwrap_or_default();
     let width = (WIDTH - LEFT) / columns as f64 - GAP;
@@ -63,8 +63,8 @@ pub(crate) fn figure(columns: usize, panels: &[(&str, Vec<Line>)]) -> String {
 }
 
 impl Line {
-    /// The points that a logarithmic axis has a place for.
-    fn drawn(&self) -> impl Iterator<Item = &(f64, f64)> {
+    /// The points with a positive value; a logarithmic axis has no others.
+    fn positive_points(&self) -> impl Iterator<Item = &(f64, f64)> {
         self.points.iter().filter(|point| point.1 > 0.0)
     }
 }
@@ -83,7 +83,7 @@ impl Panel {
         for power in x.0 as i32..=x.1 as i32 {
             let at = self.at((10f64.powi(power), 1.0)).0;
             put(svg, &format!("<path d=\"M{at:.1},{top:.1}v{height:.1}\" stroke=\"#eee\"/>"));
-            // Those at the ends stay within the panel: the next one's begin beside it.
+            // Labels at the ends stay within the panel, so that they do not overlap the next panel's.
             let anchor = match f64::from(power) {
                 first if first == x.0 => "start",
                 last if last == x.1 => "end",
@@ -92,7 +92,7 @@ impl Panel {
             text(svg, at, top + height + 15.0, anchor, &tick(power));
         }
         for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
-            let points: Vec<_> = line.drawn().map(|point| self.at(*point)).collect();
+            let points: Vec<_> = line.positive_points().map(|point| self.at(*point)).collect();
             let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             let style = format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"");
             put(svg, &format!("<polyline points=\"{}\" {style}/>", path.join(" ")));
@@ -102,21 +102,21 @@ impl Panel {
         }
     }
 
-    /// Where a point is drawn.
+    /// The coordinates of a point.
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let along = |value: f64, (from, to): (f64, f64)| (value.log10() - from) / (to - from);
         (self.left + self.width * along(x, self.x), self.top + self.height * (1.0 - along(y, self.y)))
     }
 }
 
-/// The powers of ten around some values; at least one apart.
+/// The powers of ten below and above all values, at least one apart.
 fn decades(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (least, most) = values.filter(|value| *value > 0.0).fold((f64::MAX, 0.0), |(a, b), v| (v.min(a), v.max(b)));
     let from = least.log10().floor();
     (from, most.log10().ceil().max(from + 1.0))
 }
 
-/// `1,000` and `0.1`, and words for what is larger.
+/// The label of a power of ten: `0.1`, `1,000`, `1 million`.
 fn tick(power: i32) -> String {
     match power {
         ..0 => format!("{}", 10f64.powi(power)),
@@ -140,13 +140,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_axis_spans_whole_powers_of_ten() {
+    fn axis_spans_whole_powers_of_ten() {
         assert_eq!(decades([3.0, 250.0].into_iter()), (0.0, 3.0));
         assert_eq!(decades([1.0, 1.0].into_iter()), (0.0, 1.0));
     }
 
     #[test]
-    fn a_point_stands_where_its_powers_of_ten_are_and_none_where_it_is_nothing() {
+    fn positive_points_are_drawn_by_their_powers_of_ten() {
         let line =
             Line { name: "units".to_owned(), points: vec![(1_000.0, 0.0), (10_000.0, 10.0), (100_000.0, 100.0)] };
         let svg = figure(2, &[("one", vec![line.clone()]), ("two", vec![line])]);

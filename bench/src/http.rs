@@ -1,4 +1,4 @@
-//! A caller of the API who notes what each answer cost and how long it took.
+//! An HTTP client of the API that records the cost and duration of each response.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,25 +13,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::domain::ids::Tenant;
 
-use crate::Outcome;
+use crate::Result;
 
-/// One tenant's caller.
+/// A client with a token of one tenant.
 #[derive(Clone)]
-pub(crate) struct Caller {
+pub(crate) struct ApiClient {
     http: Http<HttpConnector, Full<Bytes>>,
     base: String,
     token: String,
 }
 
-/// What came back.
-pub(crate) struct Answer {
+/// An HTTP response.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) cost: Cost,
     pub(crate) took: Duration,
 }
 
-/// What an answer says that it cost: round trips in sequence, read units, write units.
+/// The cost in a response's `Server-Timing` header: sequential round trips, read units and write units.
 #[derive(Clone, Copy, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) round_trips: f64,
@@ -46,14 +46,14 @@ impl From<shared::store::Cost> for Cost {
 }
 
 impl Cost {
-    /// Reads a `Server-Timing` header.
+    /// Parses a `Server-Timing` header. Missing numbers are 0.
     fn parse(timing: &str) -> Self {
         let number = |name| timing.split([' ', '"']).find_map(|part| part.strip_prefix(name)?.parse().ok());
         let number = |name| number(name).unwrap_or_default();
         Self { round_trips: number("rtt="), read: number("rru="), write: number("wru=") }
     }
 
-    /// The greater of each.
+    /// The maximum of each number.
     pub(crate) fn max(self, other: Self) -> Self {
         Self {
             round_trips: self.round_trips.max(other.round_trips),
@@ -63,13 +63,13 @@ impl Cost {
     }
 }
 
-impl Answer {
-    /// The answer, where it has this status.
-    pub(crate) fn expect(self, status: u16) -> Outcome<Self> {
+impl Response {
+    /// The response if it has this status, otherwise an error.
+    pub(crate) fn expect(self, status: u16) -> Result<Self> {
         if self.status == status {
             return Ok(self);
         }
-        Err(format!("{} instead of {status}: {}", self.status, self.body).into())
+        Err(format!("status {} instead of {status}: {}", self.status, self.body).into())
     }
 
     /// The ids of the end users on a page.
@@ -79,34 +79,34 @@ impl Answer {
     }
 
     /// The id of one end user.
-    pub(crate) fn id(&self) -> Outcome<u32> {
-        let id = self.body["endUserID"].as_u64().ok_or("an answer without an id")?;
+    pub(crate) fn id(&self) -> Result<u32> {
+        let id = self.body["endUserID"].as_u64().ok_or("a response without an id")?;
         Ok(id.try_into()?)
     }
 }
 
-impl Caller {
-    /// A caller whose token outlives every run.
-    pub(crate) fn new(local: &Local, tenant: &Tenant) -> Outcome<Self> {
+impl ApiClient {
+    /// A client with a token that is valid for seven days.
+    pub(crate) fn new(local: &Local, tenant: &Tenant) -> Result<Self> {
         let token = local::token::make(&HashMap::new(), tenant.as_str(), 7 * 24 * 60 * 60, Map::new())?;
         let http = Http::builder(TokioExecutor::new()).build_http();
         Ok(Self { http, base: format!("http://{}", local.address()), token })
     }
 
-    /// The variables by which `transfer` asks in the same name.
+    /// The environment variables that give `transfer` the same URL and token.
     pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
         [("END_USERS_URL", self.base.clone()), ("END_USERS_TOKEN", self.token.clone())]
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Outcome<Answer> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Response> {
         self.send("GET", path, None).await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Outcome<Answer> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.send("POST", path, Some(body)).await
     }
 
-    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Answer> {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Response> {
         let request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         let request = request.header("authorization", format!("Bearer {}", self.token));
         let request = request.header("content-type", "application/json");
@@ -117,17 +117,17 @@ impl Caller {
         let took = started.elapsed();
         let timing = head.headers.get("server-timing").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? };
-        Ok(Answer { status: head.status.as_u16(), body, cost: Cost::parse(timing), took })
+        Ok(Response { status: head.status.as_u16(), body, cost: Cost::parse(timing), took })
     }
 
-    /// Waits until all that was written is indexed and all orders asked for are counted.
-    pub(crate) async fn settle(&self) -> Outcome<()> {
+    /// Waits until all writes are indexed and all requested rank indexes are built.
+    pub(crate) async fn settle(&self) -> Result<()> {
         while self.post("/local/settle", &Value::Null).await?.status != 204 {}
         Ok(())
     }
 }
 
-/// The path of a page of ten end users.
+/// The path of a list request for a page of ten end users.
 pub(crate) fn list(search: &str, by: &str, descending: bool, page: u32) -> String {
     let order = if descending { "desc" } else { "asc" };
     format!("/api/EndUsers?search={search}&sortBy={by}&sortOrder={order}&pageSize=10&pageNumber={page}")
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_timing_header_is_read() {
+    fn server_timing_header_is_parsed() {
         let cost = Cost::parse(r#"db;dur=0.84;desc="rtt=2 rru=2.5 wru=0""#);
         assert_eq!(cost, Cost { round_trips: 2.0, read: 2.5, write: 0.0 });
         assert_eq!(Cost::parse(""), Cost::default());

@@ -1,5 +1,6 @@
-//! `cargo run --release -p bench`: what requests cost and how long they take as a tenant grows (`scale`), how
-//! far the index lags behind an import (`import`), and what the built functions take (`lambda`).
+//! `cargo run --release -p bench`: cost and latency of requests by the size of a tenant (`scale`), the lag of the index
+//! during an import (`import`), the speed of `transfer`, start and CPU time of the built functions (`lambda`,
+//! `instructions`), and the price of requests on AWS (`bill`).
 
 mod bill;
 mod end_users;
@@ -21,9 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Why a measurement failed.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-type Outcome<T> = Result<T, Failure>;
+/// The error of a failed measurement.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Measures the End Users API.
 #[derive(Parser)]
@@ -34,17 +35,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Costs and latencies with up to a million end users in one tenant.
+    /// Measures cost and latency with up to a million end users in one tenant.
     Scale(scale::Options),
-    /// An import through the API, and how the index follows it.
+    /// Measures an import through the API, and the lag of the index.
     Import(import::Options),
-    /// The commands of `transfer` with up to a million end users.
+    /// Measures the commands of `transfer` with up to a million end users.
     Transfer(transfer::Options),
-    /// Start, CPU, memory and size of each built function.
+    /// Measures start, CPU time, memory and size of each built function.
     Lambda(lambda::Options),
-    /// What a million of each request costs on AWS, from the other documents.
+    /// Computes the price of a million requests on AWS from docs/benchmarks.
     Bill(bill::Options),
-    /// Instructions of a warm request, by valgrind, against those on record.
+    /// Counts the instructions of warm requests with valgrind, and compares them with instructions.json.
     Instructions(lambda::instructions::Options),
 }
 
@@ -53,7 +54,7 @@ async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dynoxide=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let outcome = match Cli::parse().command {
+    let result = match Cli::parse().command {
         Command::Scale(options) => scale::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Transfer(options) => transfer::run(options).await,
@@ -61,7 +62,7 @@ async fn main() -> ExitCode {
         Command::Bill(options) => bill::run(&options),
         Command::Instructions(options) => lambda::instructions::run(options).await,
     };
-    match outcome {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "bench: {error}");
@@ -70,7 +71,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Prints to stdout; a reader that is gone is no reason to stop measuring.
-fn say(text: &str) {
+/// Prints a line to stdout. A closed stdout does not stop the measurement.
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

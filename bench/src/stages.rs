@@ -1,4 +1,4 @@
-//! Stages: each is done once, and its result kept in a file.
+//! Stages of a benchmark: each runs once, and its result is stored in a file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::system::empty;
-use crate::{Outcome, say};
+use crate::{Result, print_line};
 
-/// The results in a directory.
+/// The directory of the results.
 pub(crate) struct Stages(PathBuf);
 
 impl Stages {
-    /// Those of a directory; none where they are to be `fresh`, which empties it.
-    pub(crate) fn open(directory: &Path, fresh: bool) -> Outcome<Self> {
+    /// Opens or creates the directory. With `fresh` it is emptied.
+    pub(crate) fn open(directory: &Path, fresh: bool) -> Result<Self> {
         if fresh {
             empty(directory)?;
         }
@@ -21,19 +21,19 @@ impl Stages {
         Ok(Self(directory.to_owned()))
     }
 
-    /// The result of a stage that was done before, or is done now.
+    /// Runs a stage, unless its result is stored. Returns the result.
     pub(crate) async fn run<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
-        stage: impl AsyncFnOnce() -> Outcome<T>,
-    ) -> Outcome<T> {
+        stage: impl AsyncFnOnce() -> Result<T>,
+    ) -> Result<T> {
         let path = self.0.join(format!("{name}.json"));
         if path.exists() {
             return Ok(serde_json::from_slice(&std::fs::read(path)?)?);
         }
-        say(&format!("{name} …"));
+        print_line(&format!("{name} …"));
         let result = stage().await.map_err(|error| format!("{name}: {error}"))?;
-        // Renamed into place, so that a kill leaves no half of a result.
+        // The rename makes the write atomic.
         let unfinished = path.with_extension("unfinished");
         std::fs::write(&unfinished, serde_json::to_vec_pretty(&result)?)?;
         std::fs::rename(unfinished, path)?;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stage_is_done_once_unless_it_failed_or_all_is_fresh() {
+    async fn stage_runs_once_unless_it_failed_or_starts_fresh() {
         let directory = std::env::temp_dir().join(format!("bench-stages-{}", std::process::id()));
         let stages = Stages::open(&directory, true).expect("a directory");
         assert!(stages.run::<u32>("one", async || Err("not yet".into())).await.is_err());

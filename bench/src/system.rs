@@ -1,4 +1,4 @@
-//! What is measured: the whole system, or its embedded engine alone.
+//! The measured system: all of `local`, or only its embedded engine.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,20 @@ use shared::app::{App, Config};
 use shared::domain::ids::Tenant;
 use shared::store::{Meter, Scope};
 
-use crate::Outcome;
+use crate::Result;
 
-/// The name of every table.
+/// The name of each table.
 pub(crate) const TABLE: &str = "end-users";
 
-/// The embedded engine by itself: no gateway, and no pump that follows its stream. The store is called
-/// directly.
+/// The embedded engine without the gateway and the pollers. Benchmarks call the store directly.
 pub(crate) struct Engine {
     embedded: Embedded,
     client: Client,
 }
 
 impl Engine {
-    /// With an empty table, in a directory that is emptied.
-    pub(crate) async fn fresh(directory: &Path) -> Outcome<Self> {
+    /// Starts the engine with an empty table, in a directory that is emptied first.
+    pub(crate) async fn fresh(directory: &Path) -> Result<Self> {
         empty(directory)?;
         let engine = Self::open(directory)?;
         let table = Template::load()?.table.create(engine.client.create_table().table_name(TABLE))?;
@@ -34,19 +33,19 @@ impl Engine {
         Ok(engine)
     }
 
-    /// On what is there.
-    pub(crate) fn open(directory: &Path) -> Outcome<Self> {
+    /// Starts the engine on an existing directory.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
         let embedded = Embedded::serve(local::open_engine(directory)?)?;
         Ok(Self { client: local::client(embedded.url()), embedded })
     }
 
-    /// Where it answers.
+    /// The URL of the engine.
     pub(crate) fn url(&self) -> &str {
         self.embedded.url()
     }
 
-    /// The functions' state over its table.
-    pub(crate) fn app(&self) -> Outcome<App> {
+    /// The state of a function on the engine's table.
+    pub(crate) fn app(&self) -> Result<App> {
         app(&self.client)
     }
 
@@ -55,32 +54,32 @@ impl Engine {
     }
 }
 
-/// The functions' state over the table that a client reaches.
-pub(crate) fn app(client: &Client) -> Outcome<App> {
+/// The state of a function on the table of a client.
+pub(crate) fn app(client: &Client) -> Result<App> {
     let config = Config::from_lookup(&|name: &str| (name == "TABLE_NAME").then(|| TABLE.to_owned()))?;
     Ok(App::new(config, client.clone()))
 }
 
-/// One tenant's part of the table, for as long as any act here takes.
+/// The scope of a tenant, with a deadline of 60 s.
 pub(crate) fn scope<'a>(app: &'a App, tenant: &Tenant, meter: &'a Meter) -> Scope<'a> {
     app.scope(tenant, meter, Instant::now() + Duration::from_secs(60))
 }
 
-/// The tenant of so many end users; its name is their number.
+/// The tenant with this number of end users. The number is also its name.
 pub(crate) fn tenant(end_users: u32) -> Tenant {
     Tenant::from_number(end_users.into()).unwrap_or_else(|| unreachable!("a number names a tenant"))
 }
 
-/// A directory with nothing in it.
-pub(crate) fn empty(directory: &Path) -> Outcome<()> {
+/// Creates an empty directory, or empties an existing one.
+pub(crate) fn empty(directory: &Path) -> Result<()> {
     if directory.exists() {
         std::fs::remove_dir_all(directory)?;
     }
     Ok(std::fs::create_dir_all(directory)?)
 }
 
-/// Starts the system on a data directory; the functions run as processes where built ones are given.
-pub(crate) async fn start(directory: &Path, functions: Option<PathBuf>) -> Outcome<Local> {
+/// Starts the system on a data directory. With `functions`, the directory of built functions, they run as processes.
+pub(crate) async fn start(directory: &Path, functions: Option<PathBuf>) -> Result<Local> {
     std::fs::create_dir_all(directory)?;
     let variables = HashMap::from([("TABLE_NAME".to_owned(), TABLE.to_owned())]);
     let storage = Storage::Directory(directory.to_owned());

@@ -1,20 +1,20 @@
-//! Tables in Markdown, and the documents that they stand in.
+//! Markdown tables, and the documents that contain them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use crate::{Outcome, say};
+use crate::{Result, print_line};
 
-/// Where the documents are.
+/// The directory of the documents.
 pub(crate) fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks")
 }
 
-/// Prints tables, or writes them between the marks `name` of docs/benchmarks/`name`.md, with the command that made
-/// them.
-pub(crate) fn publish(name: &str, tables: &[String], write: bool) -> Outcome<()> {
+/// Prints tables, or with `write` puts them between the markers of docs/benchmarks/`name`.md, after the command that
+/// made them.
+pub(crate) fn publish(name: &str, tables: &[String], write: bool) -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let made = format!(
@@ -24,20 +24,20 @@ pub(crate) fn publish(name: &str, tables: &[String], write: bool) -> Outcome<()>
     );
     let tables = made + &tables.join("\n") + "\n";
     if !write {
-        say(&tables);
+        print_line(&tables);
         return Ok(());
     }
     let document = docs().join(format!("{name}.md"));
     let text = std::fs::read_to_string(&document)?;
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
     let (Some(from), Some(to)) = (text.find(&begin), text.find(&end)) else {
-        return Err(format!("{} has no place for tables", document.display()).into());
+        return Err(format!("{} has no markers for tables", document.display()).into());
     };
     let text = [&text[..from + begin.len()], &tables, &text[to..]].concat();
     Ok(std::fs::write(document, text)?)
 }
 
-/// `1,000,000`.
+/// A number with commas: `1,000,000`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -50,7 +50,7 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// A table under a heading.
+/// A heading and a table. `first` is the name of the first column, `names` are the others.
 pub(crate) fn section(title: &str, first: &str, names: &[String], rows: Vec<Vec<String>>) -> String {
     let mut text =
         format!("### {title}\n\n| {first} | {} |\n|{}\n", names.join(" | "), " --- |".repeat(names.len() + 1));
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn thousands_are_separated() {
         assert_eq!([7, 1_000, 12_345, 1_000_000].map(thousands), ["7", "1,000", "12,345", "1,000,000"]);
     }
 }

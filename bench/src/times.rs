@@ -1,4 +1,4 @@
-//! How long things took.
+//! Percentiles of durations.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// The percentiles by nearest rank: each is a measured duration.
     pub(crate) fn of(mut took: Vec<Duration>) -> Self {
         took.sort();
-        // The nearest rank: a time that was measured, and that so many per cent did not exceed.
         let at = |percent: usize| {
             let rank = (took.len() * percent).div_ceil(100).max(1);
             took.get(rank - 1).map_or(0.0, |took| took.as_secs_f64() * 1e3)
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_times_that_were_measured() {
+    fn percentiles_are_measured_durations() {
         let of = |millis: &[u64]| Times::of(millis.iter().copied().map(Duration::from_millis).collect());
         assert_eq!(of(&[3]), Times { count: 1, p50: 3.0, p90: 3.0, p99: 3.0, max: 3.0 });
         let hundred: Vec<u64> = (1..=100).rev().collect();

@@ -1,4 +1,4 @@
-//! The commands of `transfer` at size: an export of a tenant, a check of the file that it made, and an import.
+//! The speed and memory of `transfer`: an export of a tenant, a dry run of the exported file, and an import.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,33 +9,33 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-use crate::http::Caller;
+use crate::http::ApiClient;
 use crate::import::load;
 use crate::stages::Stages;
 use crate::system::{bar, empty, start, tenant};
 use crate::tables::{self, section, thousands};
-use crate::{Outcome, process};
+use crate::{Result, process};
 
-/// How often is looked how much memory a command has.
-const LOOK: Duration = Duration::from_millis(50);
+/// The interval of reading a command's memory.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many end users are moved, and where data is kept.
+/// The options of the benchmark.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many end users are exported, and checked.
+    /// The number of end users that are exported and checked.
     #[arg(long, default_value_t = 1_000_000)]
     end_users: u32,
-    /// A database that holds them already, as `import` leaves one in target/bench/import/end users; without it
-    /// they are loaded past the API.
+    /// A database with these end users, such as target/bench/import/end-users of the benchmark `import`. The default is
+    /// to load them without the API.
     #[arg(long, value_name = "DIR")]
     full: Option<PathBuf>,
-    /// How many of them are imported into an empty tenant.
+    /// The number of end users that are imported into an empty tenant.
     #[arg(long, default_value_t = 20_000)]
     imported: u32,
-    /// Where data and results are kept; what is there is not done again.
+    /// The directory of data and results. Stages with a result are skipped.
     #[arg(long, default_value = "target/bench/transfer")]
     data: PathBuf,
-    /// Starts over.
+    /// Starts over: empties the directory first.
     #[arg(long)]
     fresh: bool,
     /// Writes docs/benchmarks/transfer.md.
@@ -43,17 +43,17 @@ pub(crate) struct Options {
     write: bool,
 }
 
-/// What a command took.
+/// The duration and memory of a command.
 #[derive(Serialize, Deserialize)]
 struct Taken {
     end_users: u32,
     seconds: f64,
-    /// The greatest resident memory.
+    /// The peak resident memory.
     peak_mb: f64,
 }
 
-/// Measures all, or what is left of it.
-pub(crate) async fn run(options: Options) -> Outcome<()> {
+/// Runs all stages that have no result yet.
+pub(crate) async fn run(options: Options) -> Result<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let Options { end_users, imported, .. } = options;
     let (own, elsewhere) = (options.data.join("full"), options.data.join("elsewhere"));
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     let [all, table, some] = &files;
     let full = options.full.as_ref().unwrap_or(&own);
     if options.full.is_none() {
-        let bar = bar("people", end_users.into());
+        let bar = bar("end users", end_users.into());
         stages.run(&format!("load-{end_users}"), async || load(full, end_users, end_users, &bar).await).await?;
     }
     let mut rows = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
         rows.push((format!("export, {format}"), stages.run(&format!("export-{end_users}-{format}"), stage).await?));
     }
     for (format, file) in [("ndjson", all), ("csv", table)] {
-        let stage = async || taken(end_users, &["import", "--dry-run", text(file)?], &[]).await;
+        let stage = async || transfer(end_users, &["import", "--dry-run", text(file)?], &[]).await;
         rows.push((
             format!("import --dry-run, {format}"),
             stages.run(&format!("check-{end_users}-{format}"), stage).await?,
@@ -84,30 +84,30 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     tables::publish("transfer", &[report(&rows)], options.write)
 }
 
-async fn export(directory: &Path, end_users: u32, file: &Path) -> Outcome<Taken> {
+async fn export(directory: &Path, end_users: u32, file: &Path) -> Result<Taken> {
     let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(end_users))?;
-    let taken = taken(end_users, &["export", text(file)?], &caller.environment()).await?;
+    let api = ApiClient::new(&local, &tenant(end_users))?;
+    let taken = transfer(end_users, &["export", text(file)?], &api.environment()).await?;
     local.stop().await;
     Ok(taken)
 }
 
-/// Into an empty tenant.
-async fn import(directory: &Path, end_users: u32, file: &Path) -> Outcome<Taken> {
+/// Imports a file into an empty tenant.
+async fn import(directory: &Path, end_users: u32, file: &Path) -> Result<Taken> {
     empty(directory)?;
     let local = start(directory, None).await?;
-    let caller = Caller::new(&local, &tenant(end_users))?;
-    let taken = taken(end_users, &["import", "--restart", text(file)?], &caller.environment()).await?;
-    let total = caller.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
+    let api = ApiClient::new(&local, &tenant(end_users))?;
+    let taken = transfer(end_users, &["import", "--restart", text(file)?], &api.environment()).await?;
+    let total = api.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
     local.stop().await;
     if total != end_users {
-        return Err(format!("{total} of {end_users} are there").into());
+        return Err(format!("{total} of {end_users} end users exist").into());
     }
     Ok(taken)
 }
 
-/// The first lines of a file.
-fn head(from: &Path, to: &Path, lines: u32) -> Outcome<()> {
+/// Copies the first lines of a file.
+fn head(from: &Path, to: &Path, lines: u32) -> Result<()> {
     let mut file = BufWriter::new(std::fs::File::create(to)?);
     for line in BufReader::new(std::fs::File::open(from)?).lines().take(lines as usize) {
         writeln!(file, "{}", line?)?;
@@ -115,8 +115,8 @@ fn head(from: &Path, to: &Path, lines: u32) -> Outcome<()> {
     Ok(file.flush()?)
 }
 
-/// Runs the command built beside this one to its end.
-async fn taken(end_users: u32, arguments: &[&str], environment: &[(&str, String)]) -> Outcome<Taken> {
+/// Runs the `transfer` program beside this one to its end.
+async fn transfer(end_users: u32, arguments: &[&str], environment: &[(&str, String)]) -> Result<Taken> {
     let program = std::env::current_exe()?.with_file_name("transfer");
     if !program.exists() {
         return Err(
@@ -127,12 +127,12 @@ async fn taken(end_users: u32, arguments: &[&str], environment: &[(&str, String)
     command.args(arguments).envs(environment.iter().cloned()).stdin(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();
     let mut child = command.kill_on_drop(true).spawn()?;
-    let directory = PathBuf::from(format!("/proc/{}", child.id().ok_or("it ended at once")?));
+    let directory = PathBuf::from(format!("/proc/{}", child.id().ok_or("the command ended immediately")?));
     let mut peak_mb = 0_f64;
     let ended = loop {
-        // Where it ends just now, the last look counts.
+        // If the process has just ended, the last value counts.
         peak_mb = process::peak(&directory).unwrap_or_default().max(peak_mb);
-        if let Ok(ended) = tokio::time::timeout(LOOK, child.wait()).await {
+        if let Ok(ended) = tokio::time::timeout(MEMORY_INTERVAL, child.wait()).await {
             break ended?;
         }
     };
@@ -143,8 +143,8 @@ async fn taken(end_users: u32, arguments: &[&str], environment: &[(&str, String)
     Ok(Taken { end_users, seconds, peak_mb })
 }
 
-fn text(path: &Path) -> Outcome<&str> {
-    Ok(path.to_str().ok_or("the path is no text")?)
+fn text(path: &Path) -> Result<&str> {
+    Ok(path.to_str().ok_or("the path is not UTF-8")?)
 }
 
 fn report(rows: &[(String, Taken)]) -> String {
@@ -153,6 +153,6 @@ fn report(rows: &[(String, Taken)]) -> String {
         let rate = thousands((f64::from(*end_users) / seconds) as u64);
         vec![what.clone(), thousands((*end_users).into()), format!("{seconds:.1}"), rate, format!("{peak_mb:.0}")]
     });
-    let names = ["people", "s", "people a second", "peak MB"].map(str::to_owned);
-    section("What each command takes", "command", &names, rows.collect())
+    let names = ["end users", "s", "end users per second", "peak MB"].map(str::to_owned);
+    section("Duration and memory of each command", "command", &names, rows.collect())
 }

@@ -1,30 +1,30 @@
-//! A file's text as UTF-8, whatever the file's encoding.
+//! Decoding of a file into UTF-8.
 
 use std::io::{self, BufRead, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8};
 
-/// The bytes that are read at once. The first of them tell the encoding and the format.
-const CHUNK: usize = 8 << 10;
-/// A byte that UTF-8 does not have.
+/// The bytes per read. The first chunk determines the encoding and the format.
+const CHUNK_BYTES: usize = 8 << 10;
+/// A byte that never occurs in UTF-8.
 const INVALID: u8 = 0xff;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a file cannot be decoded.
+/// The error of a file that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     #[error("{0}")]
     Read(#[from] io::Error),
-    #[error("it looks like {0}")]
+    #[error("the file looks like {0}")]
     Foreign(&'static str),
-    #[error("its byte order mark says {0}, --encoding says {1}")]
+    #[error("the byte order mark is that of {0}, but --encoding is {1}")]
     Contradiction(&'static str, &'static str),
 }
 
 /// A file that is decoded while it is read.
 ///
-/// UTF-8 passes unchanged, invalid bytes included. In any other encoding, an invalid sequence becomes a byte that
-/// UTF-8 does not have. In both cases the row that holds it is refused later, and no other row.
+/// UTF-8 passes unchanged, including invalid bytes. In any other encoding, an invalid sequence becomes [`INVALID`]. In
+/// both cases only the row with the invalid byte is rejected later.
 pub(crate) struct Decoded<R> {
     source: R,
     encoding: &'static Encoding,
@@ -32,7 +32,7 @@ pub(crate) struct Decoded<R> {
     decoder: Option<Decoder>,
     /// Whether the file begins with a byte order mark.
     has_bom: bool,
-    /// The bytes that were read and are not decoded yet.
+    /// The bytes that were read and not yet decoded.
     input: Vec<u8>,
     /// The decoded text, of which `taken` bytes are consumed.
     text: Vec<u8>,
@@ -47,11 +47,11 @@ pub(crate) fn read_encoding(label: &str) -> Result<&'static Encoding, String> {
 }
 
 impl<R: Read> Decoded<R> {
-    /// Decodes by the byte order mark, else by `named`, else as UTF-8. Refuses what looks like another encoding or
-    /// format.
+    /// Decodes by the byte order mark, else as `named`, else as UTF-8. Rejects a file that looks like another encoding
+    /// or format.
     pub(crate) fn open(mut source: R, named: Option<&'static Encoding>) -> Result<Self, DecodeError> {
-        let mut input = Vec::with_capacity(CHUNK);
-        source.by_ref().take(CHUNK as u64).read_to_end(&mut input)?;
+        let mut input = Vec::with_capacity(CHUNK_BYTES);
+        source.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut input)?;
         if let Some(format) = foreign_format(&input) {
             return Err(DecodeError::Foreign(format));
         }
@@ -86,7 +86,7 @@ impl<R: Read> Decoded<R> {
         self.has_bom
     }
 
-    /// The message for a row that is not valid in the file's encoding.
+    /// The error message of a row that is invalid in the file's encoding.
     pub(crate) fn invalid_message(&self) -> String {
         if self.encoding == UTF_8 {
             "is not UTF-8; use --encoding windows-1252 if the file was saved in that encoding".to_owned()
@@ -95,18 +95,18 @@ impl<R: Read> Decoded<R> {
         }
     }
 
-    /// The file itself.
+    /// The source.
     pub(crate) fn into_source(self) -> R {
         self.source
     }
 
-    /// Replaces the text, which is consumed, by the next piece; by nothing at the file's end.
+    /// Replaces the consumed text with the next chunk, or with an empty text at the end of the file.
     fn fill(&mut self) -> io::Result<()> {
         self.text.clear();
         self.taken = 0;
         while self.text.is_empty() && !self.ended {
             if self.input.is_empty() {
-                self.input.resize(CHUNK, 0);
+                self.input.resize(CHUNK_BYTES, 0);
                 let read = self.source.read(&mut self.input)?;
                 self.input.truncate(read);
                 self.ended = read == 0;
@@ -121,11 +121,11 @@ impl<R: Read> Decoded<R> {
     }
 }
 
-/// Appends what `input` says to `text`.
+/// Decodes `input` and appends the result to `text`.
 fn decode(decoder: &mut Decoder, mut input: &[u8], last: bool, text: &mut Vec<u8>) {
     loop {
         let start = text.len();
-        let room = decoder.max_utf8_buffer_length_without_replacement(input.len()).unwrap_or(4 * CHUNK);
+        let room = decoder.max_utf8_buffer_length_without_replacement(input.len()).unwrap_or(4 * CHUNK_BYTES);
         text.resize(start + room, 0);
         let (result, read, written) = decoder.decode_to_utf8_without_replacement(input, &mut text[start..], last);
         text.truncate(start + written);
@@ -138,7 +138,7 @@ fn decode(decoder: &mut Decoder, mut input: &[u8], last: bool, text: &mut Vec<u8
     }
 }
 
-/// A format that is no text of rows, by its first bytes.
+/// The name of a format that is neither CSV nor JSON, by its first bytes.
 fn foreign_format(start: &[u8]) -> Option<&'static str> {
     const FORMATS: [(&[u8], &str); 8] = [
         (b"PK\x03\x04", "an Excel workbook (.xlsx) or another ZIP file; save the sheet as CSV UTF-8"),
@@ -154,7 +154,7 @@ fn foreign_format(start: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|(magic, _)| start.starts_with(magic) || text.starts_with(magic)).map(|(_, name)| *name)
 }
 
-/// What zero bytes tell of a text. In UTF-16, the Latin letters and signs have one: the first or the second byte.
+/// The name of a format with zero bytes. In UTF-16, each Latin letter has one: the first or the second byte.
 fn unmarked_format(start: &[u8]) -> Option<&'static str> {
     let zeros = |offset| start.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
     let (even, odd) = (zeros(0), zeros(1));
@@ -163,7 +163,7 @@ fn unmarked_format(start: &[u8]) -> Option<&'static str> {
         () if even + odd == 0 => None,
         () if is_utf16(odd, even) => Some("UTF-16 without a byte order mark; use --encoding utf-16le"),
         () if is_utf16(even, odd) => Some("UTF-16 without a byte order mark; use --encoding utf-16be"),
-        () => Some("a binary file: it holds zero bytes"),
+        () => Some("a binary file: it contains zero bytes"),
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
             decoded.read_to_end(&mut Vec::new()).expect("a text");
         }
         let error = read(&[BOM, b"a"].concat(), Some(WINDOWS_1252)).expect_err("two encodings");
-        assert_eq!(error, "its byte order mark says UTF-8, --encoding says windows-1252");
+        assert_eq!(error, "the byte order mark is that of UTF-8, but --encoding is windows-1252");
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_format_is_named() {
+    fn foreign_format_is_rejected_by_name() {
         for (bytes, name) in [
             (b"PK\x03\x04...".to_vec(), "Excel workbook (.xlsx)"),
             (b"\xd0\xcf\x11\xe0\xa1".to_vec(), "Excel workbook (.xls)"),
@@ -259,10 +259,10 @@ mod tests {
             (b"BEGIN:VCARD\n".to_vec(), "vCard"),
             (utf16("email,Zoë\r\n", u16::to_le_bytes), "UTF-16 without a byte order mark; use --encoding utf-16le"),
             (utf16("email,Zoë\r\n", u16::to_be_bytes), "UTF-16 without a byte order mark; use --encoding utf-16be"),
-            (b"email,name\na@x.be,\0Ann and many more\n".to_vec(), "a binary file: it holds zero bytes"),
+            (b"email,name\na@x.be,\0Ann and many more\n".to_vec(), "a binary file: it contains zero bytes"),
         ] {
             let error = read(&bytes, None).expect_err("another format");
-            assert!(error.starts_with("it looks like ") && error.contains(name), "{error}");
+            assert!(error.starts_with("the file looks like ") && error.contains(name), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! All end users of a tenant, or those whom a search finds, written down as they come.
+//! An export of all end users of a tenant, or of those that a search finds.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -10,25 +10,26 @@ use shared::domain::input::Json;
 use shared::domain::profile::Field;
 
 use crate::api::{Api, END_USERS};
-use crate::cells;
+use crate::display::{ProgressDisplay, print_line};
 use crate::error::Error;
-use crate::journal::name_after;
-use crate::paging::{Page, Step, Walk};
-use crate::progress::{ProgressDisplay, say};
-use crate::rows::Format;
+use crate::files::with_suffix;
+use crate::format::Format;
+use crate::paging::{ListCursor, Page, Step};
+use crate::spreadsheet;
 
-/// How often the end of the list is looked at for end users who are counted and were not listed, and how long after the
-/// look before: the index may be behind.
-const LOOKS: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(200);
+/// The most reads of the list's end without a new row while the total is higher than the number of rows: the index may
+/// be behind.
+const MAX_END_READS: u32 = 10;
+/// The delay before such a read, and before going back.
+const READ_DELAY: Duration = Duration::from_millis(200);
 
-/// Where end users are written, and who.
+/// Options of an export.
 pub(crate) struct Options {
-    /// stdout where there is none.
+    /// `None` for stdout.
     pub(crate) file: Option<PathBuf>,
     pub(crate) format: Option<Format>,
     pub(crate) search: Option<String>,
-    /// Whether CSV begins with a byte order mark, by which Excel reads it as UTF-8.
+    /// Whether CSV begins with a byte order mark, so that Excel reads it as UTF-8.
     pub(crate) bom: bool,
 }
 
@@ -39,43 +40,48 @@ pub(crate) async fn run(options: &Options, api: &Api) -> Result<(), Error> {
         None => options.format.unwrap_or(Format::Ndjson),
     };
     if options.bom && format != Format::Csv {
-        return Err(Error::Usage("--bom is for CSV only".to_owned()));
+        return Err(Error::Usage("--bom requires the format csv".to_owned()));
     }
-    let mut output = Output::open(options.file.as_deref(), format, options.bom)?;
-    let screen = ProgressDisplay::start(0, 0);
-    let written = write_all(options.search.as_deref(), api, &screen, &mut output).await;
-    let seconds = screen.end();
+    let mut output = ExportFile::open(options.file.as_deref(), format, options.bom)?;
+    let display = ProgressDisplay::start(0, 0);
+    let written = write_all(options.search.as_deref(), api, &display, &mut output).await;
+    let seconds = display.end();
     let end_users = written?;
     output.finish()?;
-    say(&format!("{end_users} people in {seconds:.1} s, {:.0}/s", end_users as f64 / seconds.max(f64::MIN_POSITIVE)));
+    print_line(&format!(
+        "{end_users} end users in {seconds:.1} s, {:.0}/s",
+        end_users as f64 / seconds.max(f64::MIN_POSITIVE)
+    ));
     Ok(())
 }
 
-/// Writes down page after page; how many end users they were.
+/// Writes all pages. Returns the number of end users.
 async fn write_all(
     search: Option<&str>,
     api: &Api,
-    screen: &ProgressDisplay,
-    output: &mut Output,
+    display: &ProgressDisplay,
+    output: &mut ExportFile,
 ) -> Result<u64, Error> {
     let query = utf8_percent_encode(search.unwrap_or_default(), NON_ALPHANUMERIC);
-    let (mut walk, mut end_users, mut looks) = (Walk::default(), 0, 0);
+    let (mut cursor, mut end_users, mut end_reads) = (ListCursor::default(), 0, 0);
     loop {
-        let Page { number, size } = walk.page();
+        let Page { number, size } = cursor.page();
         let path = format!("{END_USERS}?pageNumber={number}&pageSize={size}&search={query}");
-        let answer = api.get(&path, |text| screen.say(text)).await?;
-        if answer.status == 400 {
-            let errors: Vec<_> = answer.errors().as_map().values().flatten().cloned().collect();
+        let response = api.get(&path, |text| display.print_line(text)).await?;
+        if response.status == 400 {
+            let errors: Vec<_> = response.errors().as_map().values().flatten().cloned().collect();
             return Err(Error::Usage(format!("--search {}", errors.join("; "))));
         }
-        let Some(List { ids, items, total, pages }) = List::read(&answer.body).filter(|_| answer.status == 200) else {
-            return Err(answer.unexpected());
+        let Some(ListPage { ids, items, total, pages }) =
+            ListPage::read(&response.body).filter(|_| response.status == 200)
+        else {
+            return Err(response.unexpected());
         };
-        screen.set_length(total);
-        let (new, last) = match walk.step(&ids, pages) {
-            // End users are gone whom the index still counts, or were deleted just now.
+        display.set_length(total);
+        let (new, last) = match cursor.advance(&ids, pages) {
+            // End users before this page were deleted.
             Step::Back => {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(READ_DELAY).await;
                 continue;
             }
             Step::New(new) => (new, false),
@@ -84,33 +90,33 @@ async fn write_all(
         for item in &items[new..] {
             output.write(item)?;
             end_users += 1;
-            screen.step();
+            display.step();
         }
         if !last {
             continue;
         }
-        // All who were there throughout and those gone since are no fewer than are counted; of a search, the
-        // index counts.
+        // The total counts existing end users only. So it is at most the number of rows that were read, unless the page
+        // misses some. The total of a search comes from the index itself, as its rows do.
         if end_users >= total || search.is_some() {
             return Ok(end_users);
         }
-        looks = if new < items.len() { 0 } else { looks + 1 };
-        if looks == LOOKS {
+        end_reads = if new < items.len() { 0 } else { end_reads + 1 };
+        if end_reads == MAX_END_READS {
             return Err(Error::Incomplete { total, listed: end_users });
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(READ_DELAY).await;
     }
 }
 
-/// A page of the list as it is answered.
-struct List {
+/// The response of a list request.
+struct ListPage {
     ids: Vec<u64>,
     items: Vec<Json>,
     total: u64,
     pages: u64,
 }
 
-impl List {
+impl ListPage {
     fn read(body: &[u8]) -> Option<Self> {
         let body = Json::parse(body).ok()?;
         let Json::Array(items) = body.member("items")? else { return None };
@@ -120,10 +126,10 @@ impl List {
     }
 }
 
-/// Where end users are written.
-struct Output {
+/// The file or stdout that is written.
+struct ExportFile {
     writer: Writer,
-    /// The file that is there in the end, and the one that is until then.
+    /// The path of the finished file, and of the unfinished one; `None` for stdout.
     paths: Option<(PathBuf, PathBuf)>,
 }
 
@@ -132,9 +138,9 @@ enum Writer {
     Csv(Box<csv::Writer<Box<dyn Write + Send>>>),
 }
 
-impl Output {
+impl ExportFile {
     fn open(file: Option<&Path>, format: Format, bom: bool) -> Result<Self, Error> {
-        let paths = file.map(|file| (file.to_owned(), name_after(file, "part")));
+        let paths = file.map(|file| (file.to_owned(), with_suffix(file, "part")));
         let mut sink: Box<dyn Write + Send> = match &paths {
             Some((_, part)) => Box::new(File::create(part).map_err(|error| Error::file(part, error))?),
             None => Box::new(io::stdout()),
@@ -146,14 +152,15 @@ impl Output {
         let writer = match format {
             Format::Ndjson => Writer::Ndjson(BufWriter::new(sink)),
             Format::Csv => {
-                let tabs = file.and_then(Path::extension).is_some_and(|ending| ending.eq_ignore_ascii_case("tsv"));
+                let tabs =
+                    file.and_then(Path::extension).is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
                 let delimiter = if tabs { b'\t' } else { b',' };
                 Writer::Csv(Box::new(csv::WriterBuilder::new().delimiter(delimiter).from_writer(sink)))
             }
         };
         let mut output = Self { writer, paths };
         if let Writer::Csv(csv) = &mut output.writer {
-            csv.write_record(columns()).map_err(|error| output.stop(error))?;
+            csv.write_record(columns()).map_err(|error| output.error(error))?;
         }
         Ok(output)
     }
@@ -167,10 +174,10 @@ impl Output {
                 csv.write_record(columns().map(|name| cell(name, end_user.member(name)))).map_err(io::Error::from)
             }
         };
-        written.map_err(|error| self.stop(error))
+        written.map_err(|error| self.error(error))
     }
 
-    /// Gives the file its name.
+    /// Flushes the file and renames it to its final name.
     fn finish(mut self) -> Result<(), Error> {
         let flushed = match &mut self.writer {
             Writer::Ndjson(lines) => lines.flush(),
@@ -180,10 +187,10 @@ impl Output {
             Some((file, part)) => fs::rename(part, file),
             None => Ok(()),
         });
-        renamed.map_err(|error| self.stop(error))
+        renamed.map_err(|error| self.error(error))
     }
 
-    fn stop(&self, reason: impl ToString) -> Error {
+    fn error(&self, reason: impl ToString) -> Error {
         Error::file(self.paths.as_ref().map_or(Path::new("stdout"), |(_, part)| part), reason)
     }
 }
@@ -193,11 +200,11 @@ fn columns() -> impl Iterator<Item = &'static str> {
     std::iter::once("endUserID").chain(Field::ALL.map(Field::name)).chain(std::iter::once("uids"))
 }
 
-/// A text that no spreadsheet runs as a formula; all else as JSON, which none does.
+/// A CSV cell that no spreadsheet runs as a formula: an escaped text, or JSON.
 fn cell(column: &str, value: Option<&Json>) -> String {
     match value {
         None | Some(Json::Null) => String::new(),
-        Some(Json::String(text)) => cells::escape(text, column == Field::CustomerRef.name()).into_owned(),
+        Some(Json::String(text)) => spreadsheet::escape(text, column == Field::CustomerRef.name()).into_owned(),
         Some(value) => serde_json::to_string(value).unwrap_or_default(),
     }
 }

@@ -1,4 +1,4 @@
-//! The names of columns, as end users and programs write them.
+//! Names of columns as users and programs write them.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ pub(crate) fn is_invisible(c: char) -> bool {
             || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c))
 }
 
-/// A header without invisible characters, and without quotes and spaces around it.
+/// A header without invisible characters, and without surrounding quotes and spaces.
 pub(crate) fn clean(header: &str) -> Cow<'_, str> {
     fn trim(header: &str) -> &str {
         header.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '“' | '”' | '„'))
@@ -29,12 +29,12 @@ pub(crate) fn same(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right) || clean(left).eq_ignore_ascii_case(&clean(right))
 }
 
-/// The letters and digits of a header, in lower case: `First Name`, `first_name` and `firstname` have the same.
+/// The letters and digits of a header, in lower case: the same for `First Name`, `first_name` and `firstname`.
 pub(crate) fn letters(header: &str) -> String {
     header.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// A list of headers for a message: at most 40 of them, each cut to 60 characters.
+/// A list of headers for a message: at most 40 of them, each truncated to 60 characters.
 pub(crate) fn list(headers: &[String]) -> String {
     const MAX_LISTED: usize = 40;
     let cut = |header: &String| match header.char_indices().nth(60) {
@@ -46,8 +46,8 @@ pub(crate) fn list(headers: &[String]) -> String {
     listed.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
-/// Headers that have one meaning everywhere, by their [`letters`], and what `--map` calls it.
-const PLAIN: &[(&str, &str)] = &[
+/// Headers with one meaning everywhere, by their [`letters`], and the name of this meaning in `--map`.
+const COMMON: &[(&str, &str)] = &[
     ("givenname", "firstname"),
     ("forename", "firstname"),
     ("surname", "lastname"),
@@ -88,10 +88,10 @@ const PLAIN: &[(&str, &str)] = &[
     ("locale", "lang"),
 ];
 
-/// What `--map` calls the meaning of a header that everybody writes.
-pub(crate) fn plain_meaning(header: &str) -> Option<&'static str> {
+/// The name in `--map` of the meaning of a common header.
+pub(crate) fn common_meaning(header: &str) -> Option<&'static str> {
     let letters = letters(header);
-    PLAIN.iter().find(|(plain, _)| *plain == letters).map(|(_, name)| *name)
+    COMMON.iter().find(|(common, _)| *common == letters).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_is_compared_by_what_is_seen() {
+    fn header_is_compared_by_visible_characters() {
         for header in
             ["email", " Email ", "\u{feff}\u{feff}email", "e\u{200b}ma\u{ad}il\u{200d}", "\"e-mail\"", "“EMAIL”"]
         {
@@ -113,18 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn list_of_headers_is_short() {
+    fn list_of_headers_is_truncated() {
         assert_eq!(list(&["a".to_owned(), "é".repeat(61)]), format!("a, {}…", "é".repeat(60)));
         let many: Vec<_> = (0..42).map(|n| n.to_string()).collect();
         assert!(list(&many).ends_with("38, 39 and 2 more"));
     }
 
     #[test]
-    fn plain_header_is_listed_once_by_its_letters() {
-        let headers: BTreeSet<_> = PLAIN.iter().map(|(header, _)| header).collect();
-        assert_eq!(headers.len(), PLAIN.len());
-        assert!(PLAIN.iter().all(|(header, _)| letters(header) == *header));
-        assert_eq!(plain_meaning("Phone_Number"), Some("phone"));
-        assert_eq!(plain_meaning("id"), None);
+    fn common_header_is_listed_once_by_its_letters() {
+        let headers: BTreeSet<_> = COMMON.iter().map(|(header, _)| header).collect();
+        assert_eq!(headers.len(), COMMON.len());
+        assert!(COMMON.iter().all(|(header, _)| letters(header) == *header));
+        assert_eq!(common_meaning("Phone_Number"), Some("phone"));
+        assert_eq!(common_meaning("id"), None);
     }
 }

@@ -1,27 +1,31 @@
-//! How far an import is, kept beside its file. Repeats of what it does not tell yet are harmless while the API
-//! knows their idempotency keys: for 24 hours.
+//! The progress of an import, in a file beside the imported file.
+//!
+//! Rows that were sent after the last save are sent again. Within 24 hours the API recognises them by their idempotency
+//! keys.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::files::with_suffix;
+use crate::target::Destination;
 
-/// A set of row numbers: ranges of first and last, ascending, with gaps between. While 16 requests are under
-/// way at once, there are at most 17 of them.
+/// A set of row numbers: ranges of first and last, ascending, with gaps between them. With 16 concurrent requests
+/// there are at most 17 ranges.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct RowSet(Vec<(u64, u64)>);
 
 impl RowSet {
-    /// Adds a number that is not there yet.
+    /// Adds a number that is not in the set.
     pub(crate) fn insert(&mut self, number: u64) {
         let at = self.0.partition_point(|(_, last)| *last < number);
-        let joins_before = at > 0 && self.0[at - 1].1 + 1 == number;
-        let joins_behind = self.0.get(at).is_some_and(|(first, _)| number + 1 == *first);
-        match (joins_before, joins_behind) {
+        let extends_previous = at > 0 && self.0[at - 1].1 + 1 == number;
+        let extends_next = self.0.get(at).is_some_and(|(first, _)| number + 1 == *first);
+        match (extends_previous, extends_next) {
             (true, true) => self.0[at - 1].1 = self.0.remove(at).1,
             (true, false) => self.0[at - 1].1 = number,
             (false, true) => self.0[at].0 = number,
@@ -29,53 +33,45 @@ impl RowSet {
         }
     }
 
-    /// Whether a number is among them.
     pub(crate) fn contains(&self, number: u64) -> bool {
         let at = self.0.partition_point(|(_, last)| *last < number);
         self.0.get(at).is_some_and(|(first, _)| *first <= number)
     }
 
-    /// How many they are.
     pub(crate) fn count(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
     }
 }
 
-/// Into what end users are imported.
-#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Destination {
-    /// The deployment.
-    pub(crate) url: String,
-    /// The tenant, where the token tells.
-    pub(crate) customer: Option<String>,
-}
-
-/// What became of the rows of an import.
+/// The stored state of an import.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Progress {
-    /// Of the file and the mapping, in hexadecimal.
+pub(crate) struct ImportProgress {
+    /// The digest of the file and the mapping, in hexadecimal.
     digest: String,
-    /// The deployment and the tenant.
-    whose: Destination,
-    /// Whether it was begun with `--restart`: end users that were deleted since are created again.
+    #[serde(rename = "whose")]
+    destination: Destination,
+    /// Whether the import was started with `--restart`: end users that were deleted since are created again.
     #[serde(default)]
     pub(crate) restarted: bool,
-    /// Whether the last run ended by itself, and was not killed.
+    /// Whether the last run ended in order. A killed run leaves `false`.
     pub(crate) ended: bool,
-    /// The rows that were answered, by their numbers.
+    /// The numbers of the finished rows.
     pub(crate) done: RowSet,
-    /// End users created, those among them whom the API knew from an earlier run, and rows rejected.
+    /// The number of created end users, including `replayed`.
     pub(crate) created: u64,
+    /// The number of end users that an earlier run had created.
     pub(crate) replayed: u64,
+    /// The number of rejected rows.
     pub(crate) rejected: u64,
-    /// How much of the report and of the rejected rows belongs to it, in bytes.
+    /// The length of the report's part that belongs to the finished rows, in bytes.
     pub(crate) report_bytes: u64,
+    /// The same of the file of rejected rows.
     pub(crate) rejected_bytes: u64,
 }
 
-impl Progress {
-    /// What became of so many rows, in a line.
+impl ImportProgress {
+    /// The result of an import of `rows` rows, in one line.
     pub(crate) fn summary(&self, rows: u64) -> String {
         let earlier = match self.replayed {
             0 => String::new(),
@@ -85,40 +81,55 @@ impl Progress {
     }
 }
 
-/// The progress of an import, on disk.
+/// The progress file of an import.
 pub(crate) struct Journal {
     path: PathBuf,
-    pub(crate) progress: Progress,
+    pub(crate) progress: ImportProgress,
 }
 
 impl Journal {
-    /// Takes up the progress at `path`, or begins one where there is none or where to `restart`.
-    pub(crate) fn open(path: PathBuf, digest: &str, whose: &Destination, restart: bool) -> Result<Self, Error> {
-        let fresh =
-            Progress { digest: digest.to_owned(), whose: whose.clone(), restarted: restart, ..Progress::default() };
+    /// Reads the progress at `path`. Starts a new one if the file does not exist or with `restart`.
+    ///
+    /// It is an error if the stored progress belongs to another file, mapping or destination.
+    pub(crate) fn open(path: PathBuf, digest: &str, destination: &Destination, restart: bool) -> Result<Self, Error> {
+        let new = ImportProgress {
+            digest: digest.to_owned(),
+            destination: destination.clone(),
+            restarted: restart,
+            ..ImportProgress::default()
+        };
         let text = match fs::read(&path) {
             Ok(text) if !restart => text,
-            Ok(_) => return Ok(Self { path, progress: fresh }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, progress: fresh }),
+            Ok(_) => return Ok(Self { path, progress: new }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, progress: new }),
             Err(error) => return Err(Error::file(&path, error)),
         };
-        let progress: Progress = serde_json::from_slice(&text)
-            .map_err(|error| Error::file(&path, format!("it is damaged ({error}); --restart starts over")))?;
-        let other = match () {
-            () if progress.whose.url != whose.url => format!("it is of an import into {}", progress.whose.url),
-            () if progress.whose.customer != whose.customer => {
-                let customer = whose.customer.as_deref().unwrap_or("this one");
-                format!("it is of an import for another customer: import a copy of the file for {customer}")
+        let progress: ImportProgress = serde_json::from_slice(&text)
+            .map_err(|error| Error::file(&path, format!("the file is damaged ({error}); start over with --restart")))?;
+        let stored = &progress.destination;
+        let reason = match () {
+            () if stored.url != destination.url => {
+                format!("this is the progress of an import into {}", stored.url)
             }
-            () if progress.digest != digest => "it is of another file or mapping".to_owned(),
+            () if stored.tenant != destination.tenant => {
+                let tenant = destination.tenant.as_deref().unwrap_or("this one");
+                format!(
+                    "this is the progress of an import for another tenant; import a copy of the file for \
+                     tenant {tenant}"
+                )
+            }
+            () if progress.digest != digest => {
+                "this is the progress of an import of another file or with another mapping".to_owned()
+            }
             () => return Ok(Self { path, progress }),
         };
-        Err(Error::file(&path, format!("{other}; with --restart all rows are sent, also those whose people are there")))
+        let advice = "--restart sends all rows, also those of end users that exist";
+        Err(Error::file(&path, format!("{reason}; {advice}")))
     }
 
-    /// Writes it down; a kill leaves the one before or this one.
+    /// Replaces the progress file atomically.
     pub(crate) fn save(&self) -> Result<(), Error> {
-        let unfinished = name_after(&self.path, "unfinished");
+        let unfinished = with_suffix(&self.path, "unfinished");
         let write = || {
             let mut file = File::create(&unfinished)?;
             file.write_all(&serde_json::to_vec(&self.progress)?)?;
@@ -129,13 +140,6 @@ impl Journal {
     }
 }
 
-/// `path` with another ending behind its own.
-pub(crate) fn name_after(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{ending}"));
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_a_set_in_whatever_order_they_come() {
+    fn row_set_is_independent_of_insertion_order() {
         let mut rng = fastrand::Rng::with_seed(7);
         for _ in 0..200 {
             let mut all: Vec<u64> = (1..=40).collect();
@@ -158,21 +162,21 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_taken_up_by_the_same_import_alone() {
+    fn progress_is_resumed_by_the_same_import_only() {
         let path = std::env::temp_dir().join(format!("transfer-journal-{}", std::process::id()));
-        let open = |digest, (url, customer): (&str, &str), restart| {
-            let whose = Destination { url: url.to_owned(), customer: Some(customer.to_owned()) };
-            Journal::open(path.clone(), digest, &whose, restart)
+        let open = |digest, (url, tenant): (&str, &str), restart| {
+            let destination = Destination { url: url.to_owned(), tenant: Some(tenant.to_owned()) };
+            Journal::open(path.clone(), digest, &destination, restart)
         };
-        let mut journal = open("d", ("http://a", "7"), false).expect("a fresh one");
+        let mut journal = open("d", ("http://a", "7"), false).expect("new progress");
         journal.progress.done.insert(3);
         journal.progress.created = 1;
         journal.save().expect("saved");
-        assert_eq!(open("d", ("http://a", "7"), false).expect("the same").progress, journal.progress);
-        for (digest, whose) in [("e", ("http://a", "7")), ("d", ("http://b", "7")), ("d", ("http://a", "8"))] {
-            let error = open(digest, whose, false).err().expect("another").to_string();
-            assert!(error.contains("with --restart all rows are sent"), "{error}");
-            assert_eq!(open(digest, whose, true).expect("a fresh one").progress.done.count(), 0);
+        assert_eq!(open("d", ("http://a", "7"), false).expect("the same import").progress, journal.progress);
+        for (digest, destination) in [("e", ("http://a", "7")), ("d", ("http://b", "7")), ("d", ("http://a", "8"))] {
+            let error = open(digest, destination, false).err().expect("another import").to_string();
+            assert!(error.contains("--restart sends all rows"), "{error}");
+            assert_eq!(open(digest, destination, true).expect("new progress").progress.done.count(), 0);
         }
         fs::write(&path, "{").expect("written");
         assert!(open("d", ("http://a", "7"), false).is_err());

@@ -1,4 +1,5 @@
-//! JSON objects, one per line (NDJSON), in an array, or printed over several lines; with the digits of every number.
+//! A reader of JSON objects, one per line (NDJSON), in an array, or over several lines, that keeps all digits of
+//! numbers.
 
 use std::borrow::Cow;
 use std::io::BufRead;
@@ -6,34 +7,36 @@ use std::io::BufRead;
 use serde::de::IgnoredAny;
 use shared::domain::input::{Fields, Json, ValidationErrors};
 
-use crate::cells::{self, Integer};
-use crate::rows::{MAX_ROW, RowsError};
+use crate::error::ReadError;
+use crate::limits::MAX_ROW_BYTES;
+use crate::spreadsheet::{self, Integer};
 
-/// The most digits of an integer that every JSON reader keeps.
+/// The most digits of an integer that every JSON parser keeps.
 const MAX_DIGITS: usize = 15;
 
-/// Values behind each other, or those of one array.
+/// A reader of consecutive values, or of the elements of one array.
 pub(crate) struct Values {
     position: Position,
+    /// The current line, from 1.
     line: u64,
 }
 
 #[derive(Clone, Copy)]
 enum Position {
-    /// Outside of an array.
+    /// Outside an array.
     Free,
-    /// Behind the opening bracket.
+    /// After the opening bracket.
     First,
-    /// Behind a value of an array.
-    Behind,
-    /// Behind the closing bracket.
+    /// After an element of the array.
+    AfterValue,
+    /// After the closing bracket.
     End,
 }
 
 impl Values {
-    /// The values of a text that begins with an array, or with an object that goes on in its second line; `None` for one
-    /// object per line.
-    pub(crate) fn open(source: &mut impl BufRead) -> Result<Option<Self>, RowsError> {
+    /// Starts to read a text that begins with an array, or with an object that continues in its second line. `None` for
+    /// one object per line.
+    pub(crate) fn open(source: &mut impl BufRead) -> Result<Option<Self>, ReadError> {
         let start = source.fill_buf()?;
         let Some(begin) = start.iter().position(|byte| !byte.is_ascii_whitespace()) else { return Ok(None) };
         let line = 1 + start[..begin].iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -51,28 +54,28 @@ impl Values {
     }
 
     /// The next value and the line where it begins.
-    pub(crate) fn next(&mut self, source: &mut impl BufRead) -> Result<Option<(u64, Vec<u8>)>, RowsError> {
+    pub(crate) fn next(&mut self, source: &mut impl BufRead) -> Result<Option<(u64, Vec<u8>)>, ReadError> {
         loop {
             let Some(byte) = self.skip_space(source)? else {
                 return match self.position {
                     Position::Free | Position::End => Ok(None),
-                    Position::First | Position::Behind => self.fail("the array is not closed"),
+                    Position::First | Position::AfterValue => self.fail("the array is not closed"),
                 };
             };
             match (self.position, byte) {
                 (Position::End, _) => return self.fail("text follows the array"),
-                (Position::First | Position::Behind, b']') => self.position = Position::End,
-                (Position::Behind, b',') => {
+                (Position::First | Position::AfterValue, b']') => self.position = Position::End,
+                (Position::AfterValue, b',') => {
                     source.consume(1);
                     if matches!(self.skip_space(source)?, None | Some(b',' | b']')) {
-                        return self.fail("a value is missing behind a comma");
+                        return self.fail("a value is missing after a comma");
                     }
                     return self.value(source).map(Some);
                 }
-                (Position::Behind, _) => return self.fail("a comma is missing between two values"),
+                (Position::AfterValue, _) => return self.fail("a comma is missing between two values"),
                 (Position::First, b',') => return self.fail("a value is missing before a comma"),
                 (Position::First, _) => {
-                    self.position = Position::Behind;
+                    self.position = Position::AfterValue;
                     return self.value(source).map(Some);
                 }
                 (Position::Free, _) => return self.value(source).map(Some),
@@ -81,12 +84,12 @@ impl Values {
         }
     }
 
-    fn fail<T>(&self, reason: &'static str) -> Result<T, RowsError> {
-        Err(RowsError::Json { line: self.line, reason })
+    fn fail<T>(&self, reason: &'static str) -> Result<T, ReadError> {
+        Err(ReadError::Json { line: self.line, reason })
     }
 
-    /// The next byte that is no white space; not consumed.
-    fn skip_space(&mut self, source: &mut impl BufRead) -> Result<Option<u8>, RowsError> {
+    /// The next byte that is not white space, without consuming it.
+    fn skip_space(&mut self, source: &mut impl BufRead) -> Result<Option<u8>, ReadError> {
         loop {
             let Some(&byte) = source.fill_buf()?.first() else { return Ok(None) };
             if !byte.is_ascii_whitespace() {
@@ -97,8 +100,8 @@ impl Values {
         }
     }
 
-    /// Reads one value: to the bracket that closes it, or to the end of a plain one.
-    fn value(&mut self, source: &mut impl BufRead) -> Result<(u64, Vec<u8>), RowsError> {
+    /// Reads one value, up to its closing bracket or quote, or to the end of a number or literal.
+    fn value(&mut self, source: &mut impl BufRead) -> Result<(u64, Vec<u8>), ReadError> {
         let (begin, mut raw) = (self.line, Vec::new());
         let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
         loop {
@@ -115,10 +118,10 @@ impl Values {
             }
             source.consume(1);
             self.line += u64::from(byte == b'\n');
-            // A value is kept on one line. Inside a string, a line end is invalid.
+            // Puts the value on one line. A line end inside a string stays, because it is invalid JSON.
             raw.push(if matches!(byte, b'\r' | b'\n') && !in_string { b' ' } else { byte });
-            if raw.len() > MAX_ROW {
-                return Err(RowsError::TooLong(begin));
+            if raw.len() > MAX_ROW_BYTES {
+                return Err(ReadError::TooLong(begin));
             }
             match byte {
                 _ if escaped => escaped = false,
@@ -135,13 +138,13 @@ impl Values {
     }
 }
 
-/// The members of an object, read as strictly as the API reads a body.
+/// The members of an object, parsed as strictly as the API parses a request body.
 pub(crate) fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, ValidationErrors> {
     let parse = |text: &[u8]| Json::parse(text).map_err(|message| ValidationErrors::single("body", message));
     let json = match with_exact_numbers(raw) {
         Cow::Borrowed(raw) => parse(raw)?,
         Cow::Owned(text) => {
-            // Numbers are rewritten in valid JSON only.
+            // An invalid number must not become a valid string.
             parse(raw)?;
             parse(&text)?
         }
@@ -154,8 +157,8 @@ pub(crate) fn read_object(raw: &[u8]) -> Result<Vec<(String, Json)>, ValidationE
     }
 }
 
-/// A JSON text in which each number that a 64-bit number does not hold digit by digit is a string: an integer in
-/// whatever notation as its digits, a fraction as it is written. A number without its last digits stays a number.
+/// The JSON text with a string in place of each number that could lose digits: an integer in any notation becomes its
+/// digits, a fraction stays as it is written. A number without its last digits (`3.16e10`) stays a number.
 fn with_exact_numbers(raw: &[u8]) -> Cow<'_, [u8]> {
     let (mut text, mut copied, mut at) = (Vec::new(), 0, 0);
     while let Some(byte) = raw.get(at) {
@@ -182,7 +185,7 @@ fn with_exact_numbers(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// The position behind a string that begins at `start`.
+/// The position after the string that begins at `start`.
 fn end_of_string(raw: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = raw.get(at) {
@@ -195,11 +198,12 @@ fn end_of_string(raw: &[u8], start: usize) -> usize {
     raw.len()
 }
 
+/// The string that replaces a number; `None` to keep the number.
 fn exact_text(literal: &str) -> Option<Cow<'_, str>> {
     if literal.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return (literal.len() > MAX_DIGITS).then_some(Cow::Borrowed(literal));
     }
-    match cells::read_integer(literal) {
+    match spreadsheet::read_integer(literal) {
         Integer::Exact(digits) => Some(Cow::Owned(digits)),
         Integer::Incomplete => None,
         Integer::Not => Some(Cow::Borrowed(literal)),
@@ -217,7 +221,7 @@ mod tests {
         }
     }
 
-    /// The values of a text, or why they cannot be read on.
+    /// The values of a text, up to the first error.
     fn values(text: &str) -> Vec<Result<(u64, String), String>> {
         let mut source = text.as_bytes();
         let mut values = Values::open(&mut source).expect("a start").expect("values");
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn rewritten_numbers_make_no_invalid_text_valid() {
+    fn rewriting_numbers_keeps_invalid_json_invalid() {
         for text in
             [r#"{1.0:2}"#, r#"{"a":1.0.0}"#, r#"{"a":01.0}"#, r#"{"a":+1.0}"#, r#"{"a":-}"#, r#"{"a":1.0"#, "[1.0]"]
         {
@@ -257,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_an_array_are_read_one_by_one() {
+    fn array_elements_are_read_one_by_one() {
         let text = "[\n  {\"a\": \"]\\\"},\"},\n  {\n    \"b\": [1, {}]\n  } ,7, \"x\"\n]\n";
         let expected = [(2, r#"{"a": "]\"},"}"#), (3, r#"{     "b": [1, {}]   }"#), (5, "7"), (5, r#""x""#)];
         let found: Vec<_> = values(text).into_iter().map(|value| value.expect("a value")).collect();
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn printed_objects_are_read_one_by_one() {
+    fn multi_line_objects_are_read_one_by_one() {
         let found = values("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n");
         let found: Vec<_> = found.into_iter().map(|value| value.expect("a value")).collect();
         assert_eq!(found, [(1, r#"{   "a": 1 }"#.to_owned()), (4, r#"{   "a": 2 }"#.to_owned())]);
@@ -276,10 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn broken_array_is_refused_with_its_line() {
+    fn invalid_array_is_rejected_with_its_line() {
         for (text, expected) in [
             ("[{}\n{}]", "line 2: a comma is missing between two values"),
-            ("[{},\n]", "line 2: a value is missing behind a comma"),
+            ("[{},\n]", "line 2: a value is missing after a comma"),
             ("[,{}]", "line 1: a value is missing before a comma"),
             ("[{}\n", "line 2: the array is not closed"),
             ("[{}]\nx", "line 2: text follows the array"),
@@ -288,7 +292,7 @@ mod tests {
             let last = values(text).pop().expect("an error").expect_err("an error");
             assert!(last.starts_with(expected), "{text:?}: {last}");
         }
-        let long = format!("[\"{}", "x".repeat(MAX_ROW));
-        assert!(values(&long)[0].as_ref().is_err_and(|error| error.starts_with("line 1: a row of more than")));
+        let long = format!("[\"{}", "x".repeat(MAX_ROW_BYTES));
+        assert!(values(&long)[0].as_ref().is_err_and(|error| error.starts_with("line 1: the row is longer than")));
     }
 }

@@ -1,24 +1,25 @@
-//! The lines of a text, some of which may be read twice.
+//! A line reader that can take lines back.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, Read};
 
-use crate::rows::{MAX_ROW, RowsError};
+use crate::error::ReadError;
+use crate::limits::MAX_ROW_BYTES;
 
-/// A text that is read line by line.
+/// The lines of a text.
 pub(crate) struct Lines<R> {
     pub(crate) source: R,
-    /// The byte that ends a line.
+    /// The last byte of a line end.
     end: u8,
-    /// Lines that were given back, the next one first.
+    /// Lines that were pushed back, the next one first.
     ahead: VecDeque<Vec<u8>>,
-    /// The number of lines that were taken.
+    /// The number of lines that were read and not pushed back.
     pub(crate) number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Lines that end with a line feed; with a carriage return where the first line ends with a lone one.
-    pub(crate) fn new(mut source: R) -> Result<Self, RowsError> {
+    /// Lines end with a line feed, or with a carriage return if the first line ends with a lone one.
+    pub(crate) fn new(mut source: R) -> Result<Self, ReadError> {
         let start = source.fill_buf()?;
         let first = start.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
         // Some programs end lines with two carriage returns and a line feed.
@@ -27,15 +28,15 @@ impl<R: BufRead> Lines<R> {
         Ok(Self { source, end, ahead: VecDeque::new(), number: 0 })
     }
 
-    /// The next line, with its end.
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, RowsError> {
+    /// The next line, with its line end. A line of more than [`MAX_ROW_BYTES`] is an error.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
         let line = match self.ahead.pop_front() {
             Some(line) => line,
             None => {
                 let mut line = Vec::new();
-                self.source.by_ref().take(MAX_ROW as u64 + 1).read_until(self.end, &mut line)?;
-                if line.len() > MAX_ROW {
-                    return Err(RowsError::TooLong(self.number + 1));
+                self.source.by_ref().take(MAX_ROW_BYTES as u64 + 1).read_until(self.end, &mut line)?;
+                if line.len() > MAX_ROW_BYTES {
+                    return Err(ReadError::TooLong(self.number + 1));
                 }
                 line
             }
@@ -44,8 +45,8 @@ impl<R: BufRead> Lines<R> {
         Ok((!line.is_empty()).then_some(line))
     }
 
-    /// The next line that is not blank, with its end.
-    pub(crate) fn next_text(&mut self) -> Result<Option<Vec<u8>>, RowsError> {
+    /// The next line that is not blank, with its line end.
+    pub(crate) fn next_text(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
         loop {
             match self.next()? {
                 Some(line) if line.trim_ascii().is_empty() => {}
@@ -54,14 +55,14 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Takes back the lines that were read last, in their order.
-    pub(crate) fn give_back(&mut self, lines: Vec<Vec<u8>>) {
+    /// Takes back the lines that were read last, in their order, to return them again.
+    pub(crate) fn push_back(&mut self, lines: Vec<Vec<u8>>) {
         self.number -= lines.len() as u64;
         lines.into_iter().rev().for_each(|line| self.ahead.push_front(line));
     }
 }
 
-/// A line without its end.
+/// A line without its line end.
 pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     &line[..end]
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_ends_are_those_of_the_first_line() {
+    fn first_line_determines_the_line_ends() {
         for (text, lines) in [
             ("a\nb\rc\r\nd", vec!["a\n", "b\rc\r\n", "d"]),
             ("a\r\n\r\nb\rc", vec!["a\r\n", "\r\n", "b\rc"]),
@@ -83,7 +84,7 @@ mod tests {
             let found: Vec<_> = std::iter::from_fn(|| read.next().expect("a line")).collect();
             assert_eq!(found, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>(), "{text:?}");
             assert_eq!(read.number, lines.len() as u64);
-            read.give_back(found.clone());
+            read.push_back(found.clone());
             assert_eq!(read.number, 0);
             assert_eq!(read.next().expect("a line").as_ref(), found.first());
         }

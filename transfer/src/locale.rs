@@ -1,4 +1,4 @@
-//! Countries and languages, spelt as the API takes them.
+//! Names of countries and languages, converted to the API's codes.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -7,14 +7,14 @@ use shared::domain::text;
 
 type Codes = HashMap<String, &'static str>;
 
-/// The code of two letters for a name or a code of three letters; `None` for a code of two and for what is unknown.
+/// The two-letter code of a name or a three-letter code. `None` for a two-letter code and an unknown name.
 pub(crate) fn country(name: &str) -> Option<&'static str> {
     static CODES: LazyLock<Codes> = LazyLock::new(|| read_table(include_str!("countries.tab")));
     find(&CODES, name)
 }
 
-/// The code for a name or for a tag with more than a region: `nl` for `Dutch`, `zh-CN` for `zh-Hans-CN`, `es` for
-/// `es-419`. `None` for a tag that is short enough, and for what is unknown.
+/// The code of a name or of a tag with more than a region: `nl` for `Dutch`, `zh-CN` for `zh-Hans-CN`, `es` for
+/// `es-419`. `None` for a tag in the API's format and an unknown name.
 pub(crate) fn language(name: &str) -> Option<String> {
     static CODES: LazyLock<Codes> = LazyLock::new(|| read_table(include_str!("languages.tab")));
     find(&CODES, name).map(str::to_owned).or_else(|| shorten_tag(name))
@@ -23,25 +23,25 @@ pub(crate) fn language(name: &str) -> Option<String> {
 fn read_table(table: &'static str) -> Codes {
     let lines = table.lines().filter(|line| !line.starts_with('#'));
     let names = lines.filter_map(|line| line.split_once('\t'));
-    // The code too, for U.S.
+    // The code itself finds spellings such as U.S.
     let names = names.map(|(code, names)| (code, names.split('\t').chain([code])));
     names.flat_map(|(code, names)| names.map(move |name| (letters(name), code))).collect()
 }
 
-/// The longest name is shorter than 100 bytes.
+/// The code of a name of 3 to 100 bytes; no name in the tables is longer.
 fn find(codes: &Codes, name: &str) -> Option<&'static str> {
     (3..=100).contains(&name.len()).then(|| codes.get(&letters(name)).copied()).flatten()
 }
 
-/// The letters by which names are compared, without words that some write and others leave out.
+/// The letters by which names are compared, without the optional words `and` and `the`.
 fn letters(name: &str) -> String {
     let words: Vec<String> = text::words(name).collect();
-    // A single word counts: AND is Andorra.
+    // A single word is kept: AND is Andorra.
     let counts = |word: &&String| words.len() == 1 || !matches!(word.as_str(), "and" | "the");
     words.iter().filter(counts).map(|word| if word == "saint" { "st" } else { word }).collect()
 }
 
-/// A language tag (BCP 47) of more than a language and a region, with only these.
+/// The language and region of a longer language tag (BCP 47).
 fn shorten_tag(tag: &str) -> Option<String> {
     let parts: Vec<&str> = tag.split(['-', '_']).collect();
     let alphabetic = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn country_is_found_by_name_and_three_letters() {
+    fn country_is_found_by_name_and_three_letter_code() {
         for (name, code) in [
             ("Belgium", "BE"),
             ("the netherlands", "NL"),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn name_stands_for_one_code() {
+    fn name_has_one_code() {
         for table in [include_str!("countries.tab"), include_str!("languages.tab")] {
             let mut codes = Codes::new();
             for line in table.lines().filter(|line| !line.starts_with('#')) {

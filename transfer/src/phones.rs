@@ -1,24 +1,24 @@
-//! Phone numbers as end users and spreadsheets write them. What is a number is decided by the API.
+//! Phone numbers as users and spreadsheets write them. The API decides whether a number is valid.
 
 use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, Region};
 
-use crate::cells::{APOSTROPHE, INCOMPLETE, Integer, read_integer};
+use crate::spreadsheet::{APOSTROPHE, INCOMPLETE, Integer, read_integer};
 
 /// The most digits of an international number (E.164).
 const MAX_DIGITS: usize = 15;
-/// The fewest digits of a whole number without and with a country code.
+/// The fewest digits of a whole number, without and with a country code.
 const MIN_LOCAL_DIGITS: usize = 7;
 const MIN_INTERNATIONAL_DIGITS: usize = 9;
 
 const FRACTION: &str = "is a number with decimal places; export it again, as text";
-const SEVERAL: &str = "holds several numbers or parts of numbers; divide numbers by ; or a line break";
-const AMBIGUOUS: &str = "is a number both with and without its country code; write it with + or 0";
+const SEVERAL: &str = "contains several numbers or parts of numbers; separate numbers with ; or a line break";
+const AMBIGUOUS: &str = "is a valid number both with and without its country code; write it with + or 0";
 
-/// The numbers of a part. A sign between two numbers may also stand within one: `0470 / 12 34 56`. A part is divided
-/// where each piece is a whole number, and refused where only some are.
-pub(crate) fn divide(part: &str) -> Result<Vec<&str>, &'static str> {
+/// The numbers in a part of a cell. A separator of two numbers can also be inside one number: `0470 / 12 34 56`. So a
+/// part is split if each piece is a whole number, and rejected if only some are.
+pub(crate) fn split(part: &str) -> Result<Vec<&str>, &'static str> {
     let pieces = [pieces_between_gaps(part), part.split('/').collect(), part.split(['-', '–', '—']).collect()];
     if let Some(numbers) = pieces.iter().find(|pieces| pieces.len() > 1 && pieces.iter().all(|piece| is_whole(piece))) {
         return Ok(numbers.iter().map(|number| number.trim()).collect());
@@ -37,7 +37,7 @@ fn pieces_between_gaps(part: &str) -> Vec<&str> {
             width += 1;
             continue;
         }
-        // A sign directly before a digit, as in ` -5`, leaves no gap behind it.
+        // A gap must end with white space: in ` -5` the sign belongs to the digit.
         if let Some(end) = gap.take().filter(|_| width > 1 && part[..at].ends_with(char::is_whitespace)) {
             pieces.push(&part[begin..end]);
             begin = at;
@@ -49,7 +49,7 @@ fn pieces_between_gaps(part: &str) -> Vec<&str> {
     pieces
 }
 
-/// The number of digits, without those of the international prefix `00`, and whether there is such a prefix or a `+`.
+/// The number of digits without an international prefix `00`, and whether the piece has such a prefix or a `+`.
 fn count_digits(piece: &str) -> (usize, bool) {
     let digits: String = piece.chars().filter(|c| c.is_numeric()).collect();
     let has_exit_code = digits.starts_with("00");
@@ -62,7 +62,7 @@ fn is_whole(piece: &str) -> bool {
     digits >= if international { MIN_INTERNATIONAL_DIGITS } else { MIN_LOCAL_DIGITS }
 }
 
-/// Whether pieces that are not all whole are more than the groups of one number.
+/// Whether pieces that are not all whole numbers are more than the groups of one number.
 fn is_several(pieces: &[&str]) -> bool {
     let total: usize = pieces.iter().map(|piece| count_digits(piece).0).sum();
     let begins_number = |piece: &&str| {
@@ -72,12 +72,12 @@ fn is_several(pieces: &[&str]) -> bool {
     total > MAX_DIGITS || is_whole(pieces[0]) || pieces[1..].iter().any(begins_number)
 }
 
-/// A number without the apostrophe, the fraction `.0` or the exponent that a spreadsheet or a program has given it.
+/// A number without the apostrophe, the fraction `.0` or the exponent that a spreadsheet or a program has added.
 pub(crate) fn without_marks(number: &str) -> Result<String, &'static str> {
     let number = number.trim_start_matches(APOSTROPHE);
     let whole_digits = number.split_once('.').map_or(0, |(whole, _)| count_digits(whole).0);
     match read_integer(number) {
-        // A number of few digits before a point has a point between its groups.
+        // With few digits before it, the point separates groups of digits.
         Integer::Exact(digits) if number.ends_with(".0") && whole_digits >= MIN_LOCAL_DIGITS => Ok(digits),
         Integer::Exact(digits) if number.contains(['e', 'E']) => Ok(digits),
         Integer::Exact(_) if whole_digits >= MIN_LOCAL_DIGITS => Err(FRACTION),
@@ -86,10 +86,10 @@ pub(crate) fn without_marks(number: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Refuses a number of nothing but digits that the API reads as a national number of the end user's country, although
-/// it begins with the country's code: a spreadsheet drops the `+`. Without a country, it is the country of the code.
+/// Rejects a number of digits only that begins with the code of the end user's country, but that the API would read as
+/// a national number: a spreadsheet may have dropped the `+`. Without a country, the country of the code is used.
 ///
-/// Where a numbering plan has numbers of many lengths, as in Germany, `4915123456789` is valid in both ways.
+/// In a numbering plan with numbers of many lengths, as in Germany, `4915123456789` is valid both ways.
 pub(crate) fn check_country_code(number: &str, country: Option<&str>) -> Result<(), &'static str> {
     let is_bare = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
     if !is_bare || number.len() > MAX_DIGITS {
@@ -115,14 +115,14 @@ mod tests {
     use shared::domain::uid::UidType;
 
     use super::*;
-    use crate::cells::identifiers;
+    use crate::identifiers::identifiers;
 
     fn phones(cell: &str) -> String {
         identifiers(&UidType::Phone, cell).map_or_else(|message| format!("! {message}"), |found| found.join(" | "))
     }
 
     #[test]
-    fn country_code_without_plus_is_not_read_as_a_national_number() {
+    fn ambiguous_country_code_is_rejected() {
         for country in [Some("DE"), None] {
             assert_eq!(check_country_code("4915123456789", country), Err(AMBIGUOUS));
         }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn two_numbers_in_a_cell_are_divided() {
+    fn two_numbers_in_a_cell_are_split() {
         for cell in [
             "040 1234567\n040 7654321",
             "040 1234567 / 040 7654321",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_is_not_divided() {
+    fn one_number_is_not_split() {
         for cell in [
             "0470 / 12 34 56",
             "0470/12.34.56",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn cell_of_numbers_and_parts_is_refused() {
+    fn cell_with_parts_of_numbers_is_rejected() {
         for cell in [
             "02 123 45 67 / 68",
             "09 12345 - 09 678",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_a_spreadsheet_loses_its_fraction_only() {
+    fn spreadsheet_number_loses_its_zero_fraction() {
         assert_eq!(phones("31612345678.0"), "31612345678");
         assert_eq!(phones("+31612345678.0; 4915123456789.0"), "+31612345678 | 4915123456789");
         assert_eq!(phones("3.1612345678E+10"), "31612345678");

@@ -1,10 +1,10 @@
-//! The columns of other products' contact exports.
+//! Columns of the contact exports of other products.
 //!
-//! No product's export was at hand. The names are those of these pages, as read in stored copies, and a few from
-//! memory (`Additional email addresses`, `Gender`, `Language override`, `Preferred language`, `WhatsApp …`); a name
-//! that a file does not have does no harm.
+//! No real export was available. The names are from stored copies of these pages; a few are from memory (`Additional
+//! email addresses`, `Gender`, `Language override`, `Preferred language`, `WhatsApp …`). A name that a file does not
+//! have is harmless.
 //!
-//! - Zendesk, the CSV of users, and the JSON of a user, of which its export writes one per line:
+//! - Zendesk, the CSV of users, and the JSON of a user, which the JSON export writes one per line:
 //!   <https://support.zendesk.com/hc/en-us/articles/203661996-Bulk-importing-users-and-organizations>,
 //!   <https://developer.zendesk.com/rest_api/docs/core/users>,
 //!   <https://support.zendesk.com/hc/en-us/articles/4408886165402>
@@ -23,9 +23,9 @@
 
 use clap::ValueEnum;
 
-use crate::mapping::Target;
+use crate::columns::ColumnKind;
 
-/// A product whose export is known.
+/// A product with a known export format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Preset {
     /// Users as CSV, or the JSON export, one user per line.
@@ -38,11 +38,11 @@ pub(crate) enum Preset {
     Hubspot,
 }
 
-/// A column and what it is, as `--map` would say it; in the order of preference.
-type Table = &'static [(&'static str, &'static str)];
+/// Columns with their meanings as in `--map`, in order of preference.
+type PresetColumns = &'static [(&'static str, &'static str)];
 
 impl Preset {
-    fn table(self) -> Table {
+    fn names(self) -> PresetColumns {
         match self {
             Self::Zendesk => &[
                 ("name", "name"),
@@ -115,9 +115,9 @@ impl Preset {
         }
     }
 
-    /// Its columns and what they are.
-    pub(crate) fn targets(self) -> Vec<(&'static str, Target)> {
-        self.table().iter().filter_map(|(header, name)| Some((*header, Target::parse(name)?))).collect()
+    /// The columns and their kinds, in order of preference.
+    pub(crate) fn columns(self) -> Vec<(&'static str, ColumnKind)> {
+        self.names().iter().filter_map(|(header, name)| Some((*header, ColumnKind::parse(name)?))).collect()
     }
 }
 
@@ -128,11 +128,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_of_a_preset_is_a_field_and_stands_once() {
+    fn preset_columns_are_valid_and_distinct() {
         for preset in Preset::value_variants() {
-            let headers: BTreeSet<_> = preset.table().iter().map(|(header, _)| header.to_ascii_lowercase()).collect();
-            assert_eq!(headers.len(), preset.table().len(), "{preset:?}");
-            assert_eq!(preset.targets().len(), preset.table().len(), "{preset:?}");
+            let headers: BTreeSet<_> = preset.names().iter().map(|(header, _)| header.to_ascii_lowercase()).collect();
+            assert_eq!(headers.len(), preset.names().len(), "{preset:?}");
+            assert_eq!(preset.columns().len(), preset.names().len(), "{preset:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with rows, for end users to read, and the rows themselves, to be mended and imported again.
+//! The report of an import, and the file of rejected rows, which can be corrected and imported.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 
 use shared::domain::input::ValidationErrors;
 
+use crate::display::{print_line, printable};
 use crate::error::Error;
-use crate::progress::printable;
 use crate::rows::Row;
 
-/// A file that is made when the first text comes.
-struct Text {
+/// A text file that is created with its first write.
+struct Output {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     bytes: u64,
 }
 
-impl Text {
-    /// Goes on behind the first `bytes` of what is there: what follows them was not noted before a kill, and
-    /// comes again.
+impl Output {
+    /// Keeps the first `bytes` of an existing file and appends to them. The rest was written after the last save before
+    /// a kill, and its rows are processed again.
     fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {
-        let there = fs::metadata(&path).map_or(0, |found| found.len());
-        let bytes = bytes.min(there);
+        let length = fs::metadata(&path).map_or(0, |found| found.len());
+        let bytes = bytes.min(length);
         if bytes == 0 {
-            if there > 0 {
+            if length > 0 {
                 fs::remove_file(&path)?;
             }
             return Ok(Self { path, file: None, bytes });
@@ -54,32 +54,32 @@ impl Text {
     }
 }
 
-/// That a file is still as long as an import left it that ended in order: whoever mended it has not moved it
-/// away, and it is not to be written over.
+/// Checks that a file has the length that a run left that ended in order. A user who corrected the file must move it
+/// first, so that the import does not overwrite it.
 pub(crate) fn check_untouched(path: &Path, bytes: u64) -> Result<(), Error> {
     match fs::metadata(path) {
         Ok(found) if found.len() != bytes => {
-            Err(Error::file(path, "it was changed since the import ended; move it away, rows go on being noted in it"))
+            Err(Error::file(path, "the file was changed since the last run; move it, because the import appends to it"))
         }
         _ => Ok(()),
     }
 }
 
-/// The report, and where they are kept the rejected rows.
+/// The report and, except in a dry run, the rejected rows.
 pub(crate) struct Report {
-    report: Text,
-    rejected: Option<Text>,
+    report: Output,
+    rejected: Option<Output>,
     header: Vec<u8>,
 }
 
 impl Report {
-    /// Goes on behind what is noted of both files; `header` stands before rejected rows.
+    /// Opens both files, each by its path and the bytes to keep. `header` is written before the first rejected row.
     pub(crate) fn open(report: (PathBuf, u64), rejected: Option<(PathBuf, u64)>, header: &[u8]) -> Result<Self, Error> {
-        let open = |(path, bytes): (PathBuf, u64)| Text::open(path.clone(), bytes).map_err(|e| Error::file(&path, e));
+        let open = |(path, bytes): (PathBuf, u64)| Output::open(path.clone(), bytes).map_err(|e| Error::file(&path, e));
         Ok(Self { report: open(report)?, rejected: rejected.map(open).transpose()?, header: header.to_vec() })
     }
 
-    /// Notes what is wrong with a row.
+    /// Adds the errors of a row to the report, and the row to the rejected rows.
     pub(crate) fn add(&mut self, row: &Row, errors: &ValidationErrors) -> Result<(), Error> {
         for (path, messages) in errors.as_map() {
             for message in messages {
@@ -94,14 +94,15 @@ impl Report {
         rejected.write(&[&row.raw, b"\n".as_slice()].concat())
     }
 
-    /// Hands all to the system; how long the two files are.
+    /// Flushes both files. Returns their lengths: the report and the rejected rows.
     pub(crate) fn flush(&mut self) -> Result<(u64, u64), Error> {
-        Ok((self.report.flush()?, self.rejected.as_mut().map_or(Ok(0), Text::flush)?))
+        Ok((self.report.flush()?, self.rejected.as_mut().map_or(Ok(0), Output::flush)?))
     }
 
-    /// The files, for end users to find.
-    pub(crate) fn paths(&self) -> Vec<&Path> {
-        std::iter::once(&self.report).chain(&self.rejected).map(|text| text.path.as_path()).collect()
+    /// Prints the paths of both files.
+    pub(crate) fn print_paths(&self) {
+        let files = std::iter::once(&self.report).chain(&self.rejected);
+        files.for_each(|file| print_line(&format!("see {}", file.path.display())));
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_after_the_last_note_is_cut_off() {
+    fn text_after_the_last_save_is_cut_off() {
         let base = std::env::temp_dir().join(format!("transfer-report-{}", std::process::id()));
         let paths = ["report", "rejected"].map(|ending| base.with_extension(ending));
         let row =
@@ -120,19 +121,19 @@ mod tests {
             Report::open((paths[0].clone(), bytes.0), Some((paths[1].clone(), bytes.1)), b"a,b").expect("a report")
         };
         let mut report = open((0, 0));
-        report.add(&row("1,2"), &errors).expect("noted");
-        let noted = report.flush().expect("flushed");
-        report.add(&row("lost"), &errors).expect("noted");
+        report.add(&row("1,2"), &errors).expect("written");
+        let saved = report.flush().expect("flushed");
+        report.add(&row("lost"), &errors).expect("written");
         drop(report);
-        let mut report = open(noted);
-        report.add(&row("3,4"), &errors).expect("noted");
+        let mut report = open(saved);
+        report.add(&row("3,4"), &errors).expect("written");
         report.flush().expect("flushed");
         let read = |path| fs::read_to_string(path).expect("a text");
         assert_eq!(read(&paths[0]), "line 2: uids[0].uid: is required\n".repeat(2));
         assert_eq!(read(&paths[1]), "a,b\n1,2\n3,4\n");
-        // What somebody took away begins anew; what belongs to no noted run goes.
+        // A removed file starts with its header again. A file without saved bytes is removed.
         fs::remove_file(&paths[1]).expect("removed");
-        open((1, noted.1)).add(&row("5,6"), &errors).expect("noted");
+        open((1, saved.1)).add(&row("5,6"), &errors).expect("written");
         assert_eq!(read(&paths[1]), "a,b\n5,6\n");
         drop(open((0, 0)));
         assert!(paths.iter().all(|path| !path.exists()));

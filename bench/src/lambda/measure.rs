@@ -1,4 +1,4 @@
-//! One program over a Runtime API of its own.
+//! Measurements of one program behind a Runtime API.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,87 +10,88 @@ use tokio::process::Command;
 use super::quota::Quota;
 use super::subject::Subject;
 use crate::times::Times;
-use crate::{Outcome, process};
+use crate::{Result, process};
 
-/// How often each thing is done.
+/// The number of repetitions.
 #[derive(Clone, Copy)]
 pub(crate) struct Repeats {
     pub(crate) starts: u32,
     pub(crate) warm: u32,
-    /// Invocations at each size of memory.
-    pub(crate) held: u32,
+    /// Invocations at each memory size.
+    pub(crate) throttled: u32,
 }
 
-/// What one request to one program takes.
+/// The results of one request to one program.
 pub(crate) struct Measured {
     pub(crate) request: String,
     pub(crate) program: String,
+    /// The size of the program.
     pub(crate) bytes: u64,
-    /// From exec until it asks for its first event.
+    /// The time from exec until the program requests its first event.
     pub(crate) init: Times,
     pub(crate) init_cpu_ms: f64,
-    /// The first invocation.
+    /// The durations of first invocations.
     pub(crate) first: Times,
     pub(crate) warm: Times,
-    /// User and system time of a warm invocation, from event to asking for the next.
+    /// The user and system time of a warm invocation, until the program requests the next event.
     pub(crate) warm_cpu_ms: f64,
-    /// Calls to the database per invocation.
+    /// The database requests per invocation.
     pub(crate) calls: f64,
     pub(crate) peak_mb: f64,
-    pub(crate) held: Vec<Held>,
+    pub(crate) throttled: Vec<Throttled>,
 }
 
-/// The same with a CPU quota behind the start, as on Lambda, where a start has a whole CPU.
-pub(crate) struct Held {
+/// The durations with a CPU quota, which begins after the start: on Lambda a start has a whole CPU.
+pub(crate) struct Throttled {
     pub(crate) mb: u32,
     pub(crate) first: Times,
     pub(crate) warm: Times,
 }
 
-/// A program and what was asked of it.
+/// A running program.
 pub(super) struct Running<'a> {
     subject: &'a Subject,
     process: Process,
-    asking: Option<NextRequest>,
-    /// How many events there were, of all processes.
+    next_request: Option<NextRequest>,
+    /// The number of events so far, of all processes.
     next: &'a mut u32,
 }
 
 impl<'a> Running<'a> {
-    /// Starts it; answers how long it took until it asked for an event.
-    async fn start(subject: &'a Subject, program: &Path, next: &'a mut u32) -> Outcome<(Self, Duration)> {
+    /// Starts the program. Returns the time until it requested its first event.
+    async fn start(subject: &'a Subject, program: &Path, next: &'a mut u32) -> Result<(Self, Duration)> {
         Self::run(Command::new(program), &subject.environment, subject, next).await
     }
 
-    /// The same by a command, in an environment.
+    /// Starts the program with a command and an environment.
     pub(super) async fn run(
         command: Command,
         environment: &[(String, String)],
         subject: &'a Subject,
         next: &'a mut u32,
-    ) -> Outcome<(Self, Duration)> {
+    ) -> Result<(Self, Duration)> {
         let started = Instant::now();
         let mut process = Process::start(subject.request, command, environment, false).await?;
-        let asking = Some(process.next_request().await.ok_or("it does not start")?);
-        Ok((Self { subject, process, asking, next }, started.elapsed()))
+        let next_request = Some(process.next_request().await.ok_or("the program does not start")?);
+        Ok((Self { subject, process, next_request, next }, started.elapsed()))
     }
 
-    /// The time until the answer; what the function does behind it is over when this returns.
-    async fn invoke(&mut self) -> Outcome<Duration> {
+    /// Sends one event. Returns the time until the response. Work after the response is complete when this returns.
+    async fn invoke(&mut self) -> Result<Duration> {
         let event = self.subject.event(*self.next);
         *self.next += 1;
-        let asking = self.asking.take().ok_or("it asks for nothing")?;
+        let request = self.next_request.take().ok_or("the program requested no event")?;
         let started = Instant::now();
-        let answer = asking.dispatch(event, self.subject.function.time_out).await.ok_or("it has no answer")?;
+        let response = request.dispatch(event, self.subject.function.time_out).await.ok_or("no response")?;
         let took = started.elapsed();
-        if !Subject::is_good(&answer) {
-            return Err(format!("it answers {}", String::from_utf8_lossy(&answer)).into());
+        if !Subject::is_success(&response) {
+            return Err(format!("unexpected response: {}", String::from_utf8_lossy(&response)).into());
         }
-        self.asking = Some(self.process.next_request().await.ok_or("it ended")?);
+        self.next_request = Some(self.process.next_request().await.ok_or("the program ended")?);
         Ok(took)
     }
 
-    pub(super) async fn invoke_often(&mut self, count: u32) -> Outcome<Times> {
+    pub(super) async fn invoke_often(&mut self, count: u32) -> Result<Times> {
         let mut took = Vec::new();
         for _ in 0..count {
             took.push(self.invoke().await?);
@@ -98,33 +99,32 @@ impl<'a> Running<'a> {
         Ok(Times::of(took))
     }
 
-    /// Has it end by itself.
-    pub(super) async fn end(self) -> Outcome<()> {
-        Ok(self.process.end(self.asking.ok_or("it asks for nothing")?).await?)
+    /// Ends the program in order.
+    pub(super) async fn end(self) -> Result<()> {
+        Ok(self.process.end(self.next_request.ok_or("the program requested no event")?).await?)
     }
 
-    fn id(&self) -> Outcome<u32> {
-        Ok(self.process.id().ok_or("it ended")?)
+    fn id(&self) -> Result<u32> {
+        Ok(self.process.id().ok_or("the program ended")?)
     }
 
-    fn directory(&self) -> Outcome<PathBuf> {
+    fn directory(&self) -> Result<PathBuf> {
         Ok(PathBuf::from(format!("/proc/{}", self.id()?)))
     }
 }
 
-/// Measures a request to its program under `functions`; calls to the database are counted by a proxy before
-/// it.
+/// Measures a request to its program in the directory `functions`. `proxy` counts the database requests.
 pub(crate) async fn measure(
     subject: &Subject,
     functions: &Path,
     proxy: &Proxy,
     repeats: Repeats,
     memories: &[u32],
-) -> Outcome<Measured> {
-    /// Over how many invocations calls are counted.
+) -> Result<Measured> {
+    /// The invocations over which database requests are counted.
     const COUNTED: u32 = 10;
-    /// How often it is started at each size of memory: under a quota one start may just miss a period.
-    const HELD_STARTS: u32 = 9;
+    /// The starts at each memory size: the duration depends on the position within the quota's period.
+    const THROTTLED_STARTS: u32 = 9;
     let next = &mut 0;
     let program = functions.join(&subject.program).join("bootstrap");
     let (mut inits, mut init_cpu, mut firsts) = (Vec::new(), Duration::ZERO, Vec::new());
@@ -135,7 +135,7 @@ pub(crate) async fn measure(
         firsts.push(running.invoke().await?);
     }
     let (mut running, _) = Running::start(subject, &program, next).await?;
-    // What is made once is made.
+    // One-time work is done before the measurement.
     running.invoke_often(repeats.warm / 20 + 1).await?;
     let directory = running.directory()?;
     let before = process::cpu(&directory)?;
@@ -148,19 +148,19 @@ pub(crate) async fn measure(
     running.invoke_often(COUNTED).await?;
     let calls = (proxy.injected().0 - before) as f64 / f64::from(COUNTED);
     drop(running);
-    let mut held = Vec::new();
+    let mut throttled = Vec::new();
     for &mb in memories {
         let quota = Quota::new(mb)?;
         let (mut firsts, mut warm) = (Vec::new(), Times::default());
-        for start in 1..=HELD_STARTS {
+        for start in 1..=THROTTLED_STARTS {
             let (mut running, _) = Running::start(subject, &program, next).await?;
-            quota.hold(running.id()?)?;
+            quota.limit(running.id()?)?;
             firsts.push(running.invoke().await?);
-            if start == HELD_STARTS {
-                warm = running.invoke_often(repeats.held).await?;
+            if start == THROTTLED_STARTS {
+                warm = running.invoke_often(repeats.throttled).await?;
             }
         }
-        held.push(Held { mb, first: Times::of(firsts), warm });
+        throttled.push(Throttled { mb, first: Times::of(firsts), warm });
     }
     let millis = |cpu: Duration, count: u32| cpu.as_secs_f64() * 1e3 / f64::from(count);
     Ok(Measured {
@@ -174,6 +174,6 @@ pub(crate) async fn measure(
         warm_cpu_ms: millis(warm_cpu, repeats.warm),
         calls,
         peak_mb,
-        held,
+        throttled,
     })
 }

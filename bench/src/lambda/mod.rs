@@ -1,5 +1,4 @@
-//! The built functions as Lambda runs them: how long each takes to start, how much CPU and memory, beside
-//! two functions that do next to nothing.
+//! Start time, CPU time and memory of the built functions behind a Runtime API, compared with two baseline functions.
 
 pub(crate) mod instructions;
 mod measure;
@@ -14,26 +13,26 @@ use clap::Args;
 use tests::proxy::Proxy;
 
 use crate::system::bar;
-use crate::{Outcome, process};
+use crate::{Result, process};
 use measure::Repeats;
 use tls::Terminator;
 
-/// What is measured.
+/// The options of the benchmark.
 #[derive(Args)]
 pub(crate) struct Options {
     /// The built functions and baselines.
     #[arg(long, value_name = "DIR", default_value = "target/lambda")]
     functions: PathBuf,
-    /// How often each program is started.
+    /// The starts of each program.
     #[arg(long, default_value_t = 20)]
     starts: u32,
-    /// How often each request is repeated.
+    /// The warm invocations of each request.
     #[arg(long, default_value_t = 2_000)]
     warm: u32,
-    /// How often each is repeated with the CPU of each size of memory; 0 where no quota can be set.
+    /// The invocations of each request with the CPU quota of each memory size; 0 if the machine allows no quota.
     #[arg(long, default_value_t = 200)]
-    held: u32,
-    /// Where the end users are whom the requests are about; emptied first.
+    throttled: u32,
+    /// The directory of the database. It is emptied first.
     #[arg(long, default_value = "target/bench/lambda")]
     data: PathBuf,
     /// Writes docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg.
@@ -41,15 +40,16 @@ pub(crate) struct Options {
     write: bool,
 }
 
-/// The sizes of memory at which each request is measured, in MB.
+/// The memory sizes whose CPU quotas are measured, in MB.
 const MEMORIES: [u32; 4] = [128, 256, 512, 1_024];
 
-/// Measures all.
-pub(crate) async fn run(options: Options) -> Outcome<()> {
-    let repeats = Repeats { starts: options.starts, warm: options.warm, held: options.held };
+/// Measures all requests.
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let repeats = Repeats { starts: options.starts, warm: options.warm, throttled: options.throttled };
     let random_ms = first_random()?;
-    let engine = subject::prepare(&options.data, subject::MOST, &bar("people", subject::MOST.into())).await?;
-    let memories = if options.held > 0 { &MEMORIES[..] } else { &[] };
+    let engine =
+        subject::prepare(&options.data, subject::MAX_REQUESTS, &bar("end users", subject::MAX_REQUESTS.into())).await?;
+    let memories = if options.throttled > 0 { &MEMORIES[..] } else { &[] };
     let tls = Terminator::start(engine.url(), &options.data).await?;
     let subjects = subject::all(tls.url(), &[tls.trust()])?;
     let proxy = Proxy::start(engine.url(), 0).await?;
@@ -65,9 +65,9 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     report::publish(&all, random_ms, options.write)
 }
 
-/// What the first random number of AWS-LC takes, in ms of CPU: without the setting in .cargo/config.toml, the
-/// better part of a cold start. Every TLS handshake draws some.
-fn first_random() -> Outcome<f64> {
+/// The CPU time of the first random number of AWS-LC, in ms. Every TLS handshake needs one. Without the setting in
+/// .cargo/config.toml it is the larger part of a cold start.
+fn first_random() -> Result<f64> {
     let thread = Path::new("/proc/thread-self");
     let before = process::cpu(thread)?;
     aws_lc_rs::rand::fill(&mut [0; 32]).map_err(|_| "no random numbers")?;

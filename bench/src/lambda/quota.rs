@@ -1,20 +1,20 @@
-//! A share of a CPU, as Lambda gives it with memory.
+//! A CPU quota like that of a Lambda function.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Outcome;
+use crate::Result;
 use crate::process::MB_PER_VCPU;
 
-/// How often the share is given out anew, in µs.
+/// The period of the quota, in µs.
 const PERIOD: f64 = 20_000.0;
 
-/// A control group of Linux for processes that share what a function of some memory gets.
+/// A Linux control group with the CPU share of a function's memory size.
 pub(crate) struct Quota(PathBuf);
 
 impl Quota {
-    /// For a function of so many MB. It takes root, and the cpu controller of version 1 or 2.
-    pub(crate) fn new(mb: u32) -> Outcome<Self> {
+    /// Creates the quota of a function with this memory. It requires root and the cpu controller of cgroups 1 or 2.
+    pub(crate) fn new(mb: u32) -> Result<Self> {
         let share = (PERIOD * f64::from(mb) / MB_PER_VCPU).round();
         let name = format!("end-users-bench-{}-{mb}", std::process::id());
         let first = Path::new("/sys/fs/cgroup/cpu");
@@ -31,15 +31,15 @@ impl Quota {
         Ok(quota)
     }
 
-    /// From now on a process has no more than that.
-    pub(crate) fn hold(&self, process: u32) -> Outcome<()> {
+    /// Puts a process under the quota.
+    pub(crate) fn limit(&self, process: u32) -> Result<()> {
         Ok(fs::write(self.0.join("cgroup.procs"), process.to_string())?)
     }
 }
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        // It goes when its last process is gone, which takes a moment.
+        // The group can be removed when its last process has ended, which takes a moment.
         for _ in 0..100 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;

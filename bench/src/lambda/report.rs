@@ -1,26 +1,26 @@
-//! Tables for docs/benchmarks/lambda.md, and its figure.
+//! The tables and the figure of docs/benchmarks/lambda.md.
 
 use super::measure::Measured;
 use crate::figure::{Line, figure};
 use crate::tables::{self, section};
-use crate::{Outcome, say};
+use crate::{Result, print_line};
 
-/// The request that does nothing, and the one that ratios are to.
+/// The request without any work, and the one to which others are compared.
 const FLOOR: &str = "a constant";
 const UNIT: &str = "one GetItem";
-/// Requests of the figure.
+/// The requests in the figure.
 const DRAWN: [&str; 6] = [FLOOR, UNIT, "GET one", "byUid, e-mail", "list, first page", "create"];
 
 /// Prints the tables, or writes them into the documents.
-pub(crate) fn publish(all: &[Measured], random_ms: f64, write: bool) -> Outcome<()> {
+pub(crate) fn publish(all: &[Measured], random_ms: f64, write: bool) -> Result<()> {
     let find = |request| all.iter().find(|measured| measured.request == request).ok_or("a baseline is missing");
     let (floor, unit) = (find(FLOOR)?, find(UNIT)?);
     let random = format!("The first random number of AWS-LC took {random_ms:.2} ms of CPU.\n");
-    let tables = [sizes(all, unit), starts(all, unit), random, invocations(all, floor, unit), held(all)];
+    let tables = [sizes(all, unit), starts(all, unit), random, invocations(all, floor, unit), throttled(all)];
     tables::publish("lambda", &tables, write)?;
     if write {
         std::fs::write(tables::docs().join("lambda.svg"), drawn(all))?;
-        say("docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg are written");
+        print_line("wrote docs/benchmarks/lambda.md and docs/benchmarks/lambda.svg");
     }
     Ok(())
 }
@@ -47,7 +47,7 @@ fn starts(all: &[Measured], unit: &Measured) -> String {
         ]
     });
     let names = ["p50 ms", "max ms", "× GetItem", "CPU ms", "× GetItem"].map(str::to_owned);
-    section("From exec to asking for the first event", "program", &names, rows.collect())
+    section("From exec to the request for the first event", "program", &names, rows.collect())
 }
 
 fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
@@ -75,21 +75,23 @@ fn invocations(all: &[Measured], floor: &Measured, unit: &Measured) -> String {
         "warm CPU, µs",
         "× GetItem",
         "calls",
-        "× as many calls",
+        "× baseline with as many calls",
         "peak MB",
     ];
     section("Invocations", "request", &names.map(str::to_owned), rows.collect())
 }
 
-fn held(all: &[Measured]) -> String {
-    let memories: Vec<u32> = all.first().map(|m| m.held.iter().map(|held| held.mb).collect()).unwrap_or_default();
-    let title = "With the CPU of a function of so much memory: first p50 · warm p50 · warm p99, ms";
+fn throttled(all: &[Measured]) -> String {
+    let memories: Vec<u32> =
+        all.first().map(|m| m.throttled.iter().map(|throttled| throttled.mb).collect()).unwrap_or_default();
+    let title = "With the CPU quota of a memory size: first p50 · warm p50 · warm p99, ms";
     if memories.is_empty() {
         return format!("### {title}\n\nNot measured.\n");
     }
     let rows = all.iter().map(|measured| {
-        let cells = measured.held.iter().map(|held| {
-            let [first, p50, p99] = [held.first.p50, held.warm.p50, held.warm.p99].map(|ms| format!("{ms:.1}"));
+        let cells = measured.throttled.iter().map(|throttled| {
+            let [first, p50, p99] =
+                [throttled.first.p50, throttled.warm.p50, throttled.warm.p99].map(|ms| format!("{ms:.1}"));
             format!("{first} · {p50} · {p99}")
         });
         [vec![measured.request.clone()], cells.collect()].concat()
@@ -99,17 +101,17 @@ fn held(all: &[Measured]) -> String {
 }
 
 fn drawn(all: &[Measured]) -> String {
-    let lines = |value: fn(&super::measure::Held) -> f64| {
+    let lines = |value: fn(&super::measure::Throttled) -> f64| {
         let drawn = DRAWN.iter().filter_map(|name| all.iter().find(|measured| measured.request == *name));
         let line = |measured: &Measured| Line {
             name: measured.request.clone(),
-            points: measured.held.iter().map(|held| (f64::from(held.mb), value(held))).collect(),
+            points: measured.throttled.iter().map(|throttled| (f64::from(throttled.mb), value(throttled))).collect(),
         };
         drawn.map(line).collect::<Vec<_>>()
     };
     let panels = [
-        ("first invocation, ms, by MB of memory", lines(|held| held.first.p50)),
-        ("warm p50, ms, by MB of memory", lines(|held| held.warm.p50)),
+        ("first invocation, ms, by MB of memory", lines(|throttled| throttled.first.p50)),
+        ("warm p50, ms, by MB of memory", lines(|throttled| throttled.warm.p50)),
     ];
     figure(panels.len(), &panels)
 }

@@ -1,4 +1,4 @@
-//! The functions, what is asked of each, and the data that they find.
+//! The measured functions, their requests and their data.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,23 +11,23 @@ use shared::domain::ids::EndUserId;
 use shared::store::keys;
 
 use crate::system::{Engine, TABLE, tenant};
-use crate::{Outcome, end_users, load};
+use crate::{Result, end_users, load};
 
-/// The tenant in whose name the event files ask.
+/// The tenant of the event files.
 const TENANT: u32 = 7;
-/// End users whom requests read and change; those behind them are there to be deleted.
+/// The number of end users that requests read and change. Further end users are for deletes.
 const END_USERS: u32 = 1_000;
-/// How many requests of one kind there may be: each deletes somebody.
-pub(crate) const MOST: u32 = 20_000;
+/// The most requests of one kind: each delete needs its own end user.
+pub(crate) const MAX_REQUESTS: u32 = 20_000;
 
-/// Makes out an event file for the request that so many came before.
+/// Adapts an event file for the request with this number, from 0.
 type MakeEvent = fn(Value, u32) -> Value;
 
 /// One kind of request to one program.
 pub(crate) struct Subject {
-    /// How it is called in the report.
+    /// The name in the report.
     pub(crate) request: &'static str,
-    /// The folder of its `bootstrap`.
+    /// The folder of the program `bootstrap`.
     pub(crate) program: String,
     pub(crate) function: Function,
     pub(crate) environment: Vec<(String, String)>,
@@ -36,64 +36,66 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The event of the request that so many came before.
+    /// The event of the request with this number, from 0.
     pub(crate) fn event(&self, number: u32) -> String {
         (self.event)(self.file.clone(), number).to_string()
     }
 
-    /// The environment in which the database is reached at `url`.
+    /// The environment with the database at `url`.
     pub(crate) fn through(&self, url: &str) -> Vec<(String, String)> {
         let mut environment = self.environment.clone();
         environment.iter_mut().filter(|(name, _)| name == local::ENDPOINT).for_each(|(_, value)| url.clone_into(value));
         environment
     }
 
-    /// Whether an answer says that all went well.
-    pub(crate) fn is_good(answer: &[u8]) -> bool {
-        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-        let failures = answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty);
-        failures || matches!(answer["statusCode"].as_u64(), Some(200..300))
+    /// Whether a response reports success.
+    pub(crate) fn is_success(response: &[u8]) -> bool {
+        let response: Value = serde_json::from_slice(response).unwrap_or_default();
+        let failures = response["batchItemFailures"].as_array().is_some_and(Vec::is_empty);
+        failures || matches!(response["statusCode"].as_u64(), Some(200..300))
     }
 }
 
-/// What is asked of each function: the event files of tests/events, made out to the end users who are there.
-/// (request, function, event)
+/// The requests: name, function, and how the event file in tests/events is adapted to the existing end users.
 const REQUESTS: [(&str, &str, MakeEvent); 13] = [
-    ("GET one", "get-end-user", |file, number| of_end_user(file, someone(number))),
-    ("byUid, e-mail", "find-end-users-by-uid", |file, number| query(file, "uid", &end_users::email(someone(number)))),
+    ("GET one", "get-end-user", |file, number| with_id(file, end_user_id(number))),
+    ("byUid, e-mail", "find-end-users-by-uid", |file, number| {
+        query(file, "uid", &end_users::email(end_user_id(number)))
+    }),
     ("byUid, phone", "find-end-users-by-uid", |file, number| {
-        query(file, "uid", &end_users::phone(someone(number)).replace('+', "%2B"))
+        query(file, "uid", &end_users::phone(end_user_id(number)).replace('+', "%2B"))
     }),
     ("list, first page", "list-end-users", |file, _| query(file, "pageSize", "10")),
     ("list, first page by lastname", "list-end-users", |file, _| query(file, "sortBy", "lastname")),
     ("search, 10 found", "list-end-users", |file, number| {
-        // Those of whom the last digit is 5 have ten colleagues, and the company's first word to themselves.
-        let company = end_users::company(someone(number) / 10 * 10 + 5);
+        // End users with the last digit 5 are in a company of ten, whose first word is unique.
+        let company = end_users::company(end_user_id(number) / 10 * 10 + 5);
         query(file, "search", company.split(' ').next().unwrap_or_default())
     }),
-    ("tickets, 30", "list-end-user-tickets", |file, _| query(of_end_user(file, 1), "pageSize", "30")),
-    ("create", "create-end-user", |file, number| body(file, &end_users::body(MOST * 2 + number))),
+    ("tickets, 30", "list-end-user-tickets", |file, _| query(with_id(file, 1), "pageSize", "30")),
+    ("create", "create-end-user", |file, number| body(file, &end_users::body(MAX_REQUESTS * 2 + number))),
     ("update of one name", "update-end-user", |file, number| {
-        body(of_end_user(file, someone(number)), &json!({ "lastname": format!("Renamed{number}") }))
+        body(with_id(file, end_user_id(number)), &json!({ "lastname": format!("Renamed{number}") }))
     }),
     ("assign", "assign-end-user-uid", |file, number| {
         let uid = format!("assigned{number}@example.com");
-        body(file, &json!({ "endUserID": someone(number), "uid": uid, "uidType": "Email" }))
+        body(file, &json!({ "endUserID": end_user_id(number), "uid": uid, "uidType": "Email" }))
     }),
-    ("delete", "delete-end-user", |file, number| of_end_user(file, END_USERS + 1 + number)),
-    ("index one new person", "index-end-users", |mut file, number| {
-        // Those who were created before have the next ids, and nobody has indexed them.
-        file["Records"][0]["dynamodb"]["Keys"]["sk"]["S"] = json!(format!("{:010}", END_USERS + MOST + 1 + number));
+    ("delete", "delete-end-user", |file, number| with_id(file, END_USERS + 1 + number)),
+    ("index one new end user", "index-end-users", |mut file, number| {
+        // The end users of the request "create" have the next ids and are not indexed.
+        file["Records"][0]["dynamodb"]["Keys"]["sk"]["S"] =
+            json!(format!("{:010}", END_USERS + MAX_REQUESTS + 1 + number));
         file
     }),
     ("ticket event", "ingest-tickets", |file, number| ticket(file, number)),
 ];
 
-fn someone(number: u32) -> u32 {
+fn end_user_id(number: u32) -> u32 {
     number % END_USERS + 1
 }
 
-fn of_end_user(mut event: Value, id: u32) -> Value {
+fn with_id(mut event: Value, id: u32) -> Value {
     let path = event["rawPath"].as_str().unwrap_or_default().replacen("/1", &format!("/{id}"), 1);
     event["rawPath"] = json!(path);
     event["pathParameters"]["id"] = json!(id.to_string());
@@ -111,13 +113,13 @@ fn body(mut event: Value, body: &Value) -> Value {
     event
 }
 
-/// Thirty tickets of the first end user, then one each of the others.
+/// Creates 30 tickets of the first end user, then one ticket of each other.
 fn ticket(mut event: Value, number: u32) -> Value {
-    let whose = if number < 30 { 1 } else { someone(number) };
+    let owner = if number < 30 { 1 } else { end_user_id(number) };
     let ticket = json!({
         "type": "ticket.upserted", "customerID": TENANT, "occurredAt": "2026-11-24T10:00:00Z",
         "ticket": {
-            "ticketID": number + 1, "uid": end_users::email(whose), "subject": "Opening hours?", "status": "Open",
+            "ticketID": number + 1, "uid": end_users::email(owner), "subject": "Opening hours?", "status": "Open",
             "isClosed": false, "dateCreated": "2026-11-24T10:00:00Z", "lastMessageDate": "2026-11-24T10:00:00Z",
         },
     });
@@ -126,8 +128,8 @@ fn ticket(mut event: Value, number: u32) -> Value {
     event
 }
 
-/// An engine in a directory with the end users whom the requests are about, and so many to be deleted.
-pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) -> Outcome<Engine> {
+/// Creates an engine in a directory, with the end users of the requests and `guests` end users for deletes.
+pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) -> Result<Engine> {
     Engine::fresh(directory).await?.stop().await;
     let (owned, bar) = (directory.to_owned(), bar.clone());
     let load = move || load::load(&owned, TABLE, &tenant(TENANT), END_USERS + guests, &bar);
@@ -135,11 +137,10 @@ pub(crate) async fn prepare(directory: &Path, guests: u32, bar: &ProgressBar) ->
     Engine::open(directory)
 }
 
-/// The two baselines, then every request, over the engine at `url`; the processes are given `more`
-/// variables.
-pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>> {
+/// The two baselines and all requests, with the engine at `url` and `more` environment variables.
+pub(crate) fn all(url: &str, more: &[(String, String)]) -> Result<Vec<Subject>> {
     let template = Template::load()?;
-    // As deployed, where nobody asks what an answer cost.
+    // As in a deployment: responses have no Server-Timing header.
     let own = [("TABLE_NAME", TABLE), ("SERVER_TIMING", "false")];
     let own: HashMap<_, _> = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let mut variables = local::endpoint_variables(url, &own);
@@ -149,7 +150,7 @@ pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>>
         function.cloned().ok_or_else(|| format!("template.yaml has no function {name}"))
     };
     let token = local::token::make(&variables, &TENANT.to_string(), 24 * 60 * 60, Map::new())?;
-    let file = |function: &str| -> Outcome<Value> {
+    let file = |function: &str| -> Result<Value> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/events/{function}.json"));
         let mut event: Value = serde_json::from_slice(&std::fs::read(path)?)?;
         if let Some(authorization) = event.pointer_mut("/headers/authorization") {
@@ -158,7 +159,7 @@ pub(crate) fn all(url: &str, more: &[(String, String)]) -> Outcome<Vec<Subject>>
         Ok(event)
     };
     let mut all = Vec::new();
-    let end_user = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is an id")?);
+    let end_user = keys::end_user(&tenant(TENANT), EndUserId::new(1).ok_or("1 is not an id")?);
     for (request, program) in [("a constant", "baseline-constant"), ("one GetItem", "baseline-get-item")] {
         let function = function("get-end-user")?;
         let mut environment = [runtime::environment(&function, &variables), more.to_vec()].concat();

@@ -1,4 +1,4 @@
-//! TLS before the embedded engine, as before DynamoDB: the first handshake is a good part of a cold start.
+//! TLS in front of the embedded engine, as DynamoDB has it: the first handshake is a large part of a cold start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::Outcome;
+use crate::Result;
 
-/// The certificates that the system trusts, where Debian and Amazon Linux have them.
+/// The paths of the trusted certificates on Debian and Amazon Linux.
 const TRUSTED: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// What ends TLS; until it is dropped.
+/// A TLS terminator, which runs until it is dropped.
 pub(crate) struct Terminator {
     url: String,
     trusted: PathBuf,
@@ -25,9 +25,9 @@ pub(crate) struct Terminator {
 }
 
 impl Terminator {
-    /// Before the engine at `engine`, with a certificate of its own, which is written under `directory`
-    /// behind those that the system trusts.
-    pub(crate) async fn start(engine: &str, directory: &Path) -> Outcome<Self> {
+    /// Starts the terminator in front of the engine at `engine`. It writes its certificate, appended to the system's
+    /// trusted ones, to a file in `directory`.
+    pub(crate) async fn start(engine: &str, directory: &Path) -> Result<Self> {
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let system = TRUSTED.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let trusted = std::path::absolute(directory.join("trusted.pem"))?;
@@ -43,19 +43,19 @@ impl Terminator {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, engine) = (acceptor.clone(), engine.clone());
-                // A connection that breaks is the function's to notice.
-                tokio::spawn(async move { drop(pass(stream, &acceptor, &engine).await) });
+                // The function reports a broken connection.
+                tokio::spawn(async move { drop(forward(stream, &acceptor, &engine).await) });
             }
         });
         Ok(Self { url, trusted, task })
     }
 
-    /// Where it answers.
+    /// The URL of the terminator.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The variable by which a process trusts it, and its value.
+    /// The environment variable with which a process trusts the certificate, and its value.
     pub(crate) fn trust(&self) -> (String, String) {
         ("SSL_CERT_FILE".to_owned(), self.trusted.display().to_string())
     }
@@ -67,7 +67,7 @@ impl Drop for Terminator {
     }
 }
 
-async fn pass(stream: TcpStream, acceptor: &TlsAcceptor, engine: &str) -> std::io::Result<()> {
+async fn forward(stream: TcpStream, acceptor: &TlsAcceptor, engine: &str) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut outer = acceptor.accept(stream).await?;
     let mut inner = TcpStream::connect(engine).await?;

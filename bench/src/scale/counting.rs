@@ -1,4 +1,4 @@
-//! What counted orders cost a writer: write units of indexing with none, one and all of them counted.
+//! The cost of indexing with no, one and all rank indexes.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
 use shared::store::Meter;
 
-use crate::Outcome;
+use crate::Result;
 use crate::end_users;
 use crate::http::Cost;
 use crate::system::{self, Engine, scope};
 
-/// How many end users there are before.
+/// The number of end users before the measurement.
 const END_USERS: u32 = 1_000;
-/// How many are indexed together, as a batch of the stream holds them, and how often each is measured.
+/// The end users per batch of the stream, and the repetitions of each measurement.
 const BATCH: usize = 100;
 
-/// What indexing costs per end user on average.
+/// The average cost of indexing one end user.
 #[derive(Serialize, Deserialize, Clone)]
 pub(crate) struct Counted {
-    /// How many orders are counted.
+    /// The number of orders with a rank index.
     pub(crate) orders: usize,
     pub(crate) create_alone: Cost,
     pub(crate) create_in_batch: Cost,
@@ -32,17 +32,17 @@ pub(crate) struct Counted {
     pub(crate) update_in_batch: Cost,
 }
 
-/// Measures with so many of the orders counted.
-pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Outcome<Counted> {
+/// Measures with rank indexes of this number of orders.
+pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Result<Counted> {
     let engine = Engine::fresh(directory).await?;
     let app = engine.app()?;
     let tenant = system::tenant(END_USERS);
     create(&app, &tenant, 1, END_USERS, bar).await.map(drop)?;
-    // By last name first, the order that an update of one name touches.
+    // Starts with the last name, the order that an update of one name changes.
     let mut fields = SortField::ALL;
     fields.sort_by_key(|field| field.name() != "lastname");
     for field in fields.into_iter().take(orders) {
-        count(&app, &tenant, field).await?;
+        build(&app, &tenant, field).await?;
     }
     let alone = create(&app, &tenant, END_USERS + 1, BATCH as u32, bar).await?;
     let create_alone = index(&app, &tenant, alone.iter().map(std::slice::from_ref)).await?;
@@ -56,23 +56,23 @@ pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) 
     Ok(Counted { orders, create_alone, create_in_batch, update_alone, update_in_batch })
 }
 
-/// Has an order counted.
-async fn count(app: &App, tenant: &Tenant, field: SortField) -> Outcome<()> {
+/// Builds the rank index of an order.
+async fn build(app: &App, tenant: &Tenant, field: SortField) -> Result<()> {
     let meter = Meter::default();
     let scope = scope(app, tenant, &meter);
     scope.start_build(field).await?;
-    // It reads one page of entries each time; a tenant this small has no more than that.
+    // One call reads one page of entries, which is enough for a tenant of this size.
     scope.build_next(field).await?;
     Ok(())
 }
 
-/// Creates end users from the `first` number on, and indexes the first thousand.
-async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &ProgressBar) -> Outcome<Vec<EndUserId>> {
+/// Creates end users from the number `first` on. The initial ones are indexed too.
+async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &ProgressBar) -> Result<Vec<EndUserId>> {
     let meter = Meter::default();
     let mut ids = Vec::new();
     for number in first..first + count {
-        let draft = end_users::draft(&end_users::body(number))?;
-        let created = scope(app, tenant, &meter).create_end_user(&draft, None).await;
+        let new = end_users::parse(&end_users::body(number))?;
+        let created = scope(app, tenant, &meter).create_end_user(&new, None).await;
         ids.push(created.map_err(|error| format!("{error:?}"))?.value.id);
         bar.inc(1);
     }
@@ -82,12 +82,12 @@ async fn create(app: &App, tenant: &Tenant, first: u32, count: u32, bar: &Progre
     Ok(ids)
 }
 
-/// Gives everybody another last name.
-async fn rename(app: &App, tenant: &Tenant, end_users: &[EndUserId]) -> Outcome<()> {
+/// Changes the last name of all end users.
+async fn rename(app: &App, tenant: &Tenant, end_users: &[EndUserId]) -> Result<()> {
     let meter = Meter::default();
     for id in end_users {
         let body = json!({ "lastname": format!("Renamed{id}") }).to_string();
-        let body = Json::parse(body.as_bytes()).map_err(|_| "no JSON")?;
+        let body = Json::parse(body.as_bytes()).map_err(|_| "not JSON")?;
         let update = EndUserUpdate::read(&body, None).map_err(|errors| format!("{errors:?}"))?;
         let updated = scope(app, tenant, &meter).update_end_user(*id, &update, &Precondition::default()).await;
         updated.map_err(|error| format!("{error:?}"))?;
@@ -95,8 +95,8 @@ async fn rename(app: &App, tenant: &Tenant, end_users: &[EndUserId]) -> Outcome<
     Ok(())
 }
 
-/// Indexes batch by batch; answers what that cost per end user.
-async fn index<'a>(app: &App, tenant: &Tenant, batches: impl IntoIterator<Item = &'a [EndUserId]>) -> Outcome<Cost> {
+/// Indexes each batch. Returns the average cost per end user, with the most round trips of a batch.
+async fn index<'a>(app: &App, tenant: &Tenant, batches: impl IntoIterator<Item = &'a [EndUserId]>) -> Result<Cost> {
     let (mut sum, mut end_users) = (Cost::default(), 0.0);
     for batch in batches {
         let meter = Meter::default();

@@ -1,5 +1,5 @@
-//! Sixteen writers creating end users in one tenant at once, on a database whose transactions get in each
-//! other's way as DynamoDB's do; the embedded engine's never do.
+//! Concurrent creates of sixteen writers in one tenant, behind a proxy that makes transactions conflict as in DynamoDB.
+//! Transactions of the embedded engine never conflict.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,41 +14,42 @@ use shared::domain::page::Page;
 use shared::store::{ListOrder, Meter};
 use tests::proxy::{Fault, Proxy};
 
-use crate::Outcome;
+use crate::Result;
 use crate::end_users;
 use crate::system::{self, Engine, app, scope};
 
 const WRITERS: u32 = 16;
-/// How many end users each creates.
-const EACH: u32 = 200;
-/// How long a transaction takes at least, and keeps others from its items: about what one of DynamoDB's takes.
-const LASTING: Duration = Duration::from_millis(8);
+/// The number of end users that each writer creates.
+const CREATES: u32 = 200;
+/// The duration of a transaction, during which others on the same items conflict: about that of DynamoDB.
+const TRANSACTION_TIME: Duration = Duration::from_millis(8);
 
-/// How it went.
+/// The result of a run.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Hot {
-    /// How many instances of the function the writers are spread over.
+    /// The number of function instances that share the writers.
     pub(crate) instances: u32,
     pub(crate) created: usize,
-    /// Creates that were given up, with nothing written.
-    pub(crate) refused: usize,
+    /// The creates that failed without writing anything.
+    pub(crate) failed: usize,
     pub(crate) conflicts: u64,
     pub(crate) seconds: f64,
-    /// Ids given twice, and end users created who are not there.
-    pub(crate) doubled: usize,
+    /// The number of ids that were assigned twice.
+    pub(crate) duplicates: usize,
+    /// The number of created end users that do not exist.
     pub(crate) lost: usize,
-    /// The number of end users that the tenant says it has.
+    /// The number of end users in the tenant's counter.
     pub(crate) counted: u64,
 }
 
-/// With the writers spread over so many instances, each with a store of its own.
-pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Outcome<Hot> {
+/// Measures with this number of instances, each with its own store.
+pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Result<Hot> {
     let engine = Engine::fresh(directory).await?;
     let proxy = Proxy::start(engine.url(), 1).await?;
-    proxy.conflicts_last(LASTING);
-    bar.set_length((WRITERS * EACH).into());
-    let tenant = system::tenant(WRITERS * EACH);
-    let apps = (0..instances).map(|_| app(&local::client(proxy.url()))).collect::<Outcome<Vec<_>>>()?;
+    proxy.conflicts_last(TRANSACTION_TIME);
+    bar.set_length((WRITERS * CREATES).into());
+    let tenant = system::tenant(WRITERS * CREATES);
+    let apps = (0..instances).map(|_| app(&local::client(proxy.url()))).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
     let writers = (0..WRITERS).map(|writer| write(&apps[(writer % instances) as usize], &tenant, writer, bar));
     let ids = futures::future::try_join_all(writers).await?.concat();
@@ -58,18 +59,18 @@ pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar)
     let distinct: BTreeSet<EndUserId> = ids.iter().copied().collect();
     let (lost, counted) = audit(&engine.app()?, &tenant, &distinct).await?;
     engine.stop().await;
-    let refused = (WRITERS * EACH) as usize - ids.len();
-    let doubled = ids.len() - distinct.len();
-    Ok(Hot { instances, created: ids.len(), refused, conflicts, seconds, doubled, lost, counted })
+    let failed = (WRITERS * CREATES) as usize - ids.len();
+    let duplicates = ids.len() - distinct.len();
+    Ok(Hot { instances, created: ids.len(), failed, conflicts, seconds, duplicates, lost, counted })
 }
 
-/// One writer; answers the ids of whom it created.
-async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Outcome<Vec<EndUserId>> {
+/// Creates the end users of one writer. Returns their ids.
+async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Result<Vec<EndUserId>> {
     let mut ids = Vec::new();
-    for number in writer * EACH + 1..=(writer + 1) * EACH {
-        let draft = end_users::draft(&end_users::body(number))?;
+    for number in writer * CREATES + 1..=(writer + 1) * CREATES {
+        let new = end_users::parse(&end_users::body(number))?;
         let meter = Meter::default();
-        if let Ok(created) = scope(app, tenant, &meter).create_end_user(&draft, None).await {
+        if let Ok(created) = scope(app, tenant, &meter).create_end_user(&new, None).await {
             ids.push(created.value.id);
         }
         bar.inc(1);
@@ -77,8 +78,8 @@ async fn write(app: &App, tenant: &Tenant, writer: u32, bar: &ProgressBar) -> Ou
     Ok(ids)
 }
 
-/// How many of those created are not there, and how many end users the tenant says it has.
-async fn audit(app: &App, tenant: &Tenant, created: &BTreeSet<EndUserId>) -> Outcome<(usize, u64)> {
+/// The number of created end users that do not exist, and the tenant's counter.
+async fn audit(app: &App, tenant: &Tenant, created: &BTreeSet<EndUserId>) -> Result<(usize, u64)> {
     let meter = Meter::default();
     let scope = scope(app, tenant, &meter);
     let mut lost = 0;

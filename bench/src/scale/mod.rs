@@ -1,4 +1,4 @@
-//! Tenants of growing size in one database, and what each request costs in each of them.
+//! The cost and latency of each request in tenants of increasing size, which share one database.
 
 mod counting;
 mod freshness;
@@ -15,29 +15,28 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use shared::domain::end_user::SortField;
 
-use crate::http::Caller;
+use crate::http::ApiClient;
 use crate::stages::Stages;
 use crate::system::{Engine, TABLE, bar, start, tenant};
-use crate::{Outcome, load};
+use crate::{Result, load};
 use report::{Report, TenantReport};
 
-/// What is measured, and where data is kept.
+/// The options of the benchmark.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many end users the tenants have, ascending.
+    /// The numbers of end users of the tenants, ascending.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000")]
     end_users: Vec<u32>,
-    /// Where data and results are kept; what is there is not done again.
+    /// The directory of data and results. Stages with a result are skipped.
     #[arg(long, default_value = "target/bench/scale")]
     data: PathBuf,
-    /// Starts over.
+    /// Starts over: empties the directory first.
     #[arg(long)]
     fresh: bool,
-    /// The built functions (cargo-lambda's target/lambda): measures also what the largest search takes
-    /// of a process.
+    /// The built functions (cargo-lambda's target/lambda). With them the memory of the largest search is measured too.
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
-    /// How many creates a second are under way while freshness is measured under load; 0: only idle.
+    /// The creates per second while freshness is measured under load. With 0 it is measured idle only.
     #[arg(long, default_value_t = 50)]
     load: u32,
     /// Writes docs/benchmarks/scale.md and docs/benchmarks/scale.svg.
@@ -45,8 +44,8 @@ pub(crate) struct Options {
     write: bool,
 }
 
-/// Measures all, or what is left of it.
-pub(crate) async fn run(options: Options) -> Outcome<()> {
+/// Runs all stages that have no result yet.
+pub(crate) async fn run(options: Options) -> Result<()> {
     let stages = Stages::open(&options.data, options.fresh)?;
     let tenants = options.data.join("tenants");
     let report = Report {
@@ -68,8 +67,8 @@ pub(crate) async fn run(options: Options) -> Outcome<()> {
     report.publish(options.write)
 }
 
-async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<load::Loaded>> {
-    // The table is made as everywhere.
+async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Result<Vec<load::Loaded>> {
+    // A start creates the table.
     start(directory, None).await?.stop().await;
     let mut loads = Vec::new();
     for &end_users in tenants {
@@ -83,9 +82,9 @@ async fn load_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome
     Ok(loads)
 }
 
-async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outcome<Vec<TenantReport>> {
-    // What indexing costs is measured before any order is counted.
-    let mut behind = Vec::new();
+async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Result<Vec<TenantReport>> {
+    // The cost of indexing is measured before any rank index exists.
+    let mut index_rows = Vec::new();
     let engine = Engine::open(directory)?;
     for &end_users in tenants {
         let bar = bar("index", 0);
@@ -93,29 +92,29 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Outc
         let mut rows = stages.run(&format!("index-{end_users}"), index).await?;
         let events = async || measure::events(&engine, end_users, &bar).await;
         rows.extend(stages.run(&format!("events-{end_users}"), events).await?);
-        behind.push(rows);
+        index_rows.push(rows);
     }
     engine.stop().await;
 
     let local = start(directory, None).await?;
     let mut all = Vec::new();
-    for (&end_users, behind) in tenants.iter().zip(behind) {
-        let caller = Caller::new(&local, &tenant(end_users))?;
-        caller.settle().await?;
+    for (&end_users, index_rows) in tenants.iter().zip(index_rows) {
+        let api = ApiClient::new(&local, &tenant(end_users))?;
+        api.settle().await?;
         let bar = bar(&end_users.to_string(), end_users.into());
         let naive = async || naive::page(local.client(), &tenant(end_users), end_users, &bar).await;
         let naive = stages.run(&format!("naive-{end_users}"), naive).await?;
         let mut counting = Vec::new();
         for order in measure::ORDERS.into_iter().filter(|_| measure::is_deep(end_users)) {
-            let count = async || measure::count(&caller, end_users, order, &bar).await;
-            counting.push(stages.run(&format!("count-{end_users}-{order}"), count).await?);
+            let build = async || measure::build(&api, end_users, order, &bar).await;
+            counting.push(stages.run(&format!("count-{end_users}-{order}"), build).await?);
         }
         bar.set_length(0);
-        let reads = async || measure::reads(&caller, end_users, &bar).await;
+        let reads = async || measure::reads(&api, end_users, &bar).await;
         let mut rows = stages.run(&format!("reads-{end_users}"), reads).await?;
-        let writes = async || measure::writes(&caller, end_users, &bar).await;
+        let writes = async || measure::writes(&api, end_users, &bar).await;
         rows.extend(stages.run(&format!("writes-{end_users}"), writes).await?);
-        rows.extend(behind);
+        rows.extend(index_rows);
         all.push(TenantReport { end_users, rows, counting, naive });
     }
     local.stop().await;
@@ -126,27 +125,27 @@ async fn measure_memory(
     stages: &Stages,
     directory: &Path,
     options: &Options,
-) -> Outcome<Option<Vec<memory::Footprint>>> {
+) -> Result<Option<Vec<memory::Footprint>>> {
     let (Some(functions), Some(&end_users)) = (&options.functions, options.end_users.last()) else { return Ok(None) };
     let memory = async || {
         let local = start(directory, Some(functions.clone())).await?;
-        let footprints = memory::measure(&Caller::new(&local, &tenant(end_users))?, end_users / 10 * 3).await;
+        let footprints = memory::measure(&ApiClient::new(&local, &tenant(end_users))?, end_users / 10 * 3).await;
         local.stop().await;
         footprints
     };
     Ok(Some(stages.run(&format!("memory-{end_users}"), memory).await?))
 }
 
-async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options) -> Outcome<Vec<freshness::Freshness>> {
+async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options) -> Result<Vec<freshness::Freshness>> {
     let Some(&end_users) = options.end_users.last() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for load in BTreeSet::from([0, options.load]) {
         let freshness = async || {
             let local = start(directory, None).await?;
-            let caller = Caller::new(&local, &tenant(end_users))?;
-            measure::clean(&caller, end_users).await?;
-            let freshness = freshness::measure(&caller, load, &bar("freshness", 0)).await;
-            measure::clean(&caller, end_users).await?;
+            let api = ApiClient::new(&local, &tenant(end_users))?;
+            measure::clean(&api, end_users).await?;
+            let freshness = freshness::measure(&api, load, &bar("freshness", 0)).await;
+            measure::clean(&api, end_users).await?;
             local.stop().await;
             freshness
         };
@@ -155,7 +154,7 @@ async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options)
     Ok(all)
 }
 
-async fn measure_counting(stages: &Stages, data: &Path) -> Outcome<Vec<counting::Counted>> {
+async fn measure_counting(stages: &Stages, data: &Path) -> Result<Vec<counting::Counted>> {
     let mut all = Vec::new();
     for orders in [0, 1, SortField::ALL.len()] {
         let directory = data.join("counting");

@@ -1,20 +1,20 @@
-//! Who must stand where, known from the end users's numbers alone.
+//! The expected ids of pages, computed from the numbers of end users.
 
 use serde_json::json;
 use shared::domain::end_user::SortField;
 use shared::domain::profile::Field;
 
-use crate::Outcome;
+use crate::Result;
 use crate::end_users::{self, LAST_NAMES};
 
-/// All ids of a tenant in the orders whose pages are checked.
+/// The ids of a tenant in the orders of the checked pages.
 pub(crate) struct Orders {
     by_id: Vec<u32>,
     by_last_name: Vec<u32>,
 }
 
 impl Orders {
-    pub(crate) fn of(all: u32) -> Outcome<Self> {
+    pub(crate) fn of(all: u32) -> Result<Self> {
         let mut named = vec![Vec::new(); LAST_NAMES];
         (1..=all).for_each(|number| named[end_users::last_name_rank(number)].push(number));
         let mut names = Vec::with_capacity(LAST_NAMES);
@@ -27,12 +27,12 @@ impl Orders {
         Ok(Self { by_id: (1..=all).collect(), by_last_name })
     }
 
-    /// The ids in the order of this name; of all other orders that are asked for, the order by id is theirs.
+    /// The ids in an order. Measured orders other than the last name are the same as the order by id.
     fn by(&self, name: &str) -> &[u32] {
         if name == "lastname" { &self.by_last_name } else { &self.by_id }
     }
 
-    /// The ids on a page of ten.
+    /// The ids on a page of ten, among those that `admitted` accepts.
     pub(crate) fn page(&self, name: &str, descending: bool, page: u32, admitted: fn(u32) -> bool) -> Vec<u32> {
         let ids = self.by(name).iter().copied();
         let skip = 10 * (page as usize - 1);

@@ -1,4 +1,4 @@
-//! The report: tables for docs/benchmarks/scale.md, and its figure.
+//! The tables and the figure of docs/benchmarks/scale.md.
 
 use super::counting::Counted;
 use super::freshness::Freshness;
@@ -6,13 +6,13 @@ use super::hot::Hot;
 use super::measure::{Counting, EVENT, Row};
 use super::memory::Footprint;
 use super::naive::Naive;
-use crate::Outcome;
+use crate::Result;
 use crate::figure::{Line, figure};
 use crate::http::Cost;
 use crate::load::Loaded;
 use crate::tables::{self, section, thousands};
 
-/// The panels of the figure: one for each line of the budgets, and so many in a row.
+/// The panels of the figure, one for each line of the budgets, and their columns.
 const DRAWN: [&str; 16] = [
     "GET one",
     "byUid, e-mail",
@@ -28,12 +28,12 @@ const DRAWN: [&str; 16] = [
     "update of one name",
     "assign",
     "delete",
-    "index one new person",
+    "index one new end user",
     EVENT,
 ];
 const COLUMNS: usize = 4;
 
-/// All that was measured.
+/// All results.
 pub(crate) struct Report {
     pub(crate) loads: Vec<Loaded>,
     pub(crate) tenants: Vec<TenantReport>,
@@ -43,7 +43,7 @@ pub(crate) struct Report {
     pub(crate) hot: Vec<Hot>,
 }
 
-/// What was measured in one tenant.
+/// The results of one tenant.
 pub(crate) struct TenantReport {
     pub(crate) end_users: u32,
     pub(crate) rows: Vec<Row>,
@@ -52,8 +52,8 @@ pub(crate) struct TenantReport {
 }
 
 impl Report {
-    /// Prints the tables, or writes them into docs/benchmarks/scale.md, and draws docs/benchmarks/scale.svg.
-    pub(crate) fn publish(&self, write: bool) -> Outcome<()> {
+    /// Prints the tables, or writes docs/benchmarks/scale.md and docs/benchmarks/scale.svg.
+    pub(crate) fn publish(&self, write: bool) -> Result<()> {
         let parts = [
             self.costs(),
             section("Time", "request, p50 / p99 in ms", &self.sizes(), self.by_request(times)),
@@ -82,7 +82,7 @@ impl Report {
         self.tenants.iter().map(|tenant| thousands(tenant.end_users.into())).collect()
     }
 
-    /// A row per request, a cell per tenant.
+    /// A row for each request, with a cell for each tenant.
     fn by_request(&self, cell: impl Fn(&Row) -> String) -> Vec<Vec<String>> {
         let requests = self.tenants.first().map(|tenant| &tenant.rows[..]).unwrap_or_default();
         let cells = |request: &str| {
@@ -97,18 +97,18 @@ impl Report {
         for tenant in &self.tenants {
             for Counting { order, first, seconds } in &tenant.counting {
                 let end_users = thousands(tenant.end_users.into());
-                let walked = format!("{:.0}", first.times.max);
+                let millis = format!("{:.0}", first.times.max);
                 rows.push(vec![
                     end_users,
                     order.clone(),
                     cost(first.cost, first.failures),
-                    walked,
+                    millis,
                     format!("{seconds:.1}"),
                 ]);
             }
         }
-        let names = ["order", "first deep page", "in ms", "counting, s"].map(str::to_owned);
-        section("An order is counted when it is asked for", "people", &names, rows)
+        let names = ["order", "first far page", "ms", "build, s"].map(str::to_owned);
+        section("The first far page builds a rank index", "end users", &names, rows)
     }
 
     fn naive(&self) -> String {
@@ -121,12 +121,17 @@ impl Report {
             [vec![thousands(tenant.end_users.into()), cost(*spent, 0), format!("{seconds:.2}")], ratios.to_vec()]
                 .concat()
         });
-        let names = ["full read", "in s", "read units, against the indexed page", "time, against its p50"];
-        section("The plan without an index: read all, sort, cut", "people", &names.map(str::to_owned), rows.collect())
+        let names = ["full read", "s", "read units, compared with the indexed page", "time, compared with its p50"];
+        section(
+            "Without an index: read all, sort, return a page",
+            "end users",
+            &names.map(str::to_owned),
+            rows.collect(),
+        )
     }
 
     fn memory(&self) -> String {
-        let title = "What the largest search takes of a function";
+        let title = "Memory and time of a function in the largest search";
         let Some(footprints) = &self.memory else {
             return format!("### {title}\n\nNot measured: `--functions` was not given.\n");
         };
@@ -135,23 +140,29 @@ impl Report {
             let numbers = [cpu_seconds, lambda_seconds, wall_seconds].map(|seconds| format!("{seconds:.1}"));
             [vec![request.clone(), status.to_string(), format!("{peak_mb:.0}")], numbers.to_vec()].concat()
         });
-        let names = ["status", "peak MB", "CPU s", "s at 256 MB's share of a vCPU", "s here"];
+        let names = ["status", "peak MB", "CPU s", "s at the vCPU share of 256 MB", "s on this machine"];
         section(title, "request", &names.map(str::to_owned), rows.collect())
     }
 
     fn hot(&self) -> String {
         let rows = self.hot.iter().map(|hot| {
-            let Hot { instances, created, refused, conflicts, seconds, doubled, lost, counted } = hot;
+            let Hot { instances, created, failed, conflicts, seconds, duplicates, lost, counted } = hot;
             let retries = format!("{:.2}", *conflicts as f64 / *created as f64);
             let rate = format!("{:.0}", *created as f64 / seconds);
-            let end_users = [created, refused].map(ToString::to_string);
-            let wrong = format!("{doubled}, {lost}, {}", counted.abs_diff(*created as u64));
+            let end_users = [created, failed].map(ToString::to_string);
+            let wrong = format!("{duplicates}, {lost}, {}", counted.abs_diff(*created as u64));
             [vec![instances.to_string()], end_users.to_vec(), vec![conflicts.to_string(), retries, rate, wrong]]
                 .concat()
         });
-        let names =
-            ["created", "given up", "conflicts", "retries per create", "creates a second", "doubled, lost, miscounted"];
-        let title = "16 writers in one tenant, transactions of 8 ms that conflict";
+        let names = [
+            "created",
+            "failed",
+            "conflicts",
+            "retries per create",
+            "creates per second",
+            "duplicate, lost, miscounted",
+        ];
+        let title = "16 writers in one tenant, with transactions of 8 ms that conflict";
         section(title, "instances", &names.map(str::to_owned), rows.collect())
     }
 
@@ -164,7 +175,7 @@ impl Report {
             })
         });
         let names = ["load", "p50 ms", "p90 ms", "p99 ms", "max ms"].map(str::to_owned);
-        section("From a create's answer until it shows", "in", &names, rows.collect())
+        section("From the response of a create until it is visible", "in", &names, rows.collect())
     }
 
     fn counted(&self) -> String {
@@ -173,9 +184,10 @@ impl Report {
             let units = costs.map(|cost| format!("{:.1} · {:.1}", cost.read, cost.write));
             [vec![counted.orders.to_string()], units.to_vec()].concat()
         });
-        let names = ["create, alone", "create, in a batch of 100", "update of one name, alone", "the same in a batch"];
-        let title = "What counted orders add to indexing a person, read · write units";
-        section(title, "orders counted", &names.map(str::to_owned), rows.collect())
+        let names =
+            ["create, alone", "create, in a batch of 100", "update of one name, alone", "update, in a batch of 100"];
+        let title = "Indexing an end user by number of rank indexes, read · write units";
+        section(title, "rank indexes", &names.map(str::to_owned), rows.collect())
     }
 
     fn loads(&self) -> String {
@@ -183,8 +195,8 @@ impl Report {
             let gigabytes = load.file_bytes as f64 / 1e9;
             vec![thousands(load.end_users.into()), format!("{:.0}", load.rate), format!("{gigabytes:.2}")]
         });
-        let names = ["loaded a second", "file behind it, GB"].map(str::to_owned);
-        section("Loading", "people", &names, rows.collect())
+        let names = ["loaded per second", "file afterwards, GB"].map(str::to_owned);
+        section("Loading", "end users", &names, rows.collect())
     }
 
     fn figure(&self) -> String {
@@ -194,7 +206,7 @@ impl Report {
         };
         let panels = DRAWN.map(|request| {
             let own = |name, value: fn(&Row) -> f64| line(name, &|tenant| tenant.row(request).map(value));
-            // A full read answers lists and searches, and nothing else.
+            // A full read replaces lists and searches only.
             let listed = request.starts_with("list") || request.starts_with("search");
             let naive = |name, value: fn(&Naive) -> f64| line(name, &|t| listed.then(|| value(&t.naive)));
             let lines = vec![
@@ -216,7 +228,7 @@ impl TenantReport {
     }
 }
 
-/// What a request may cost at most. (m is the number of index entries that a search reads.)
+/// The most that a request may cost. `m` is the number of index entries that a search reads.
 fn budget(request: &str) -> &'static str {
     match request.split(',').next().unwrap_or_default() {
         "GET one" => "1 · 1 · 0",
@@ -231,17 +243,17 @@ fn budget(request: &str) -> &'static str {
         "update of one name" => "2 · 1 · 3",
         "assign" => "2 · 1 · 7",
         "delete" => "2 · 1 · 11",
-        "index one new person" => "– · 4 · 18 + words",
+        "index one new end user" => "– · 4 · 18 + words",
         _ if request == EVENT => "4 · 3 + bytes/4,096 · 6",
         _ => "",
     }
 }
 
-/// `round trips · read units · write units`.
+/// A cell with round trips, read units and write units, rounded to tenths.
 fn cost(cost: Cost, failures: usize) -> String {
     let failed = if failures > 0 { format!(" ({failures} failed)") } else { String::new() };
-    let thirds = [cost.round_trips, cost.read, cost.write].map(|units| (units * 10.0).round() / 10.0);
-    format!("{} · {} · {}{failed}", thirds[0], thirds[1], thirds[2])
+    let rounded = [cost.round_trips, cost.read, cost.write].map(|units| (units * 10.0).round() / 10.0);
+    format!("{} · {} · {}{failed}", rounded[0], rounded[1], rounded[2])
 }
 
 fn times(row: &Row) -> String {

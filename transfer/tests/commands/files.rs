@@ -1,4 +1,4 @@
-//! Files as end users and other programs write them: each is imported as it is meant, or refused with a reason.
+//! Files as users and other programs write them: each is imported correctly, or rejected with a reason.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,21 @@ use serde_json::Value;
 
 use crate::system::System;
 
-/// A file, what it is imported with, and what that gives.
+/// A file, the arguments of its import, and the expected result.
 struct Case {
     file: &'static str,
     arguments: &'static [&'static str],
-    /// The end users that are created, as [`summary`] writes them, sorted.
+    /// The created end users, each as its [`summary`], sorted.
     end_users: &'static [&'static str],
-    /// What the report says, line by line, sorted; each text is part of its line.
+    /// A part of each line of the report, sorted.
     report: &'static [&'static str],
-    /// What the program prints, where it prints more than numbers.
-    said: &'static str,
+    /// A part of stderr.
+    stderr: &'static str,
 }
 
-const NONE: Case = Case { file: "", arguments: &[], end_users: &[], report: &[], said: "" };
+const NONE: Case = Case { file: "", arguments: &[], end_users: &[], report: &[], stderr: "" };
 
-/// The name, company, customerRef, country, city, postal code and UIDs of an end user, those that it has.
+/// The name, company, customerRef, country, city, postal code and UIDs of an end user, as far as it has them.
 fn summary(end_user: &Value) -> String {
     let text = |name: &str| end_user[name].as_str().unwrap_or_default().to_owned();
     let mut parts: Vec<_> =
@@ -30,22 +30,22 @@ fn summary(end_user: &Value) -> String {
     parts.join(" | ")
 }
 
-/// Imports a file, after a dry run that says the same.
+/// Imports a file after a dry run, and asserts that both give the expected result.
 async fn assert_case(system: &System, tenant: &str, case: &Case, bytes: &[u8]) {
     let name = format!("{tenant}-{}", case.file);
     system.file(&name, bytes);
     let import = [&["import", name.as_str(), "--parallel", "4"], case.arguments].concat();
     let dry = system.run(tenant, &[import.as_slice(), &["--dry-run"]].concat()).await;
     assert!(system.end_users(tenant).await.is_empty(), "{name}");
-    let (code, said) = system.run(tenant, &import).await;
+    let (code, stderr) = system.run(tenant, &import).await;
     let end_users = system.end_users(tenant).await;
     let mut end_users: Vec<_> = end_users.iter().map(summary).collect();
     end_users.sort();
-    assert_eq!(end_users, case.end_users, "{name}: {said}");
-    assert!(said.contains(case.said) && dry.1.contains(case.said), "{name}: {said}{}", dry.1);
-    assert!(!said.contains(['\u{1b}', '\0', '\u{7}']) && !dry.1.contains(['\u{1b}', '\0', '\u{7}']), "{said:?}");
-    let is_refused = !case.report.is_empty() || case.end_users.is_empty();
-    assert_eq!((code, dry.0), (i32::from(is_refused), i32::from(is_refused)), "{name}: {said}{}", dry.1);
+    assert_eq!(end_users, case.end_users, "{name}: {stderr}");
+    assert!(stderr.contains(case.stderr) && dry.1.contains(case.stderr), "{name}: {stderr}{}", dry.1);
+    assert!(!stderr.contains(['\u{1b}', '\0', '\u{7}']) && !dry.1.contains(['\u{1b}', '\0', '\u{7}']), "{stderr:?}");
+    let is_rejected = !case.report.is_empty() || case.end_users.is_empty();
+    assert_eq!((code, dry.0), (i32::from(is_rejected), i32::from(is_rejected)), "{name}: {stderr}{}", dry.1);
     let report = |ending: &str| {
         let text = std::fs::read_to_string(system.directory.join(format!("{name}.{ending}"))).unwrap_or_default();
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -58,7 +58,7 @@ async fn assert_case(system: &System, tenant: &str, case: &Case, bytes: &[u8]) {
     assert!(lines.len() == case.report.len() && as_expected, "{name}: {lines:#?}");
 }
 
-/// The files of the folder that VECTORS names, in its folder `import`, and what each gives.
+/// The files in the folder `import` of VECTORS, with their expected results.
 const VECTORS: &[Case] = &[
     Case {
         file: "01-unclosed-quote.csv",
@@ -70,7 +70,7 @@ const VECTORS: &[Case] = &[
         file: "02-two-stray-quotes.csv",
         end_users: &["Ann | a@example.com", "Cas | c@example.com", "Eve | e@example.com"],
         report: &[
-            "line 3: body: a quote opens a cell in line 3: text follows its closing quote",
+            "line 3: body: a quote opens a cell in line 3: text follows the closing quote",
             "line 5: body: a quote opens a cell in line 5: it is never closed",
         ],
         ..NONE
@@ -84,7 +84,7 @@ const VECTORS: &[Case] = &[
             "NL | NL | +31612345678",
             "Plus | +31612345678",
         ],
-        report: &["line 3: uids: is a number both with and without its country code"],
+        report: &["line 3: uids: is a valid number both with and without its country code"],
         ..NONE
     },
     Case {
@@ -115,7 +115,7 @@ const VECTORS: &[Case] = &[
     },
     Case {
         file: "10-utf16le-no-bom.csv",
-        said: "it looks like UTF-16 without a byte order mark; use --encoding utf-16le",
+        stderr: "the file looks like UTF-16 without a byte order mark; use --encoding utf-16le",
         ..NONE
     },
     Case {
@@ -144,14 +144,14 @@ const VECTORS: &[Case] = &[
     Case {
         file: "16-chatwoot-export.csv",
         end_users: &["Ann Smit | Acme | REF-1 | a@example.com | +32470123456"],
-        said: "not imported: id",
+        stderr: "columns that are not imported: id",
         ..NONE
     },
     Case { file: "17-space-before-quote.csv", end_users: &["Ann | a@example.com"], ..NONE },
     Case {
         file: "18-header-escape.csv",
         end_users: &["a@example.com"],
-        said: r"not imported: \u{1b}[31mred\u{1b}]0;title\u{7}",
+        stderr: r"not imported: \u{1b}[31mred\u{1b}]0;title\u{7}",
         ..NONE
     },
 ];
@@ -205,7 +205,7 @@ fn utf16(text: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn inline_files_are_imported_as_meant() {
+async fn inline_files_are_imported_correctly() {
     let system = System::start().await;
     for (number, case) in VECTORS.iter().enumerate() {
         assert_case(&system, &format!("inline-{number}"), case, &inline(case.file)).await;
@@ -217,14 +217,14 @@ fn vectors() -> Option<PathBuf> {
     let named = std::env::var_os("VECTORS").map(PathBuf::from);
     let folder = named.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors").into());
     if named.is_none() && !folder.exists() {
-        println!("nothing is read: VECTORS is not set and there is no {}", folder.display());
+        println!("skipped: VECTORS is not set and {} does not exist", folder.display());
         return None;
     }
     Some(folder.join("import"))
 }
 
 #[tokio::test]
-async fn vector_files_are_imported_as_meant() {
+async fn vector_files_are_imported_correctly() {
     let Some(folder) = vectors() else { return };
     let system = System::start().await;
     for (number, case) in VECTORS.iter().enumerate() {
@@ -243,19 +243,19 @@ async fn vector_files_are_imported_as_meant() {
 /// Imports a file with one good row, one with an unclosed quote, and `tail` good ones.
 async fn assert_long_tail(system: &System, tenant: &str, bytes: &[u8], tail: usize) {
     system.file("tail.csv", bytes);
-    let (code, said) = system.run(tenant, &["import", "tail.csv", "--dry-run"]).await;
+    let (code, stderr) = system.run(tenant, &["import", "tail.csv", "--dry-run"]).await;
     assert_eq!(code, 1);
-    assert!(said.contains(&format!("{} of {} rows are good, 1 would be rejected", tail + 1, tail + 2)), "{said}");
-    let (code, said) = system.run(tenant, &["import", "tail.csv"]).await;
+    assert!(stderr.contains(&format!("{} of {} rows are valid, 1 would be rejected", tail + 1, tail + 2)), "{stderr}");
+    let (code, stderr) = system.run(tenant, &["import", "tail.csv"]).await;
     assert_eq!(code, 1);
-    assert!(said.contains(&format!("{} created, 1 rejected of {} rows", tail + 1, tail + 2)), "{said}");
+    assert!(stderr.contains(&format!("{} created, 1 rejected of {} rows", tail + 1, tail + 2)), "{stderr}");
     let report = system.read("tail.csv.report.txt");
     assert_eq!(report, "line 3: body: a quote opens a cell in line 3: it is never closed\n");
     assert_eq!(system.read("tail.csv.rejected.csv"), "email,firstname\nb@example.com,\"Bob\n");
 }
 
 #[tokio::test]
-async fn unclosed_quote_before_many_rows_refuses_one() {
+async fn unclosed_quote_before_many_rows_rejects_one_row() {
     let system = System::start().await;
     let tail: String = (0..40).map(|n| format!("p{n}@example.com,P{n}\n")).collect();
     let text = format!("email,firstname\na@example.com,Ann\nb@example.com,\"Bob\n{tail}");
@@ -266,7 +266,7 @@ async fn unclosed_quote_before_many_rows_refuses_one() {
 type Written = (Case, Vec<u8>);
 
 #[tokio::test]
-async fn files_of_many_programs_are_imported_as_meant() {
+async fn files_of_many_programs_are_imported_correctly() {
     let case = |file, text: &str, end_users| -> Written { (Case { file, end_users, ..NONE }, text.into()) };
     let ann: &[&str] = &["Ann | a@example.com"];
     let cases = [
@@ -286,7 +286,7 @@ async fn files_of_many_programs_are_imported_as_meant() {
             &["BE | b@example.com", "NL | a@example.com"],
         ),
         case(
-            "divided.csv",
+            "split.csv",
             "phone,country\n\"+32470123456 / +32470123457\",BE\n0470 12 34 56 - 0470 12 34 57,BE\n0470 / 12 34 56,BE\n",
             &["BE | +32470123456", "BE | +32470123456 | +32470123457", "BE | +32470123456 | +32470123457"],
         ),
@@ -304,16 +304,16 @@ async fn files_of_many_programs_are_imported_as_meant() {
 }
 
 #[tokio::test]
-async fn what_is_unclear_is_refused_with_a_reason() {
-    let refused = |file, text: &[u8], report| -> Written { (Case { file, report, ..NONE }, text.to_vec()) };
-    let stopped = |file, text: &[u8], said| -> Written { (Case { file, said, ..NONE }, text.to_vec()) };
+async fn unclear_file_is_rejected_with_a_reason() {
+    let rejected = |file, text: &[u8], report| -> Written { (Case { file, report, ..NONE }, text.to_vec()) };
+    let stopped = |file, text: &[u8], stderr| -> Written { (Case { file, stderr, ..NONE }, text.to_vec()) };
     let cases = [
-        refused(
+        rejected(
             "swallowed.csv",
             b"email,firstname\nb@example.com,\"Bob\nc@example.com,Cas\nd@example.com,Dora\"\n",
-            &["line 2: firstname: holds lines that look like rows of the file; is a quote not closed?"],
+            &["line 2: firstname: contains lines that look like rows of the file; check for an unclosed quote"],
         ),
-        refused(
+        rejected(
             "lost.csv",
             b"phone,customerRef\n3.16E+10,\n,1.23457E+11\n",
             &[
@@ -321,49 +321,49 @@ async fn what_is_unclear_is_refused_with_a_reason() {
                 "line 3: customerRef: is a number without its last",
             ],
         ),
-        refused("lost.ndjson", b"{\"customerRef\":3.16e10}\n", &["line 1: customerRef: is a number without its last"]),
-        refused(
+        rejected("lost.ndjson", b"{\"customerRef\":3.16e10}\n", &["line 1: customerRef: is a number without its last"]),
+        rejected(
             "parts.csv",
             b"phone,country\n02 123 45 67 / 68,BE\n",
-            &["line 2: phone: holds several numbers or parts"],
+            &["line 2: phone: contains several numbers or parts"],
         ),
-        refused("surplus.csv", b"email\na@example.com,x\n", &["line 2: body: has 2 cells, the header has 1"]),
-        refused("nameless.csv", b"firstname,city\n,Gent\n", &["line 2: body: has neither a name nor an identifier"]),
+        rejected("surplus.csv", b"email\na@example.com,x\n", &["line 2: body: has 2 cells, but the header has 1"]),
+        rejected("nameless.csv", b"firstname,city\n,Gent\n", &["line 2: body: has neither a name nor an identifier"]),
         (
             Case {
                 file: "latin.csv",
                 end_users: &["Ann | a@example.com"],
                 report: &["line 3: body: is not UTF-8; use --encoding windows-1252 if"],
-                said: "latin.csv: line 3 is not UTF-8; use --encoding windows-1252 if",
+                stderr: "latin.csv: line 3 is not UTF-8; use --encoding windows-1252 if",
                 ..NONE
             },
             b"email,firstname\na@example.com,Ann\nz@example.com,Zo\xeb\n".to_vec(),
         ),
-        stopped("empty.json", b"[]", "it is empty"),
-        stopped("broken.ndjson", b"{\"email\":}\n{}\n", "no row can be read; line 1 not valid JSON: expected value"),
-        stopped("book.csv", b"PK\x03\x04\x14\0", "it looks like an Excel workbook (.xlsx)"),
-        stopped("page.csv", b"<html>", "it looks like HTML or XML"),
-        stopped("objects.csv", b"{\"email\":\"a@example.com\"}", "it looks like JSON; use --format ndjson"),
-        stopped("table.json", b"email\na@example.com\n", "it does not look like JSON; use --format csv"),
+        stopped("empty.json", b"[]", "the file is empty"),
+        stopped("broken.ndjson", b"{\"email\":}\n{}\n", "no row can be read; line 1: not valid JSON: expected value"),
+        stopped("book.csv", b"PK\x03\x04\x14\0", "the file looks like an Excel workbook (.xlsx)"),
+        stopped("page.csv", b"<html>", "the file looks like HTML or XML"),
+        stopped("objects.csv", b"{\"email\":\"a@example.com\"}", "the file looks like JSON; use --format ndjson"),
+        stopped("table.json", b"email\na@example.com\n", "the file does not look like JSON; use --format csv"),
         stopped("broken.json", b"[{\"email\":\"a@example.com\"}", "line 1: the array is not closed"),
         stopped(
             "header.csv",
             b"email,\"name\na@example.com,Ann\n",
-            "its header has an error: a quote opens a cell in line 1",
+            "the header has an error: a quote opens a cell in line 1",
         ),
         stopped(
             "unknown.csv",
             b"firstname,Contact point\nAnn,a@example.com\n",
-            "there are the columns firstname, Contact point; say which one does by --map HEADER=FIELD",
+            "the columns are firstname, Contact point; name one with --map HEADER=FIELD",
         ),
     ];
     let system = System::start().await;
     for (number, (case, bytes)) in cases.iter().enumerate() {
         assert_case(&system, &format!("unclear-{number}"), case, bytes).await;
     }
-    let told = &["--without-identifiers"];
-    let case = Case { file: "told.csv", arguments: told, end_users: &["Ann"], ..NONE };
-    assert_case(&system, "told", &case, b"firstname,Contact point\nAnn,a@example.com\n").await;
+    let without = &["--without-identifiers"];
+    let case = Case { file: "without.csv", arguments: without, end_users: &["Ann"], ..NONE };
+    assert_case(&system, "without", &case, b"firstname,Contact point\nAnn,a@example.com\n").await;
 }
 
 #[tokio::test]
@@ -398,7 +398,7 @@ async fn rejected_rows_of_any_file_can_be_imported_again() {
         let rejected_file = format!("{file}.rejected.{ending}");
         assert_eq!(system.read(&rejected_file), rejected);
         system.file(&rejected_file, rejected.replace("no mail", "b@example.com"));
-        let (code, said) = system.run(&tenant, &["import", &rejected_file]).await;
-        assert!(code == 0 && said.contains("1 created, 0 rejected of 1 rows"), "{said}");
+        let (code, stderr) = system.run(&tenant, &["import", &rejected_file]).await;
+        assert!(code == 0 && stderr.contains("1 created, 0 rejected of 1 rows"), "{stderr}");
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::system::{Act, System, delete, gate, same_end_users, stripped, uid};
+use crate::system::{Action, System, delete, same_end_users, script, stripped, uid};
 
-/// A CSV of so many end users, each with a reference of its own.
+/// A CSV file of end users with distinct customerRefs.
 fn numbered(end_users: usize) -> String {
     (1..=end_users).fold("customerRef,email\n".to_owned(), |mut text, n| {
         writeln!(text, "R{n},p{n}@example.com").unwrap();
@@ -15,7 +15,7 @@ fn numbered(end_users: usize) -> String {
     })
 }
 
-/// That each of so many is there once.
+/// Asserts that each of these end users was created once.
 async fn assert_each_once(system: &System, end_users: usize) {
     let found = system.end_users("7").await;
     let references: BTreeSet<_> = found.iter().map(|end_user| end_user["customerRef"].to_string()).collect();
@@ -23,7 +23,7 @@ async fn assert_each_once(system: &System, end_users: usize) {
 }
 
 #[tokio::test]
-async fn the_exports_of_other_products_become_the_end_users_they_hold() {
+async fn exports_of_other_products_are_imported() {
     let system = System::start().await;
     let end_user = |mut end_user: Value, name: &str, kind: &str, uids: Value| {
         let members = end_user.as_object_mut().unwrap();
@@ -109,16 +109,16 @@ async fn the_exports_of_other_products_become_the_end_users_they_hold() {
     for (preset, file, text, expected) in cases {
         system.file(file, text);
         let tenant = file.replace('.', "-");
-        let (code, said) = system.run(&tenant, &["import", file, "--preset", preset]).await;
-        assert_eq!(code, 0, "{file}: {said}");
+        let (code, stderr) = system.run(&tenant, &["import", file, "--preset", preset]).await;
+        assert_eq!(code, 0, "{file}: {stderr}");
         let end_users: Vec<_> = system.end_users(&tenant).await.iter().map(stripped).collect();
-        assert_eq!(end_users, [expected], "{file}: {said}");
-        assert!(said.contains("not imported: "), "{said}");
+        assert_eq!(end_users, [expected], "{file}: {stderr}");
+        assert!(stderr.contains("columns that are not imported: "), "{stderr}");
     }
 }
 
 #[tokio::test]
-async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
+async fn invalid_rows_are_reported_by_line_and_kept_unchanged() {
     let system = System::start().await;
     let rows: [&[u8]; 9] = [
         b"First;Mail;Phone;country",
@@ -131,16 +131,16 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
         b"\"Fay\n\n\";fay@x.be;;",
         b"Gus;gus@x.be;;Atlantis",
     ];
-    system.file("people.csv", rows.join(b"\r\n".as_slice()));
-    let import = ["import", "people.csv", "--map", "First=firstname", "--map", "Mail=email"];
-    let (code, said) = system.run("7", &import).await;
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("2 created, 5 rejected of 7 rows"), "{said}");
+    system.file("end-users.csv", rows.join(b"\r\n".as_slice()));
+    let import = ["import", "end-users.csv", "--map", "First=firstname", "--map", "Mail=email"];
+    let (code, stderr) = system.run("7", &import).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("2 created, 5 rejected of 7 rows"), "{stderr}");
     let names: BTreeSet<_> =
         system.end_users("7").await.iter().map(|end_user| end_user["firstname"].to_string()).collect();
     assert_eq!(names, BTreeSet::from([r#""Ann""#, r#""Fay""#].map(str::to_owned)));
 
-    let report = system.read("people.csv.report.txt");
+    let report = system.read("end-users.csv.report.txt");
     let mut places: Vec<_> =
         report.lines().map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": ")).collect();
     places.sort();
@@ -150,7 +150,7 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
         "{report}"
     );
     assert!(report.contains("line 3: uids[0].uid: must be a valid e-mail address\n"), "{report}");
-    let rejected = std::fs::read(system.directory.join("people.csv.rejected.csv")).unwrap();
+    let rejected = std::fs::read(system.directory.join("end-users.csv.rejected.csv")).unwrap();
     let mut lines: Vec<&[u8]> = rejected.split(|byte| *byte == b'\n').collect();
     assert_eq!((lines[0], lines.len()), (rows[0], 8));
     lines.sort();
@@ -159,79 +159,79 @@ async fn bad_rows_are_named_by_their_lines_and_come_back_as_they_were() {
     expected.sort();
     assert_eq!(lines, expected);
 
-    // Mended, they are imported by the same mapping.
-    let mended = "First;Mail;Phone;country\nCel;cel@x.be;0470000003;Belgium\n";
-    system.file("people.csv.rejected.csv", mended);
-    let again = [&["import", "people.csv.rejected.csv"], &import[2..]].concat();
-    let (code, said) = system.run("7", &again).await;
-    assert_eq!(code, 0, "{said}");
+    // The corrected rows are imported with the same mapping.
+    let corrected = "First;Mail;Phone;country\nCel;cel@x.be;0470000003;Belgium\n";
+    system.file("end-users.csv.rejected.csv", corrected);
+    let again = [&["import", "end-users.csv.rejected.csv"], &import[2..]].concat();
+    let (code, stderr) = system.run("7", &again).await;
+    assert_eq!(code, 0, "{stderr}");
     assert_eq!(system.end_users("7").await.len(), 3);
-    assert!(!system.directory.join("people.csv.rejected.csv.rejected.csv").exists());
+    assert!(!system.directory.join("end-users.csv.rejected.csv.rejected.csv").exists());
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_an_import_goes_on_and_creates_each_end_user_once() {
+async fn killed_import_resumes_and_creates_each_end_user_once() {
     const END_USERS: usize = 260;
     let system = System::start().await;
-    system.file("people.csv", numbered(END_USERS));
-    let import = ["import", "people.csv", "--parallel", "8"];
-    // Of the last requests before a kill, some were carried out and not answered, and some are not yet sent on.
+    system.file("end-users.csv", numbered(END_USERS));
+    let import = ["import", "end-users.csv", "--parallel", "8"];
+    // Of the last requests before a kill, some were executed without a response, and some were not sent yet.
     for (kill_at, lost) in [(30, 0), (15, 3), (225, 7)] {
         let reached = Arc::new(Notify::new());
-        let (told, kill_at) = (reached.clone(), kill_at);
-        system.put(gate(move |n| {
+        let (notify, kill_at) = (reached.clone(), kill_at);
+        system.set_script(script(move |n| {
             if n == kill_at {
-                told.notify_one();
+                notify.notify_one();
             }
-            if n >= kill_at - lost { Act::Lose } else { Act::Pass }
+            if n >= kill_at - lost { Action::Lose } else { Action::Forward }
         }));
         let mut child = system.spawn("7", &import);
         reached.notified().await;
         child.kill().await.unwrap();
     }
-    system.put(gate(|_| Act::Pass));
-    let (code, said) = system.run("7", &import).await;
-    assert_eq!(code, 0, "{said}");
+    system.set_script(script(|_| Action::Forward));
+    let (code, stderr) = system.run("7", &import).await;
+    assert_eq!(code, 0, "{stderr}");
     assert_each_once(&system, END_USERS).await;
-    // What the journal told was not sent once more, and what it could not tell was known by its key.
-    assert!(system.requests().len() < END_USERS, "{said}");
-    assert!(said.contains(&format!("{END_USERS} created (")), "{said}");
+    // Recorded rows were not sent again, and the API recognised the others by their keys.
+    assert!(system.requests().len() < END_USERS, "{stderr}");
+    assert!(stderr.contains(&format!("{END_USERS} created (")), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_finished_import_is_not_done_again_and_another_file_is_not_taken_for_it() {
+async fn finished_import_is_not_repeated() {
     let system = System::start().await;
-    system.file("people.csv", numbered(5));
-    assert_eq!(system.run("7", &["import", "people.csv"]).await.0, 0);
-    system.put(gate(|_| Act::Pass));
-    let (code, said) = system.run("7", &["import", "people.csv"]).await;
-    assert_eq!((code, system.requests()), (0, Vec::new()), "{said}");
-    assert!(said.contains("5 rows were answered before"), "{said}");
+    system.file("end-users.csv", numbered(5));
+    assert_eq!(system.run("7", &["import", "end-users.csv"]).await.0, 0);
+    system.set_script(script(|_| Action::Forward));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    assert_eq!((code, system.requests()), (0, Vec::new()), "{stderr}");
+    assert!(stderr.contains("5 rows were already processed"), "{stderr}");
 
-    // Another file, another mapping and another deployment are none of it.
-    let (code, said) = system.run("7", &["import", "people.csv", "--map", "email=-"]).await;
-    assert!(code == 1 && said.contains("it is of another file or mapping; with --restart"), "{said}");
-    let elsewhere = ["import", "people.csv", "--url", "http://127.0.0.1:9"];
-    let (code, said) = system.run("7", &elsewhere).await;
-    assert!(code == 1 && said.contains("it is of an import into http://127.0.0.1:"), "{said}");
-    let (code, said) = system.run("8", &["import", "people.csv"]).await;
-    assert!(code == 1 && said.contains("for another customer: import a copy of the file for 8"), "{said}");
+    // Another file, mapping or deployment is not the same import.
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--map", "email=-"]).await;
+    assert!(code == 1 && stderr.contains("an import of another file or with another mapping; --restart"), "{stderr}");
+    let elsewhere = ["import", "end-users.csv", "--url", "http://127.0.0.1:9"];
+    let (code, stderr) = system.run("7", &elsewhere).await;
+    assert!(code == 1 && stderr.contains("this is the progress of an import into http://127.0.0.1:"), "{stderr}");
+    let (code, stderr) = system.run("8", &["import", "end-users.csv"]).await;
+    assert!(code == 1 && stderr.contains("for another tenant; import a copy of the file for tenant 8"), "{stderr}");
     assert!(system.requests().is_empty());
-    system.file("people.csv", numbered(6));
-    assert_eq!(system.run("7", &["import", "people.csv"]).await.0, 1);
+    system.file("end-users.csv", numbered(6));
+    assert_eq!(system.run("7", &["import", "end-users.csv"]).await.0, 1);
 
-    // Even started over, an import has the keys that it had.
-    system.file("people.csv", numbered(5));
-    let (code, said) = system.run("7", &["import", "people.csv", "--restart"]).await;
-    assert!(code == 0 && said.contains("5 created (5 of them by an earlier run)"), "{said}");
+    // A restarted import uses the same keys.
+    system.file("end-users.csv", numbered(5));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--restart"]).await;
+    assert!(code == 0 && stderr.contains("5 created (5 of them by an earlier run)"), "{stderr}");
     assert_each_once(&system, 5).await;
 }
 
 #[tokio::test]
 async fn restart_creates_deleted_end_users_again() {
     let system = System::start().await;
-    system.file("people.csv", "email\na@example.com\nb@example.com\nc@example.com\n");
-    let import = ["import", "people.csv", "--parallel", "1"];
+    system.file("end-users.csv", "email\na@example.com\nb@example.com\nc@example.com\n");
+    let import = ["import", "end-users.csv", "--parallel", "1"];
     assert_eq!(system.run("7", &import).await.0, 0);
     let emails = |end_users: &[Value]| {
         let mut emails: Vec<_> = end_users.iter().map(|end_user| end_user["uids"][0]["uid"].to_string()).collect();
@@ -245,135 +245,141 @@ async fn restart_creates_deleted_end_users_again() {
             delete(&system.local, "7", end_user["endUserID"].as_u64().unwrap()).await;
         }
         assert_eq!(system.end_users("7").await.len(), 1);
-        let (code, said) = system.run("7", &[import.as_slice(), &["--restart"]].concat()).await;
-        assert!(code == 0 && said.contains("3 created (1 of them by an earlier run), 0 rejected"), "{said}");
+        let (code, stderr) = system.run("7", &[import.as_slice(), &["--restart"]].concat()).await;
+        assert!(code == 0 && stderr.contains("3 created (1 of them by an earlier run), 0 rejected"), "{stderr}");
         assert_eq!(emails(&system.end_users("7").await), all);
     }
-    // A restart that was stopped goes on as a restart.
+    // A restart that was stopped is resumed as a restart.
     for end_user in &system.end_users("7").await {
         delete(&system.local, "7", end_user["endUserID"].as_u64().unwrap()).await;
     }
-    system.put(gate(|n| if n < 5 { Act::Pass } else { Act::Answer(401, None) }));
+    system.set_script(script(|n| if n < 5 { Action::Forward } else { Action::Respond(401, None) }));
     assert_eq!(system.run("7", &[import.as_slice(), &["--restart"]].concat()).await.0, 1);
     assert!(system.end_users("7").await.len() < 3);
-    system.put(gate(|_| Act::Pass));
+    system.set_script(script(|_| Action::Forward));
     assert_eq!(system.run("7", &import).await.0, 0);
     assert_eq!(emails(&system.end_users("7").await), all);
 }
 
 #[tokio::test]
-async fn a_file_is_imported_by_one_process_at_a_time() {
+async fn file_is_imported_by_one_process_at_a_time() {
     let system = System::start().await;
-    let path = system.file("people.csv", numbered(1));
+    let path = system.file("end-users.csv", numbered(1));
     let held = std::fs::File::open(path).unwrap();
     held.lock().unwrap();
-    let (code, said) = system.run("7", &["import", "people.csv"]).await;
-    assert_eq!((code, said.as_str()), (1, "transfer: people.csv: another process imports it\n"));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    assert_eq!((code, stderr.as_str()), (1, "transfer: end-users.csv: another process is importing this file\n"));
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_asked_again_with_the_same_key() {
+async fn failed_request_is_retried_with_the_same_key() {
     let system = System::start().await;
-    system.file("people.csv", numbered(40));
-    system.put(gate(|n| match n % 8 {
-        _ if n >= 48 => Act::Pass,
-        1 => Act::Answer(500, None),
-        2 => Act::Answer(429, Some(("retry-after", "0"))),
-        4 => Act::Instead(503),
-        6 => Act::HangUp,
-        _ => Act::Pass,
+    system.file("end-users.csv", numbered(40));
+    system.set_script(script(|n| match n % 8 {
+        _ if n >= 48 => Action::Forward,
+        1 => Action::Respond(500, None),
+        2 => Action::Respond(429, Some(("retry-after", "0"))),
+        4 => Action::Replace(503),
+        6 => Action::Disconnect,
+        _ => Action::Forward,
     }));
-    let (code, said) = system.run("7", &["import", "people.csv"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("requests that fail are sent again"), "{said}");
+    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("failed requests are retried"), "{stderr}");
     assert_each_once(&system, 40).await;
     let requests = system.requests();
     let keys: BTreeSet<_> = requests.iter().collect();
-    assert_eq!(keys.len(), 40, "one key a row");
+    assert_eq!(keys.len(), 40, "one key per row");
     assert!(requests.len() == 64 && keys.iter().all(|key| key.starts_with("import-")), "{requests:?}");
 }
 
 #[tokio::test]
-async fn a_token_that_ends_stops_an_import_and_a_new_one_goes_on() {
+async fn expired_token_stops_the_import_and_a_new_one_resumes_it() {
     let system = System::start().await;
-    system.file("people.csv", numbered(40));
-    system.put(gate(|n| if n < 20 { Act::Pass } else { Act::Answer(401, None) }));
-    let (code, said) = system.run("7", &["import", "people.csv", "--parallel", "4"]).await;
+    system.file("end-users.csv", numbered(40));
+    system.set_script(script(|n| if n < 20 { Action::Forward } else { Action::Respond(401, None) }));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--parallel", "4"]).await;
     assert_eq!(code, 1);
-    assert!(said.ends_with("transfer: the token is refused (401: trouble)\n"), "{said}");
-    assert!(said.contains("20 created, 0 rejected of 40 rows\n"), "{said}");
+    assert!(stderr.ends_with("transfer: the token was rejected (401: injected failure)\n"), "{stderr}");
+    assert!(stderr.contains("20 created, 0 rejected of 40 rows\n"), "{stderr}");
     assert!(system.requests().len() <= 24, "no further row is sent");
-    system.put(gate(|_| Act::Pass));
-    let (code, said) = system.run("7", &["import", "people.csv"]).await;
-    assert_eq!((code, system.requests().len()), (0, 20), "{said}");
+    system.set_script(script(|_| Action::Forward));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    assert_eq!((code, system.requests().len()), (0, 20), "{stderr}");
     assert_each_once(&system, 40).await;
 }
 
 #[tokio::test]
-async fn rejected_rows_that_are_being_mended_are_not_written_over() {
+async fn edited_file_of_rejected_rows_is_not_overwritten() {
     let system = System::start().await;
-    system.file("people.csv", "customerRef,email\nR1,no mail\nR2,p2@example.com\nR3,no mail\n");
-    system.put(gate(|n| if n == 1 { Act::Answer(401, None) } else { Act::Pass }));
-    let import = ["import", "people.csv", "--parallel", "1"];
+    system.file("end-users.csv", "customerRef,email\nR1,no mail\nR2,p2@example.com\nR3,no mail\n");
+    system.set_script(script(|n| if n == 1 { Action::Respond(401, None) } else { Action::Forward }));
+    let import = ["import", "end-users.csv", "--parallel", "1"];
     assert_eq!(system.run("7", &import).await.0, 1);
-    let mended = "customerRef,email\nR1,the.one.and.only@example.com\n";
-    system.file("people.csv.rejected.csv", mended);
-    let (code, said) = system.run("7", &import).await;
-    assert!(code == 1 && said.contains("people.csv.rejected.csv: it was changed"), "{said}");
-    assert_eq!(system.read("people.csv.rejected.csv"), mended);
-    std::fs::rename(system.directory.join("people.csv.rejected.csv"), system.directory.join("mended.csv")).unwrap();
-    system.put(gate(|_| Act::Pass));
-    let (code, said) = system.run("7", &import).await;
-    assert!(code == 1 && said.contains("1 created, 2 rejected of 3 rows"), "{said}");
-    assert_eq!(system.read("people.csv.rejected.csv"), "customerRef,email\nR3,no mail\n");
+    let corrected = "customerRef,email\nR1,the.one.and.only@example.com\n";
+    system.file("end-users.csv.rejected.csv", corrected);
+    let (code, stderr) = system.run("7", &import).await;
+    assert!(code == 1 && stderr.contains("end-users.csv.rejected.csv: the file was changed"), "{stderr}");
+    assert_eq!(system.read("end-users.csv.rejected.csv"), corrected);
+    std::fs::rename(system.directory.join("end-users.csv.rejected.csv"), system.directory.join("corrected.csv"))
+        .unwrap();
+    system.set_script(script(|_| Action::Forward));
+    let (code, stderr) = system.run("7", &import).await;
+    assert!(code == 1 && stderr.contains("1 created, 2 rejected of 3 rows"), "{stderr}");
+    assert_eq!(system.read("end-users.csv.rejected.csv"), "customerRef,email\nR3,no mail\n");
 
-    // Nor is there anything to note where nothing is left to send.
-    system.file("people.csv.rejected.csv", mended);
-    let (code, said) = system.run("7", &import).await;
-    assert!(code == 1 && said.contains("all 3 rows were answered before"), "{said}");
-    assert_eq!(system.read("people.csv.rejected.csv"), mended);
+    // A finished import does not write the file either.
+    system.file("end-users.csv.rejected.csv", corrected);
+    let (code, stderr) = system.run("7", &import).await;
+    assert!(code == 1 && stderr.contains("all 3 rows were already processed"), "{stderr}");
+    assert_eq!(system.read("end-users.csv.rejected.csv"), corrected);
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn interrupted_an_import_notes_what_is_under_way() {
+async fn interrupted_import_records_finished_rows() {
     let system = System::start().await;
-    system.file("people.csv", numbered(40));
+    system.file("end-users.csv", numbered(40));
     let reached = Arc::new(Notify::new());
-    let told = reached.clone();
-    system.put(gate(move |n| {
+    let notify = reached.clone();
+    system.set_script(script(move |n| {
         if n == 20 {
-            told.notify_one();
+            notify.notify_one();
         }
-        if n >= 20 { Act::Answer(503, Some(("retry-after", "300"))) } else { Act::Pass }
+        if n >= 20 { Action::Respond(503, Some(("retry-after", "300"))) } else { Action::Forward }
     }));
-    let import = ["import", "people.csv", "--parallel", "1"];
+    let import = ["import", "end-users.csv", "--parallel", "1"];
     let child = system.spawn("7", &import);
     reached.notified().await;
     let id = child.id().unwrap().to_string();
     assert!(tokio::process::Command::new("kill").arg(&id).status().await.unwrap().success());
     let ended = child.wait_with_output().await.unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(ended.status.code() == Some(1) && said.ends_with("transfer: interrupted\n"), "{said}");
-    assert!(said.contains("20 created, 0 rejected of 40 rows"), "{said}");
-    system.put(gate(|_| Act::Pass));
-    let (code, said) = system.run("7", &import).await;
-    assert_eq!((code, system.requests().len()), (0, 20), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(1) && stderr.ends_with("transfer: interrupted\n"), "{stderr}");
+    assert!(stderr.contains("20 created, 0 rejected of 40 rows"), "{stderr}");
+    system.set_script(script(|_| Action::Forward));
+    let (code, stderr) = system.run("7", &import).await;
+    assert_eq!((code, system.requests().len()), (0, 20), "{stderr}");
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_expects_stops_an_import_with_its_request_id() {
+async fn unexpected_response_stops_the_import_with_its_request_id() {
     let system = System::start().await;
-    system.file("people.csv", numbered(3));
-    system.put(gate(|n| if n == 0 { Act::Pass } else { Act::Answer(409, None) }));
-    let (code, said) = system.run("7", &["import", "people.csv", "--parallel", "1", "--rate", "1000"]).await;
-    assert!(code == 1 && said.ends_with("transfer: the API answered 409 (trouble), request id a-request\n"), "{said}");
+    system.file("end-users.csv", numbered(3));
+    system.set_script(script(|n| if n == 0 { Action::Forward } else { Action::Respond(409, None) }));
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--parallel", "1", "--rate", "1000"]).await;
+    assert!(
+        code == 1
+            && stderr
+                .ends_with("transfer: unexpected response 409 of the API (injected failure), request id a-request\n"),
+        "{stderr}"
+    );
     assert_eq!(system.requests().len(), 2);
     assert_eq!(system.end_users("7").await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_dry_run_sends_nothing_and_finds_what_the_api_finds() {
+async fn dry_run_sends_nothing_and_reports_the_same_errors() {
     let system = System::start().await;
     let large = "x\\n".repeat(16_000);
     let rows = [
@@ -385,43 +391,43 @@ async fn a_dry_run_sends_nothing_and_finds_what_the_api_finds() {
         r#"{"country":"BE","uids":[{"uidType":"Phone","uid":"0470000001"},{"uidType":"Phone","uid":"12"}]}"#.to_owned(),
         format!(r#"{{"uids":[{}{{"uid":"a@x.be"}}]}}"#, r#"{"uid":"a@x.be"},"#.repeat(400)),
     ];
-    system.file("people.ndjson", rows.join("\n"));
-    let (code, said) = system.run("7", &["import", "people.ndjson", "--dry-run"]).await;
-    assert_eq!((code, system.requests()), (1, Vec::new()), "{said}");
-    assert!(said.contains("nothing is sent: 1 of 6 rows are good, 5 would be rejected"), "{said}");
-    let files = |ending: &str| std::fs::exists(system.directory.join(format!("people.ndjson.{ending}"))).unwrap();
+    system.file("end-users.ndjson", rows.join("\n"));
+    let (code, stderr) = system.run("7", &["import", "end-users.ndjson", "--dry-run"]).await;
+    assert_eq!((code, system.requests()), (1, Vec::new()), "{stderr}");
+    assert!(stderr.contains("dry run: 1 of 6 rows are valid, 5 would be rejected"), "{stderr}");
+    let files = |ending: &str| std::fs::exists(system.directory.join(format!("end-users.ndjson.{ending}"))).unwrap();
     assert!(!files("progress") && !files("report.txt") && !files("rejected.ndjson"));
 
-    assert_eq!(system.run("7", &["import", "people.ndjson", "--parallel", "1"]).await.0, 1);
-    assert_eq!(system.read("people.ndjson.dry-run.txt"), system.read("people.ndjson.report.txt"));
-    assert_eq!(system.read("people.ndjson.rejected.ndjson"), rows[1..].join("\n") + "\n");
+    assert_eq!(system.run("7", &["import", "end-users.ndjson", "--parallel", "1"]).await.0, 1);
+    assert_eq!(system.read("end-users.ndjson.dry-run.txt"), system.read("end-users.ndjson.report.txt"));
+    assert_eq!(system.read("end-users.ndjson.rejected.ndjson"), rows[1..].join("\n") + "\n");
     assert_eq!(same_end_users(&system.end_users("7").await).len(), 1);
 
-    // Numbers of a country that only the deployment knows are not rejected.
+    // Numbers that depend on the deployment's default region are not rejected.
     system.file("phones.csv", "phone\n0470000001\n0470l00001\n");
-    let (code, said) = system.run("7", &["import", "phones.csv", "--dry-run"]).await;
-    let expected = "nothing is sent: 0 of 2 rows are good, 1 would be rejected, 1 hang on the default region";
-    assert!(code == 1 && said.contains(expected), "{said}");
-    let (_, said) = system.run("7", &["import", "phones.csv", "--dry-run", "--region", "BE"]).await;
-    assert!(said.contains("nothing is sent: 1 of 2 rows are good, 1 would be rejected\n"), "{said}");
+    let (code, stderr) = system.run("7", &["import", "phones.csv", "--dry-run"]).await;
+    let expected = "dry run: 0 of 2 rows are valid, 1 would be rejected, 1 depend on the default phone region";
+    assert!(code == 1 && stderr.contains(expected), "{stderr}");
+    let (_, stderr) = system.run("7", &["import", "phones.csv", "--dry-run", "--region", "BE"]).await;
+    assert!(stderr.contains("dry run: 1 of 2 rows are valid, 1 would be rejected\n"), "{stderr}");
 }
 
 #[tokio::test]
-async fn what_cannot_be_imported_is_said_before_anything_is_sent() {
+async fn usage_errors_are_reported_before_sending() {
     let system = System::start().await;
-    system.file("people.csv", "Mail,Tags\na@x.be,vip\n");
+    system.file("end-users.csv", "Mail,Tags\na@x.be,vip\n");
     system.file("endless.csv", format!("email\na@x.be\n\"{}", "x".repeat(5 << 20)));
     for (arguments, expected) in [
-        (vec!["people.csv"], "no column is mapped to a field; there are the columns Mail, Tags"),
-        (vec!["people.csv", "--map", "E-mail=email"], "there is no column E-mail; there are the columns Mail, Tags"),
-        (vec!["people.csv", "--map", "Mail=mail"], "there is no field mail; there are firstname, lastname, "),
+        (vec!["end-users.csv"], "no column is mapped to a field; the columns are Mail, Tags"),
+        (vec!["end-users.csv", "--map", "E-mail=email"], "unknown column E-mail; the columns are Mail, Tags"),
+        (vec!["end-users.csv", "--map", "Mail=mail"], "unknown field mail; the fields are firstname, lastname, "),
         (vec!["nowhere.csv"], "nowhere.csv: No such file"),
-        (vec!["endless.csv"], "endless.csv: line 3: a row of more than 4 MiB"),
-        (vec!["people.csv", "--map", "Mail=email", "--url", "localhost"], "--url must be like https://"),
+        (vec!["endless.csv"], "endless.csv: line 3: the row is longer than 4 MiB"),
+        (vec!["end-users.csv", "--map", "Mail=email", "--url", "localhost"], "--url must be like https://"),
     ] {
-        let (code, said) = system.run("7", &[&["import"], arguments.as_slice()].concat()).await;
-        assert!(code == 1 && said.contains(expected), "{said}");
+        let (code, stderr) = system.run("7", &[&["import"], arguments.as_slice()].concat()).await;
+        assert!(code == 1 && stderr.contains(expected), "{stderr}");
     }
-    assert_eq!(system.run("7", &["import", "people.csv", "--preset", "excel"]).await.0, 2);
+    assert_eq!(system.run("7", &["import", "end-users.csv", "--preset", "excel"]).await.0, 2);
     assert!(system.requests().is_empty());
 }

@@ -1,4 +1,4 @@
-//! The system under test: `local`, a gate before it, a directory for files, and the program.
+//! The system under test: `local`, a fault-injecting proxy before it, a directory for files, and the program.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -21,26 +21,26 @@ use tokio::process::{Child, Command};
 const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 const LIST: &str = "/api/EndUsers";
 
-/// What the gate does with a request.
-pub enum Act {
-    Pass,
-    /// Answers itself, with a header or none.
-    Answer(u16, Option<(&'static str, &'static str)>),
-    /// Answers 200 itself.
-    List(Value),
-    /// Passes it on and answers with this status instead.
-    Instead(u16),
-    /// Passes it on and never answers.
+/// What the proxy does with a request.
+pub enum Action {
+    Forward,
+    /// Responds with a status and an optional header, without forwarding the request.
+    Respond(u16, Option<(&'static str, &'static str)>),
+    /// Responds with 200 and a body, without forwarding the request.
+    RespondOk(Value),
+    /// Forwards the request, and responds with this status instead.
+    Replace(u16),
+    /// Forwards the request, and never responds.
     Lose,
-    /// Breaks off.
-    HangUp,
+    /// Closes the connection in the middle of a response.
+    Disconnect,
 }
 
-/// What is done with the `n`th request, from 0.
-pub type Gate = Arc<dyn Fn(u64, Arc<Local>) -> BoxFuture<'static, Act> + Send + Sync>;
+/// Decides the action for the `n`th request, from 0.
+pub type Script = Arc<dyn Fn(u64, Arc<Local>) -> BoxFuture<'static, Action> + Send + Sync>;
 
-/// A gate that decides at once.
-pub fn gate(act: impl Fn(u64) -> Act + Send + Sync + 'static) -> Gate {
+/// A script that decides synchronously.
+pub fn script(act: impl Fn(u64) -> Action + Send + Sync + 'static) -> Script {
     Arc::new(move |n, _| {
         let act = act(n);
         Box::pin(async move { act })
@@ -51,8 +51,8 @@ pub struct System {
     pub local: Arc<Local>,
     pub directory: PathBuf,
     address: SocketAddr,
-    gate: Arc<Mutex<Gate>>,
-    passed: Arc<Mutex<Vec<String>>>,
+    script: Arc<Mutex<Script>>,
+    received: Arc<Mutex<Vec<String>>>,
 }
 
 impl System {
@@ -69,24 +69,24 @@ impl System {
         let functions = environment("LAMBDA_FUNCTIONS").map(|built| root.join(built));
         let options = Options { port: 0, storage: Storage::Memory, demo: false, functions, variables };
         let local = Arc::new(Local::start(options).await.unwrap());
-        let (pass, passed) = (Arc::new(Mutex::new(gate(|_| Act::Pass))), Arc::default());
+        let (pass, received) = (Arc::new(Mutex::new(script(|_| Action::Forward))), Arc::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let system = Self { local, directory, address: listener.local_addr().unwrap(), gate: pass, passed };
-        let (local, gate, passed) = (system.local.clone(), system.gate.clone(), system.passed.clone());
-        let answer = move |request| answer(local.clone(), gate.clone(), passed.clone(), request);
-        tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let system = Self { local, directory, address: listener.local_addr().unwrap(), script: pass, received };
+        let (local, script, received) = (system.local.clone(), system.script.clone(), system.received.clone());
+        let respond = move |request| respond(local.clone(), script.clone(), received.clone(), request);
+        tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(respond)).await });
         system
     }
 
-    /// Puts another gate before the system, which counts from 0 again.
-    pub fn put(&self, gate: Gate) {
-        *self.gate.lock().unwrap() = gate;
-        self.passed.lock().unwrap().clear();
+    /// Replaces the script, and counts requests from 0 again.
+    pub fn set_script(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
+        self.received.lock().unwrap().clear();
     }
 
-    /// The requests since then, each by its idempotency key or its query.
+    /// The requests since the last [`System::set_script`], each as its idempotency key or its query.
     pub fn requests(&self) -> Vec<String> {
-        self.passed.lock().unwrap().clone()
+        self.received.lock().unwrap().clone()
     }
 
     /// Writes a file of end users.
@@ -109,16 +109,16 @@ impl System {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs the program to its end: its exit code and what it says.
+    /// Runs the program to its end. Returns its exit code and stderr.
     pub async fn run(&self, tenant: &str, arguments: &[&str]) -> (i32, String) {
-        let (code, said, _) = self.output(tenant, arguments).await;
-        (code, said)
+        let (code, stderr, _) = self.output(tenant, arguments).await;
+        (code, stderr)
     }
 
-    /// And what it writes to stdout.
+    /// Runs the program to its end. Returns its exit code, stderr and stdout.
     pub async fn output(&self, tenant: &str, arguments: &[&str]) -> (i32, String, String) {
         let Output { status, stdout, stderr } = self.spawn(tenant, arguments).wait_with_output().await.unwrap();
-        let [stdout, stderr] = [stdout, stderr].map(|said| String::from_utf8(said).unwrap());
+        let [stdout, stderr] = [stdout, stderr].map(|stderr| String::from_utf8(stderr).unwrap());
         assert!(!stderr.contains(&token(tenant)) && !stdout.contains("eyJ"), "a token is printed: {stderr}");
         (status.code().unwrap(), stderr, stdout)
     }
@@ -137,7 +137,7 @@ impl System {
         }
     }
 
-    /// Creates end users; their ids.
+    /// Creates end users, bypassing the proxy. Returns their ids.
     pub async fn create(&self, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
         create(&self.local, tenant, bodies).await
     }
@@ -146,7 +146,7 @@ impl System {
 impl Drop for System {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
-        // Leaves nothing on an engine that outlives the test.
+        // An external engine outlives the test, so the table is deleted.
         let Some(url) = environment(ENGINE) else { return };
         let table = self.local.table().to_owned();
         let delete = async move { drop(local::client(&url).delete_table().table_name(table).send().await) };
@@ -159,39 +159,39 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-async fn answer(
+async fn respond(
     local: Arc<Local>,
-    gate: Arc<Mutex<Gate>>,
-    passed: Arc<Mutex<Vec<String>>>,
+    script: Arc<Mutex<Script>>,
+    received: Arc<Mutex<Vec<String>>>,
     request: Request,
 ) -> Response {
     let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
     let name = key.unwrap_or_else(|| request.uri().query().unwrap_or_default().to_owned());
     let act = {
-        let mut passed = passed.lock().unwrap();
-        passed.push(name);
-        let gate = gate.lock().unwrap().clone();
-        gate(passed.len() as u64 - 1, local.clone())
+        let mut received = received.lock().unwrap();
+        received.push(name);
+        let script = script.lock().unwrap().clone();
+        script(received.len() as u64 - 1, local.clone())
     };
     let status = |status| Response::builder().status(StatusCode::from_u16(status).unwrap());
     match act.await {
-        Act::Pass => local.call(request).await,
-        Act::Answer(code, header) => {
+        Action::Forward => local.call(request).await,
+        Action::Respond(code, header) => {
             let response =
                 header.into_iter().fold(status(code), |response, (name, value)| response.header(name, value));
-            response.header("x-request-id", "a-request").body(Body::from(r#"{"detail":"trouble"}"#)).unwrap()
+            response.header("x-request-id", "a-request").body(Body::from(r#"{"detail":"injected failure"}"#)).unwrap()
         }
-        Act::List(body) => status(200).body(Body::from(body.to_string())).unwrap(),
-        Act::Instead(code) => {
+        Action::RespondOk(body) => status(200).body(Body::from(body.to_string())).unwrap(),
+        Action::Replace(code) => {
             local.call(request).await;
             status(code).body(Body::empty()).unwrap()
         }
-        Act::Lose => {
+        Action::Lose => {
             local.call(request).await;
             std::future::pending().await
         }
-        Act::HangUp => {
-            let broken = futures::stream::once(async { Err::<&str, _>(std::io::Error::other("broken off")) });
+        Action::Disconnect => {
+            let broken = futures::stream::once(async { Err::<&str, _>(std::io::Error::other("disconnected")) });
             status(201).body(Body::from_stream(broken)).unwrap()
         }
     }
@@ -201,7 +201,7 @@ pub fn token(tenant: &str) -> String {
     local::token::make(&HashMap::new(), tenant, 3600, Map::new()).unwrap()
 }
 
-/// Sends a request past the gate.
+/// Sends a request, bypassing the proxy. Returns the status and the body.
 pub async fn call(local: &Arc<Local>, tenant: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
     let request =
         Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", token(tenant)));
@@ -212,7 +212,7 @@ pub async fn call(local: &Arc<Local>, tenant: &str, method: Method, path: &str, 
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-/// Creates end users, past the gate; their ids, in no order.
+/// Creates end users, bypassing the proxy. Returns their ids in any order.
 pub async fn create(local: &Arc<Local>, tenant: &str, bodies: impl IntoIterator<Item = Value>) -> Vec<u64> {
     let create = |body| async move {
         let (status, end_user) = call(local, tenant, Method::POST, LIST, body).await;
@@ -222,13 +222,13 @@ pub async fn create(local: &Arc<Local>, tenant: &str, bodies: impl IntoIterator<
     futures::stream::iter(bodies).map(create).buffer_unordered(8).collect().await
 }
 
-/// Deletes an end user, past the gate.
+/// Deletes an end user, bypassing the proxy.
 pub async fn delete(local: &Arc<Local>, tenant: &str, id: u64) {
     let (status, _) = call(local, tenant, Method::DELETE, &format!("{LIST}/{id}"), Value::Null).await;
     assert_eq!(status, 204);
 }
 
-/// An end user without ids, and without what is null.
+/// An end user without ids and null members.
 pub fn stripped(end_user: &Value) -> Value {
     let mut end_user = end_user.clone();
     let members = end_user.as_object_mut().unwrap();
@@ -239,14 +239,14 @@ pub fn stripped(end_user: &Value) -> Value {
     end_user
 }
 
-/// End users without ids, in an order of their own.
+/// End users without ids, with the number of equal ones.
 pub fn same_end_users(end_users: &[Value]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     end_users.iter().for_each(|end_user| *counts.entry(stripped(end_user).to_string()).or_default() += 1);
     counts
 }
 
-/// A UID as it is answered.
+/// A UID in a response.
 pub fn uid(kind: &str, uid: &str, primary: bool) -> Value {
     json!({ "uidType": kind, "uid": uid, "isPrimary": primary })
 }

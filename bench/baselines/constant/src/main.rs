@@ -1,4 +1,4 @@
-//! The floor: a function that answers a constant.
+//! The baseline without a database: a function that returns a constant.
 
 use lambda_http::{Body, Error, Request, Response, service_fn};
 

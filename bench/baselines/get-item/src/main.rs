@@ -1,6 +1,6 @@
-//! The floor with a database: a function that reads one item, as the SDK's guides have it.
+//! The baseline with a database: a function that reads one item, written as in the SDK's guides.
 //!
-//! `TABLE_NAME`, and the item's key: `PK`, `SK`.
+//! Environment variables: `TABLE_NAME`, and the item's key in `PK` and `SK`.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;

@@ -1,4 +1,4 @@
-//! What is shown on stderr while a command runs.
+//! Messages and progress on stderr.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,24 +8,24 @@ use tokio::task::AbortHandle;
 
 use crate::headers::is_invisible;
 
-/// How often a line tells how far it is, where there is no terminal for a bar.
-const LINES: Duration = Duration::from_secs(10);
+/// The interval of progress lines, which replace the bar if stderr is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The most characters of a printed line.
-const MAX_LINE: usize = 2_000;
+const MAX_LINE_CHARS: usize = 2_000;
 
-/// Prints a line to stderr, if it is open.
-pub(crate) fn say(text: &str) {
+/// Prints a line to stderr. A closed stderr is ignored.
+pub(crate) fn print_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
-/// A text on one line that no terminal takes for commands: control and invisible characters are escaped. A long text is
-/// cut.
+/// A text as one line without terminal commands: control and invisible characters are escaped. A long text is
+/// truncated.
 pub(crate) fn printable(text: &str) -> String {
     let mut line = String::new();
     for (length, c) in text.chars().enumerate() {
         match c {
-            _ if length == MAX_LINE => {
+            _ if length == MAX_LINE_CHARS => {
                 line.push('…');
                 break;
             }
@@ -38,7 +38,7 @@ pub(crate) fn printable(text: &str) -> String {
     line
 }
 
-/// A progress bar, or lines.
+/// A progress bar on a terminal, otherwise a line every ten seconds.
 #[derive(Clone)]
 pub(crate) struct ProgressDisplay {
     bar: ProgressBar,
@@ -46,7 +46,7 @@ pub(crate) struct ProgressDisplay {
 }
 
 impl ProgressDisplay {
-    /// At `done` of `length` end users or rows. Begins to measure.
+    /// Starts at `done` of `length` end users or rows, and starts the clock.
     pub(crate) fn start(done: u64, length: u64) -> Self {
         let bar = ProgressBar::new(length);
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left")
@@ -58,31 +58,31 @@ impl ProgressDisplay {
         let shown = bar.clone();
         let lines = tokio::spawn(async move {
             while shown.is_hidden() {
-                tokio::time::sleep(LINES).await;
+                tokio::time::sleep(LINE_INTERVAL).await;
                 if shown.length() > Some(0) {
-                    say(&line(&shown));
+                    print_line(&progress_line(&shown));
                 }
             }
         });
         Self { bar, lines: lines.abort_handle() }
     }
 
-    /// One more is done.
+    /// Counts one more as done.
     pub(crate) fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// So many there are.
+    /// Replaces the total.
     pub(crate) fn set_length(&self, length: u64) {
         self.bar.set_length(length);
     }
 
     /// Prints a line above the bar.
-    pub(crate) fn say(&self, text: &str) {
-        self.bar.suspend(|| say(text));
+    pub(crate) fn print_line(&self, text: &str) {
+        self.bar.suspend(|| print_line(text));
     }
 
-    /// Ends it; the seconds since its start.
+    /// Removes the bar. Returns the seconds since the start.
     pub(crate) fn end(self) -> f64 {
         self.lines.abort();
         self.bar.finish_and_clear();
@@ -90,7 +90,7 @@ impl ProgressDisplay {
     }
 }
 
-fn line(bar: &ProgressBar) -> String {
+fn progress_line(bar: &ProgressBar) -> String {
     let length = HumanCount(bar.length().unwrap_or_default());
     let done = HumanCount(bar.position());
     format!("{done} of {length}, {:.0}/s, {} left", bar.per_sec(), HumanDuration(bar.eta()))
@@ -101,12 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn printed_text_holds_no_commands_for_a_terminal() {
+    fn printed_text_contains_no_terminal_commands() {
         assert_eq!(
             printable("é → \u{1b}[31m\u{7}\n\u{9b}\u{202e}x\0"),
             "é → \\u{1b}[31m\\u{7}\\n\\u{9b}\\u{202e}x\\u{0}"
         );
-        let long = "é".repeat(MAX_LINE);
+        let long = "é".repeat(MAX_LINE_CHARS);
         assert_eq!(printable(&long), long);
         assert_eq!(printable(&format!("{long}é")), format!("{long}…"));
     }

@@ -1,35 +1,37 @@
-//! CSV (RFC 4180), record by record.
+//! A reader of CSV records (RFC 4180).
 //!
-//! A quote that is never closed would make one cell of all that follows. Therefore this reader is stricter than
-//! common libraries: text behind a closing quote and an unclosed quote are errors of the row where the quote opens,
-//! and the lines behind that row are read as rows of their own. A quote inside an unquoted cell is text.
+//! An unclosed quote would make one cell of the rest of the file. Therefore this reader is stricter than common
+//! libraries: text after a closing quote and an unclosed quote are errors of the row where the quote opens, and the
+//! next lines are read as separate rows. A quote inside an unquoted cell is text.
 
 use std::io::BufRead;
 
+use crate::error::ReadError;
+use crate::limits::{MAX_COLUMNS, MAX_ROW_BYTES};
 use crate::lines::{Lines, without_end};
-use crate::rows::{MAX_COLUMNS, MAX_ROW, RowsError};
 
-/// One record.
+/// One CSV record.
 pub(crate) struct Record {
-    /// The line where it begins, from 1.
+    /// The line where the record begins, from 1.
     pub(crate) line: u64,
-    /// The bytes of its lines, without the last line's end.
+    /// The bytes of the record's lines, without the last line end.
     pub(crate) raw: Vec<u8>,
+    /// The cells, or the error that makes the record unreadable.
     pub(crate) cells: Result<Vec<Vec<u8>>, String>,
 }
 
 /// Reads the next record.
-pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Result<Option<Record>, RowsError> {
+pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Result<Option<Record>, ReadError> {
     let Some(first) = lines.next()? else { return Ok(None) };
     let line = lines.number;
     let (mut scanner, mut bytes, mut read) = (Scanner::new(delimiter), first.len(), vec![first]);
     let error = loop {
         match scanner.add_line(&read[read.len() - 1], read.len() - 1) {
-            Progress::Complete => break None,
-            Progress::Stray => break Some("text follows its closing quote; inside a quoted cell, write a quote twice"),
-            Progress::Open => {
-                // No more is read ahead than a row may be.
-                let next = if bytes <= MAX_ROW { lines.next()? } else { None };
+            LineEnd::Complete => break None,
+            LineEnd::Stray => break Some("text follows the closing quote; double every quote inside a quoted cell"),
+            LineEnd::Open => {
+                // Reads ahead at most MAX_ROW_BYTES.
+                let next = if bytes <= MAX_ROW_BYTES { lines.next()? } else { None };
                 let Some(next) = next else { break Some("it is never closed") };
                 bytes += next.len();
                 read.push(next);
@@ -39,29 +41,30 @@ pub(crate) fn read_record<R: BufRead>(lines: &mut Lines<R>, delimiter: u8) -> Re
     let cells = match error {
         None => Ok(scanner.cells),
         Some(error) => {
-            lines.give_back(read.split_off(scanner.opened + 1));
+            lines.push_back(read.split_off(scanner.opened + 1));
             Err(format!("a quote opens a cell in line {}: {error}", line + scanner.opened as u64))
         }
     };
     Ok(Some(Record { line, raw: without_end(&read.concat()).to_vec(), cells }))
 }
 
-enum Progress {
+/// The state of a record at the end of a line.
+enum LineEnd {
     Complete,
-    /// The record goes on in the next line.
+    /// The record continues in the next line.
     Open,
     /// Text follows a closing quote.
     Stray,
 }
 
 enum State {
-    /// Before the first character of a cell, or behind spaces.
+    /// Before the first character of a cell, or after spaces.
     Start,
     Unquoted,
     Quoted,
-    /// Behind a quote inside a quoted cell: the first of two, or the closing one.
+    /// After a quote inside a quoted cell: the first of two, or the closing one.
     Quote,
-    /// Behind the closing quote and a space.
+    /// After the closing quote and a space.
     Closed,
 }
 
@@ -71,7 +74,7 @@ struct Scanner {
     state: State,
     cells: Vec<Vec<u8>>,
     cell: Vec<u8>,
-    /// The record's line, from 0, where the last quote opened a cell.
+    /// The line within the record, from 0, where a quote last opened a cell.
     opened: usize,
 }
 
@@ -80,7 +83,7 @@ impl Scanner {
         Self { delimiter, state: State::Start, cells: Vec::new(), cell: Vec::new(), opened: 0 }
     }
 
-    fn add_line(&mut self, line: &[u8], number: usize) -> Progress {
+    fn add_line(&mut self, line: &[u8], number: usize) -> LineEnd {
         let text = without_end(line);
         for &byte in text {
             let is_space = matches!(byte, b' ' | b'\t') && byte != self.delimiter;
@@ -90,7 +93,7 @@ impl Scanner {
                 State::Quote if byte == b'"' => self.push(byte, State::Quoted),
                 _ if byte == self.delimiter => self.end_cell(),
                 State::Quote | State::Closed if is_space => State::Closed,
-                State::Quote | State::Closed => return Progress::Stray,
+                State::Quote | State::Closed => return LineEnd::Stray,
                 State::Start if byte == b'"' => {
                     self.cell.clear();
                     self.opened = number;
@@ -102,10 +105,10 @@ impl Scanner {
         }
         if matches!(self.state, State::Quoted) {
             self.cell.extend_from_slice(&line[text.len()..]);
-            return Progress::Open;
+            return LineEnd::Open;
         }
         self.state = self.end_cell();
-        Progress::Complete
+        LineEnd::Complete
     }
 
     fn push(&mut self, byte: u8, state: State) -> State {
@@ -113,7 +116,7 @@ impl Scanner {
         state
     }
 
-    /// Keeps one cell more than a file may have columns, so that a row of too many is recognised.
+    /// Keeps at most one cell more than [`MAX_COLUMNS`], so that a row with too many cells is recognised.
     fn end_cell(&mut self) -> State {
         let cell = std::mem::take(&mut self.cell);
         if self.cells.len() <= MAX_COLUMNS {
@@ -123,8 +126,8 @@ impl Scanner {
     }
 }
 
-/// The delimiter that Excel's first line `sep=;` names.
-pub(crate) fn named_delimiter(line: &[u8]) -> Option<u8> {
+/// The delimiter of Excel's first line, `sep=;`.
+pub(crate) fn declared_delimiter(line: &[u8]) -> Option<u8> {
     let text = without_end(line);
     let text = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(text);
     match text.split_at_checked(4)? {
@@ -133,7 +136,7 @@ pub(crate) fn named_delimiter(line: &[u8]) -> Option<u8> {
     }
 }
 
-/// The one of comma, semicolon and tab that a line holds most often outside quotes.
+/// The most frequent of comma, semicolon and tab in a line, outside quotes.
 pub(crate) fn guess_delimiter(line: &[u8]) -> u8 {
     let mut quoted = false;
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -141,20 +144,20 @@ pub(crate) fn guess_delimiter(line: &[u8]) -> u8 {
         quoted ^= *byte == b'"';
         counts.iter_mut().filter(|(delimiter, _)| !quoted && delimiter == byte).for_each(|(_, count)| *count += 1);
     }
-    // The first of equals.
+    // Prefers the first of equal counts.
     counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(delimiter, _)| delimiter)
 }
 
-/// A cell that may hold rows of its file, because its quote was closed by a later row's stray quote.
+/// A cell that may contain rows of the file, because a stray quote of a later row closed its quote.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Swallowed {
     pub(crate) column: String,
-    /// Whether every line of the cell behind the first looks like a row; else some of them do.
+    /// Whether every line after the cell's first line looks like a row. Otherwise at least one does.
     pub(crate) entirely: bool,
 }
 
 impl Swallowed {
-    /// Counts the lines behind a cell's first that have as many delimiters as a row of `width` columns.
+    /// Checks whether lines after the first one have as many delimiters as a row of `width` columns.
     pub(crate) fn find(column: &str, cell: &[u8], delimiter: u8, width: usize) -> Option<Self> {
         let lines =
             cell.split(|byte| matches!(byte, b'\r' | b'\n')).skip(1).filter(|line| !line.trim_ascii().is_empty());
@@ -164,7 +167,7 @@ impl Swallowed {
             all += 1;
             is_prose |= line.windows(2).any(|pair| pair == [delimiter, b' ']);
         }
-        // A single comma, with a space behind it, is nothing unusual in a line of text.
+        // A single comma with a space after it is usual in prose.
         let entirely = rows == all && width > 1 && (!is_prose || rows * (width - 1) > 1);
         (rows > 0).then(|| Self { column: column.to_owned(), entirely })
     }
@@ -174,7 +177,7 @@ impl Swallowed {
 mod tests {
     use super::*;
 
-    /// The records of a text: line, raw text, and cells divided by `|`, or the fault.
+    /// The records of a text: line, raw text, and cells separated by `|`, or the error.
     fn read(text: &str) -> Vec<(u64, String, String)> {
         let mut lines = Lines::new(text.as_bytes()).expect("lines");
         std::iter::from_fn(|| read_record(&mut lines, b',').expect("a record"))
@@ -201,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn unclosed_quote_refuses_its_own_row_only() {
+    fn unclosed_quote_rejects_its_own_row_only() {
         let never = |line| format!("! a quote opens a cell in line {line}: it is never closed");
         let stray = |line| {
             format!(
-                "! a quote opens a cell in line {line}: text follows its closing quote; inside a quoted cell, write a \
-                 quote twice"
+                "! a quote opens a cell in line {line}: text follows the closing quote; double every quote inside a \
+                 quoted cell"
             )
         };
         assert_eq!(cells("a,b\nc,\"d\ne,f\ng,h\n"), ["a|b".to_owned(), never(2), "e|f".to_owned(), "g|h".to_owned()]);
@@ -221,30 +224,30 @@ mod tests {
 
     #[test]
     fn unclosed_quotes_are_read_in_linear_time() {
-        // Each row opens a quote that nothing closes.
+        // Each row opens a quote that is never closed.
         for row in ["x,\"y\n", "x,\"y,\"\"\n", "\"x\",\"\n"] {
             let text = row.repeat(50_000);
             let started = std::time::Instant::now();
             assert!(read(&text).len() >= 25_000);
             assert!(started.elapsed().as_secs() < 20, "{row:?}");
         }
-        // More than a row may be is not read ahead.
-        let long = format!("a,\"b\n{}", "c,d\n".repeat(MAX_ROW / 2));
+        // Reading ahead is limited to the size of a row.
+        let long = format!("a,\"b\n{}", "c,d\n".repeat(MAX_ROW_BYTES / 2));
         let mut lines = Lines::new(long.as_bytes()).expect("lines");
         assert!(read_record(&mut lines, b',').expect("a record").is_some_and(|record| record.cells.is_err()));
         assert_eq!(lines.number, 1);
     }
 
     #[test]
-    fn row_of_very_many_cells_takes_little_memory() {
-        let text = ",".repeat(MAX_ROW - 1);
+    fn cells_of_a_row_are_bounded() {
+        let text = ",".repeat(MAX_ROW_BYTES - 1);
         let mut lines = Lines::new(text.as_bytes()).expect("lines");
         let record = read_record(&mut lines, b',').expect("a record").expect("a record");
         assert_eq!(record.cells.expect("cells").len(), MAX_COLUMNS + 1);
     }
 
     #[test]
-    fn delimiter_is_named_or_guessed() {
+    fn delimiter_is_declared_or_guessed() {
         for (line, delimiter) in
             [("a,b;c", b','), ("\"a,b,c\";d;e", b';'), ("a\tb\tc,d", b'\t'), ("a", b','), ("a;b\r\n", b';')]
         {
@@ -259,12 +262,12 @@ mod tests {
             ("sep=é", None),
             ("sepia;b", None),
         ] {
-            assert_eq!(named_delimiter(line.as_bytes()), delimiter, "{line}");
+            assert_eq!(declared_delimiter(line.as_bytes()), delimiter, "{line}");
         }
     }
 
     #[test]
-    fn cell_that_swallowed_rows_is_recognised() {
+    fn cell_that_contains_rows_is_recognised() {
         let find = |cell: &str, width| Swallowed::find("c", cell.as_bytes(), b',', width).map(|found| found.entirely);
         assert_eq!(find("Bob\nc@example.com,Cas\nd@example.com,Dora", 2), Some(true));
         assert_eq!(find("Bob\r\nc@example.com,Cas\r\nshort", 2), Some(false));
