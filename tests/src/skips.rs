@@ -29,10 +29,10 @@ pub const SKIPS: &[(&str, Need, &str)] = &[
     ("index::an_indexing_that_ended_half_way_leaves_nothing_wrong_behind", Need::Local, PROXY),
     ("pages::a_block_that_comes_or_goes_empties_no_page", Need::Local, PROXY),
     ("stream::", Need::Local, PROXY),
-    ("tickets::a_slow_delivery_does_not_undo_a_newer_one", Need::Local, PROXY),
-    ("tickets::duplicate_members_of_an_event_are_bad", Need::Local, LOCAL_PATHS),
+    ("tickets::events::a_slow_delivery_does_not_undo_a_newer_one", Need::Local, PROXY),
+    ("tickets::events::duplicate_members_of_an_event_are_bad", Need::Local, LOCAL_PATHS),
     (
-        "tickets::a_ticket_with_very_many_topics_stays_writable",
+        "tickets::events::a_ticket_with_very_many_topics_stays_writable",
         Need::Local,
         "events of one ticket compete for longer than the second for which a stack of the tests hides a message",
     ),

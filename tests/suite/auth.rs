@@ -4,37 +4,19 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey};
-use local::template::Template;
+use jsonwebtoken::Algorithm;
 use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use shared::auth::AuthConfig;
 
-use crate::app::{Answer, App, SECRET, TestRequest, now, token};
-
-/// A token of any header and claims, as they stand, under a secret.
-fn signed_with<T: AsRef<[u8]> + ?Sized>(secret: &str, algorithm: Algorithm, header: &T, claims: &T) -> String {
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
-    format!("{message}.{signature}")
-}
-
-const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+use crate::support::app::{App, SECRET, TestRequest, now, token};
+use crate::support::openapi::routes;
+use crate::support::tokens::Rejection::{self, Expired, Forbidden, Invalid, Missing};
+use crate::support::tokens::{ED25519, HEADER, assert_rejected, good_claims, headed, signed_with};
 
 /// A token with these claims, as they stand.
 fn raw(claims: &str) -> String {
     signed_with(SECRET, Algorithm::HS256, HEADER, claims)
-}
-
-/// A token of tenant 7 with this header.
-pub(crate) fn headed(header: &str) -> String {
-    signed_with(SECRET, Algorithm::HS256, header, &good_claims())
-}
-
-/// Claims of tenant 7.
-pub(crate) fn good_claims() -> String {
-    json!({ "customerID": 7, "exp": now() + 600 }).to_string()
 }
 
 fn padded(length: usize) -> String {
@@ -45,11 +27,6 @@ fn padded(length: usize) -> String {
 fn around(length: usize) -> (String, String) {
     let over = (0..length).find(|n| padded(*n).len() > length).unwrap();
     (padded(over - 1), padded(over))
-}
-
-/// Every method and path of the template, so that a new route is walked too.
-pub(crate) fn routes() -> Vec<(String, String)> {
-    Template::load().unwrap().routes.into_iter().map(|route| (route.method, route.path)).collect()
 }
 
 /// A request of a route that would have an effect.
@@ -65,53 +42,13 @@ fn request(method: &str, path: &str, id: &Value) -> TestRequest {
     }
 }
 
-/// What a refusal says: missing, invalid, expired (401), forbidden (403).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Says {
-    Missing,
-    Invalid,
-    Expired,
-    Forbidden,
-}
-use Says::{Expired, Forbidden, Invalid, Missing};
-
-#[track_caller]
-pub(crate) fn assert_refused(answer: Answer, is_present: Says, what: &str) {
-    let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
-    let challenge = answer.header("www-authenticate").map(str::to_owned);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
-    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-    let status = if is_present == Forbidden { 403 } else { 401 };
-    assert_eq!(answer.status, status, "{what}: {}", answer.text());
-    let body = answer.json();
-    let detail = body["detail"].as_str().unwrap_or_else(|| panic!("{what}: no detail in {body}")).to_owned();
-    let title = if is_present == Forbidden { "Forbidden" } else { "Unauthorized" };
-    let whole = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": id });
-    assert_eq!(body, whole, "{what}");
-    let said = [(Missing, "missing"), (Invalid, "invalid"), (Expired, "expired")]
-        .into_iter()
-        .filter(|(_, word)| detail.contains(word));
-    match is_present {
-        Forbidden => assert_eq!(said.count(), 0, "{what}: {detail}"),
-        is_present => {
-            assert_eq!(said.map(|(is_present, _)| is_present).collect::<Vec<_>>(), [is_present], "{what}: {detail}")
-        }
-    }
-    match is_present {
-        Missing => assert_eq!(challenge.as_deref(), Some("Bearer"), "{what}"),
-        Invalid | Expired => assert_eq!(challenge.as_deref(), Some(r#"Bearer error="invalid_token""#), "{what}"),
-        Forbidden => {}
-    }
-}
-
 /// Every way to come without a right to: what it is, the Authorization headers, the answer.
-fn intruders() -> Vec<(String, Vec<String>, Says)> {
+fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
-    let mut all: Vec<(String, Vec<String>, Says)> = Vec::new();
-    let mut with = |what: &str, values: &[&str], is_present| {
-        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), is_present));
+    let mut all: Vec<(String, Vec<String>, Rejection)> = Vec::new();
+    let mut with = |what: &str, values: &[&str], expected| {
+        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), expected));
     };
 
     with("no token", &[], Missing);
@@ -269,11 +206,11 @@ async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
     let mut routes = routes();
     assert!(routes.len() >= 8, "{routes:?}");
 
-    for (what, headers, is_present) in intruders() {
+    for (what, headers, expected) in intruders() {
         for (method, path) in &routes {
             let send =
                 headers.iter().fold(request(method, path, id), |send, value| send.header("authorization", value));
-            assert_refused(send.to(&app).await, is_present, &format!("{method} {path} with {what}"));
+            assert_rejected(send.to(&app).await, expected, &format!("{method} {path} with {what}"));
         }
     }
     assert_eq!(tenant.read(id).await, end_user);
@@ -373,7 +310,7 @@ async fn issuer_and_audience_are_enforced_when_set() {
     for (iss, aud) in wrong {
         let token = token(json!({ "customerID": 7, "iss": iss, "aud": aud }));
         let answer = app.caller(Some(token)).get("/api/EndUsers").await;
-        assert_refused(answer, Invalid, &format!("iss {iss} aud {aud}"));
+        assert_rejected(answer, Invalid, &format!("iss {iss} aud {aud}"));
     }
 }
 
@@ -398,10 +335,10 @@ async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
         ("a security event", "secevent+jwt", access.clone()),
         ("a proof of possession", "dpop+jwt", access.clone()),
     ] {
-        assert_refused(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
+        assert_rejected(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
     }
     let without_scope = signed("JWT", json!({ "aud": "contacts" }));
-    assert_refused(without_scope.get("/api/EndUsers").await, Forbidden, "a token that was given no scope");
+    assert_rejected(without_scope.get("/api/EndUsers").await, Forbidden, "a token that was given no scope");
 }
 
 #[tokio::test]
@@ -425,9 +362,9 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
     ];
     for claims in refused {
         let caller = caller(claims.clone());
-        assert_refused(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
+        assert_rejected(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
         let answer = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
-        assert_refused(answer, Forbidden, &format!("POST with {claims}"));
+        assert_rejected(answer, Forbidden, &format!("POST with {claims}"));
     }
     for scope in [
         json!({ "scope": "a people:read b" }),
@@ -444,7 +381,7 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
             ("POST", "/api/EndUserUIDs/assign"),
         ] {
             let answer = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
-            assert_refused(answer, Forbidden, &format!("{method} {path} with {scope}"));
+            assert_rejected(answer, Forbidden, &format!("{method} {path} with {scope}"));
         }
     }
     for scope in [
@@ -469,11 +406,11 @@ async fn the_tenant_claim_and_the_leeway_are_settings() {
         caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&end_user["endUserID"]).await,
         end_user
     );
-    assert_refused(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
+    assert_rejected(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
     let late = caller(json!({ "https://x.test/tenant": 7, "exp": now() - 2 }));
-    assert_refused(late.get("/api/EndUsers").await, Expired, "two seconds late");
+    assert_rejected(late.get("/api/EndUsers").await, Expired, "two seconds late");
     let early = caller(json!({ "https://x.test/tenant": 7, "nbf": now() + 20 }));
-    assert_refused(early.get("/api/EndUsers").await, Invalid, "twenty seconds early");
+    assert_rejected(early.get("/api/EndUsers").await, Invalid, "twenty seconds early");
 }
 
 fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
@@ -506,9 +443,9 @@ async fn nothing_starts_without_exactly_one_sound_key() {
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "-1")], "JWT_LEEWAY_SECONDS"),
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "soon")], "JWT_LEEWAY_SECONDS"),
     ];
-    for (pairs, is_present) in cases {
+    for (pairs, expected) in cases {
         let error = start_failure(pairs).await;
-        assert!(error.contains(is_present), "{pairs:?}: {error}");
+        assert!(error.contains(expected), "{pairs:?}: {error}");
         assert!(!error.contains(&SECRET[..31]), "{error}");
         let set = variables(pairs);
         assert!(AuthConfig::from_lookup(&|name| set.get(name).cloned()).is_err(), "{pairs:?}");
@@ -522,27 +459,6 @@ async fn nothing_starts_without_exactly_one_sound_key() {
 async fn a_binary_secret_is_given_in_base64() {
     let app = App::with(&[("JWT_SECRET", &format!("base64:{}", STANDARD.encode(SECRET)))]).await;
     app.tenant(7).get("/api/EndUsers").await.expect(200);
-}
-
-/// An Ed25519 key pair, named as in a JWK.
-pub(crate) struct KeyPair {
-    pub d: &'static str,
-    pub x: &'static str,
-}
-
-/// The pair of RFC 8037, appendix A.
-pub(crate) const ED25519: KeyPair =
-    KeyPair { d: "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
-
-impl KeyPair {
-    /// A token of any header and claims, as they stand.
-    pub(crate) fn signed(&self, header: &str, claims: &str) -> String {
-        let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-        let der = [&prefix[..], &URL_SAFE_NO_PAD.decode(self.d).unwrap()].concat();
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let key = EncodingKey::from_ed_der(&der);
-        format!("{message}.{}", jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap())
-    }
 }
 
 fn ed25519_pem() -> String {
@@ -563,11 +479,11 @@ async fn a_public_key_is_never_taken_for_a_secret() {
     let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519.x).unwrap()).into_owned();
     for secret in [pem.as_str(), pem.trim_end(), &raw_key] {
         let forged = signed_with(secret, Algorithm::HS256, HEADER, &good_claims());
-        assert_refused(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
+        assert_rejected(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
     }
     for alg in ["ES256", "RS256", "HS256", "none"] {
         let token = ED25519.signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
-        assert_refused(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
+        assert_rejected(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
     }
 }
 
@@ -578,16 +494,16 @@ async fn a_point_that_is_not_on_the_curve_verifies_nothing() {
     let token = "eyJhbGciOiJFUzI1NiJ9.\
         eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
         DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
-    for (turned, is_present) in [(0, Expired), (1, Invalid)] {
+    for (turned, expected) in [(0, Expired), (1, Invalid)] {
         let mut point = [&[4][..], &URL_SAFE_NO_PAD.decode(x).unwrap(), &URL_SAFE_NO_PAD.decode(y).unwrap()].concat();
         point[64] ^= turned;
         let head = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
         let der = STANDARD.encode([head, point].concat());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
         let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-        assert_refused(
+        assert_rejected(
             app.caller(Some(token.to_owned())).get("/api/EndUsers").await,
-            is_present,
+            expected,
             &format!("bit {turned}"),
         );
     }

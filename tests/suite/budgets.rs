@@ -10,18 +10,8 @@ use shared::domain::input::Json;
 use shared::domain::ticket::Event;
 use shared::store::{Entry, Meter};
 
-use crate::app::{Answer, App, Caller, TestRequest};
-
-/// An end user of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
-pub fn end_user(i: usize) -> Value {
-    json!({
-        "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",
-        "street": "Bisschoppenhoflaan", "houseNumber": "380", "postalCode": "2100", "country": "BE", "lang": "nl",
-        "customerRef": format!("ERP-{i}"),
-        "uids": [{ "uid": format!("person{i}@example.com"), "isPrimary": true },
-                 { "uidType": "Phone", "uid": format!("+3247{i:07}") }]
-    })
-}
+use crate::support::app::{App, Caller, Response, TestRequest};
+use crate::support::functions::{end_user, unwatched};
 
 async fn thousand(app: &App) -> Caller<'_> {
     let tenant = app.tenant(7);
@@ -34,7 +24,7 @@ async fn thousand(app: &App) -> Caller<'_> {
 }
 
 #[track_caller]
-fn within(answer: Answer, (rtt, rru, wru): (f64, f64, f64)) -> Value {
+fn within(answer: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
     assert!(answer.status < 300, "{}", answer.text());
     let cost = answer.cost();
     // The table in docs/data-model.md: cargo test --workspace --test suite budgets -- --nocapture
@@ -126,21 +116,6 @@ async fn the_tickets_of_an_end_user_cost_three_round_trips() {
     assert_eq!(page["totalCount"], 30);
     assert_eq!(page["items"][0]["ticketID"], 30);
     assert_eq!(page["items"][0]["aiFeedbackComments"], json!(["wrong tone"]));
-}
-
-/// A table of its own that no pump follows, and the functions' state over it.
-pub async fn unwatched(app: &App) -> shared::app::App {
-    let template = local::template::Template::load().unwrap();
-    let request = template.table.create(app.system.client().create_table().table_name(app.unwatched_table())).unwrap();
-    request.send().await.unwrap();
-    over_unwatched(app)
-}
-
-/// Another instance's state over that table.
-pub fn over_unwatched(app: &App) -> shared::app::App {
-    let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
-    let config = shared::app::Config::from_lookup(&lookup).unwrap();
-    shared::app::App::new(config, app.system.client().clone())
 }
 
 #[tokio::test]

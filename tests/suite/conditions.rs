@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
 
 fn with(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
     let send = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
     if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
 }
 
-fn etag(answer: &Answer) -> String {
+fn etag(answer: &Response) -> String {
     answer.header("etag").expect("an ETag").to_owned()
 }
 
-async fn read(tenant: &Caller<'_>, id: &Value) -> Answer {
+async fn read(tenant: &Caller<'_>, id: &Value) -> Response {
     tenant.get(&format!("/api/EndUsers/{id}")).await
 }
 

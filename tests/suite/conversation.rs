@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, Caller, System, TestRequest, token};
+use crate::support::app::{App, Caller, System, TestRequest, token};
 
 fn file() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/conversation.ndjson").into()

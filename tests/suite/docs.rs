@@ -122,7 +122,8 @@ fn list_tests() -> (BTreeSet<String>, BTreeSet<String>) {
             tests.extend(tests_in(&module, &read(path)));
         }
     }
-    let modules = tests.iter().filter_map(|test| Some(test.rsplit_once("::")?.0.to_owned())).collect();
+    let parents = |test: &String| test.match_indices("::").map(|(end, _)| test[..end].to_owned()).collect::<Vec<_>>();
+    let modules = tests.iter().flat_map(parents).collect();
     (tests, modules)
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use local::template::Template;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::support::app::App;
 
 fn event(function: &str) -> Value {
     let path = format!("{}/events/{function}.json", env!("CARGO_MANIFEST_DIR"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, ids};
+use crate::support::app::{App, Caller, ids};
 
 const NONE: [u64; 0] = [];
 

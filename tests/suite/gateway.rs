@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::{Answer, App, TestRequest, token};
-use crate::auth::routes;
+use crate::support::app::{App, Response, TestRequest, token};
+use crate::support::openapi::routes;
 
 fn authorized(method: &str, path: &str) -> TestRequest {
     let token = token(json!({ "customerID": 7 }));
@@ -15,7 +15,7 @@ fn authorized(method: &str, path: &str) -> TestRequest {
 }
 
 #[track_caller]
-fn assert_gateway_404(answer: Answer, what: &str) {
+fn assert_gateway_404(answer: Response, what: &str) {
     assert_eq!(answer.status, 404, "{what}: {}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
     assert_eq!(answer.header("x-request-id"), None, "{what}: no function was asked");
@@ -121,7 +121,7 @@ async fn every_answer_of_a_function_has_its_headers() {
 
 /// `db;dur=MS;desc="rtt=N rru=X wru=Y"`
 #[track_caller]
-fn assert_server_timing(answer: &Answer, what: &str) {
+fn assert_server_timing(answer: &Response, what: &str) {
     let timing = answer.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
     let figures = timing.strip_prefix("db;dur=").and_then(|rest| rest.strip_suffix('"'));
     let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{what}: {timing}"));
@@ -133,7 +133,7 @@ fn assert_server_timing(answer: &Answer, what: &str) {
 }
 
 #[track_caller]
-fn assert_problem(answer: &Answer, what: &str) {
+fn assert_problem(answer: &Response, what: &str) {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
     let problem = answer.json();
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
@@ -14,7 +14,7 @@ fn keyed(path: &str, key: &str, body: &Value) -> TestRequest {
     TestRequest::new("POST", path).header("idempotency-key", key).json(body)
 }
 
-fn replayed(answer: &Answer) -> bool {
+fn replayed(answer: &Response) -> bool {
     answer.header("idempotency-replayed") == Some("true")
 }
 
@@ -115,7 +115,7 @@ async fn a_document_remembers_at_most_500_responses() {
     let assign = async |key: &str| replayed(&tenant.send(keyed(ASSIGN, key, &link)).await);
     assert!(!assign("oldest").await && assign("oldest").await);
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let until = AttributeValue::N((crate::app::now() + 3_600).to_string());
+    let until = AttributeValue::N((crate::support::app::now() + 3_600).to_string());
     let response = |n: String| AttributeValue::M([("digest".into(), text(&n)), ("until".into(), until.clone())].into());
     let update = app.system.client().update_item().table_name(app.system.table());
     let update = update.key("pk", text("C#7#EndUser")).key("sk", text("0000000001"));
@@ -260,13 +260,17 @@ async fn an_answer_is_kept_for_a_day() {
     let kept = item().send().await.unwrap().item.expect("the answer is kept");
     let expires: u64 = kept["expiresAt"].as_n().unwrap().parse().unwrap();
     let day = 24 * 60 * 60;
-    assert!((day - 60..=day).contains(&(expires - crate::app::now())), "{expires}");
+    assert!((day - 60..=day).contains(&(expires - crate::support::app::now())), "{expires}");
 
     // TTL may be late: what has expired is gone all the same.
     let update =
         app.system.client().update_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
     let update = update.update_expression("SET expiresAt = :then");
-    update.expression_attribute_values(":then", AttributeValue::N(crate::app::now().to_string())).send().await.unwrap();
+    update
+        .expression_attribute_values(":then", AttributeValue::N(crate::support::app::now().to_string()))
+        .send()
+        .await
+        .unwrap();
     let other = json!({ "firstname": "John" });
     let again = tenant.send(keyed(CREATE, "k", &other)).await;
     assert_eq!((again.status, replayed(&again)), (201, false), "{}", again.text());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
 
 fn jane() -> Value {
     json!({ "firstname": "Jane", "customerRef": "ERP-1", "uids": [
@@ -16,7 +16,7 @@ fn ticket(customer: &str) -> Value {
 }
 
 /// Status and body without the request's id.
-fn seen(answer: Answer) -> (u16, Value) {
+fn seen(answer: Response) -> (u16, Value) {
     let mut body = answer.json();
     if let Some(body) = body.as_object_mut() {
         body.remove("instance");

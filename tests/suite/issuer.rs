@@ -1,9 +1,7 @@
 //! Contract §1: published keys, whatever state their issuer is in.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -12,37 +10,14 @@ use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, SECRET, TIME_OUT, built_functions, now};
-use crate::auth::Says::Invalid;
-use crate::auth::{ED25519, KeyPair, assert_refused, good_claims, headed};
+use crate::support::app::{App, Response, SECRET, TIME_OUT, built_functions, now};
+use crate::support::issuer::{Act, Issuer, act, answer, raw, set};
+use crate::support::tokens::Rejection::Invalid;
+use crate::support::tokens::{ED25519, KeyPair, assert_rejected, good_claims, headed};
 
 /// The pair of RFC 8032, §7.1, test 2.
 const OTHER: KeyPair =
     KeyPair { d: "TM0Imyj_ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U-4pvs", x: "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw" };
-
-/// What an issuer does with a request for its keys.
-type Act = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
-
-fn act(act: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Act {
-    Arc::new(act)
-}
-
-/// Bytes as they stand, then the end of the connection.
-fn raw(bytes: impl Into<Vec<u8>>) -> Act {
-    let bytes = bytes.into();
-    act(move |stream| {
-        let _ = stream.write_all(&bytes);
-    })
-}
-
-fn answer(status: &str, kind: &str, body: impl AsRef<[u8]>) -> Act {
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.as_ref().len());
-    raw([head.as_bytes(), body.as_ref()].concat())
-}
-
-fn set(keys: &[Value]) -> String {
-    json!({ "keys": keys }).to_string()
-}
 
 /// No answer, until the other end gives up.
 fn silent() -> Act {
@@ -66,64 +41,6 @@ fn endless(head: &str, more: &str, pause: Duration) -> Act {
 const DRIP: Duration = Duration::from_millis(50);
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// An issuer on a port of its own; counts how often its keys are asked for.
-pub(crate) struct Issuer {
-    pub(crate) url: String,
-    act: Arc<Mutex<Act>>,
-    fetched: Arc<AtomicUsize>,
-}
-
-impl Issuer {
-    /// One that ends every connection without an answer, until it is told otherwise.
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let issuer = Self { url, act: Arc::new(Mutex::new(raw(""))), fetched: Arc::default() };
-        let (act, fetched) = (issuer.act.clone(), issuer.fetched.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, act, fetched) = (stream.unwrap(), act.clone(), fetched.clone());
-                std::thread::spawn(move || {
-                    let mut request = Vec::new();
-                    while !request.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        if stream.read(&mut byte).unwrap_or(0) == 0 {
-                            return;
-                        }
-                        request.push(byte[0]);
-                    }
-                    fetched.fetch_add(1, Ordering::SeqCst);
-                    let act = act.lock().unwrap().clone();
-                    act(&mut stream);
-                });
-            }
-        });
-        issuer
-    }
-
-    pub(crate) fn publishing(keys: &[Value]) -> Self {
-        let issuer = Self::start();
-        issuer.publishes(keys);
-        issuer
-    }
-
-    fn publishes(&self, keys: &[Value]) {
-        self.does(&answer("200 OK", "application/json", set(keys)));
-    }
-
-    fn does(&self, act: &Act) {
-        *self.act.lock().unwrap() = act.clone();
-    }
-
-    pub(crate) fn fetched(&self) -> usize {
-        self.fetched.load(Ordering::SeqCst)
-    }
-
-    pub(crate) async fn app(&self) -> App {
-        App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", &self.url)]).await
-    }
-}
-
 fn jwk(kid: &str, pair: &KeyPair) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": pair.x })
 }
@@ -132,18 +49,18 @@ fn token(kid: &str, pair: &KeyPair) -> String {
     pair.signed(&json!({ "alg": "EdDSA", "kid": kid }).to_string(), &good_claims())
 }
 
-async fn get(app: &App, token: String) -> Answer {
+async fn get(app: &App, token: String) -> Response {
     app.caller(Some(token)).get("/api/EndUsers").await
 }
 
 #[track_caller]
-fn assert_taken(answer: Answer) {
+fn assert_taken(answer: Response) {
     assert_eq!(answer.expect(200), json!({ "items": [], "totalCount": 0, "totalPages": 0 }));
 }
 
 /// The answer for a token that nobody can judge: not the caller's fault, so no 401.
 #[track_caller]
-fn assert_unavailable(answer: Answer, what: &str) {
+fn assert_unavailable(answer: Response, what: &str) {
     let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
     assert_eq!((answer.header("retry-after"), answer.header("www-authenticate")), (Some("1"), None), "{what}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
@@ -181,14 +98,14 @@ async fn a_key_is_found_by_its_kid_and_the_set_is_fetched_once() {
         assert_taken(get(&app, token("a", &ED25519)).await);
         assert_taken(get(&app, token("b", &OTHER)).await);
     }
-    assert_refused(get(&app, token("a", &OTHER)).await, Invalid, "the key of another kid");
-    assert_refused(get(&app, headed(r#"{"alg":"HS256","kid":"shared"}"#)).await, Invalid, "a symmetric key in a set");
+    assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, "the key of another kid");
+    assert_rejected(get(&app, headed(r#"{"alg":"HS256","kid":"shared"}"#)).await, Invalid, "a symmetric key in a set");
     assert_eq!(issuer.fetched(), 2, "for the first token, and for the kid that names no key");
 
     let without_kid = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
-    assert_refused(get(&app, without_kid).await, Invalid, "no kid");
+    assert_rejected(get(&app, without_kid).await, Invalid, "no kid");
     for kid in ["", "A", "a ", "a\u{0}"] {
-        assert_refused(get(&app, token(kid, &ED25519)).await, Invalid, &format!("the kid {kid:?}"));
+        assert_rejected(get(&app, token(kid, &ED25519)).await, Invalid, &format!("the kid {kid:?}"));
     }
     app.caller(None).get("/api/EndUsers").await.expect(401);
     assert_eq!(issuer.fetched(), 2);
@@ -202,8 +119,8 @@ async fn a_new_kid_is_good_from_its_first_token_and_a_withdrawn_one_no_more() {
 
     issuer.publishes(&[jwk("new", &OTHER)]);
     assert_taken(get(&app, token("new", &OTHER)).await);
-    assert_refused(get(&app, token("old", &ED25519)).await, Invalid, "a withdrawn kid");
-    assert_refused(get(&app, token("new", &ED25519)).await, Invalid, "the old key under the new kid");
+    assert_rejected(get(&app, token("old", &ED25519)).await, Invalid, "a withdrawn kid");
+    assert_rejected(get(&app, token("new", &ED25519)).await, Invalid, "the old key under the new kid");
     assert_eq!(issuer.fetched(), 2);
 }
 
@@ -227,14 +144,14 @@ async fn a_key_that_takes_the_place_of_another_under_its_kid_counts_from_the_nex
     assert_taken(get(&app, token("a", &ED25519)).await);
 
     issuer.publishes(&[jwk("a", &OTHER)]);
-    assert_refused(get(&app, token("a", &OTHER)).await, Invalid, "a key that was not fetched yet");
+    assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, "a key that was not fetched yet");
     assert_taken(get(&app, token("a", &ED25519)).await);
     assert_eq!(issuer.fetched(), 1, "a bad signature is no reason to fetch");
 
-    assert_refused(get(&app, token("unknown", &OTHER)).await, Invalid, "a kid that is in no set");
+    assert_rejected(get(&app, token("unknown", &OTHER)).await, Invalid, "a kid that is in no set");
     assert_eq!(issuer.fetched(), 2);
     assert_taken(get(&app, token("a", &OTHER)).await);
-    assert_refused(get(&app, token("a", &ED25519)).await, Invalid, "the key that was replaced");
+    assert_rejected(get(&app, token("a", &ED25519)).await, Invalid, "the key that was replaced");
 }
 
 #[tokio::test]
@@ -246,7 +163,7 @@ async fn an_issuer_that_is_down_from_the_start_is_a_503_until_it_is_there() {
         issuer.does(&act);
         let app = issuer.app().await;
         assert_unavailable(get(&app, token("a", &ED25519)).await, what);
-        assert_refused(get(&app, "garbage".to_owned()).await, Invalid, what);
+        assert_rejected(get(&app, "garbage".to_owned()).await, Invalid, what);
         app.caller(None).get("/api/EndUsers").await.expect(401);
 
         issuer.publishes(&[jwk("a", &ED25519)]);
@@ -293,7 +210,7 @@ async fn no_address_that_comes_with_a_request_is_fetched() {
         all["alg"] = json!("EdDSA");
         let claims = json!({ "iss": url, "customerID": 7, "exp": now() + 600 }).to_string();
         let forged = OTHER.signed(&all.to_string(), &claims);
-        assert_refused(get(&app, forged).await, Invalid, &header.to_string());
+        assert_rejected(get(&app, forged).await, Invalid, &header.to_string());
         // An honest token may carry an address: it is not looked at.
         if header["kid"] == "a" {
             assert_taken(get(&app, ED25519.signed(&all.to_string(), &claims)).await);
@@ -314,7 +231,10 @@ async fn no_address_that_comes_with_a_request_is_fetched() {
         ("origin", url),
         ("x-original-url", url),
     ] {
-        caller.send(crate::app::TestRequest::new("GET", "/api/EndUsers").header(name, value)).await.expect(200);
+        caller
+            .send(crate::support::app::TestRequest::new("GET", "/api/EndUsers").header(name, value))
+            .await
+            .expect(200);
     }
     assert_eq!(caller.by_uid(url).await, [id.as_u64().unwrap()]);
     caller.get(&format!("/api/EndUsers?search={url}&callback={url}")).await.expect(200);
@@ -389,7 +309,7 @@ async fn an_answer_that_is_no_set_of_keys_opens_no_door_and_shuts_none() {
         let app = issuer.app().await;
         assert_taken(get(&app, token("a", &ED25519)).await);
         issuer.does(&act);
-        assert_refused(get(&app, token("b", &OTHER)).await, Invalid, &what);
+        assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, &what);
         assert_taken(get(&app, token("a", &ED25519)).await);
         assert_eq!(issuer.fetched(), 2, "{what}");
     });
@@ -425,14 +345,14 @@ async fn a_set_is_good_for_the_good_keys_in_it() {
             issuer.does(&answer("200 OK", kind, set(&keys)));
             let app = issuer.app().await;
             assert_taken(get(&app, token("a", &ED25519)).await);
-            assert_refused(get(&app, token("a", &OTHER)).await, Invalid, what);
+            assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, what);
             assert_eq!(issuer.fetched(), 1, "{what} as {kind}");
         }
     }
     let issuer = Issuer::publishing(&unusable("a"));
     let app = issuer.app().await;
-    assert_refused(get(&app, token("a", &ED25519)).await, Invalid, "a set without a usable key");
-    assert_refused(get(&app, headed(r#"{"alg":"HS256","kid":"a"}"#)).await, Invalid, "a symmetric key in a set");
+    assert_rejected(get(&app, token("a", &ED25519)).await, Invalid, "a set without a usable key");
+    assert_rejected(get(&app, headed(r#"{"alg":"HS256","kid":"a"}"#)).await, Invalid, "a symmetric key in a set");
 }
 
 #[tokio::test]
@@ -472,7 +392,7 @@ async fn an_issuer_that_is_slow_holds_up_nobody_whose_key_is_known() {
 
         let unknown = async {
             let asked = Instant::now();
-            assert_refused(get(&app, token("b", &OTHER)).await, Invalid, what);
+            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, what);
             asked.elapsed()
         };
         let known = async {
@@ -511,7 +431,7 @@ async fn a_flood_of_unknown_kids_is_one_fetch_more() {
     let app = issuer.app().await;
     assert_taken(get(&app, token("a", &ED25519)).await);
     for n in 0..30 {
-        assert_refused(get(&app, token(&format!("x{n}"), &ED25519)).await, Invalid, "an unknown kid");
+        assert_rejected(get(&app, token(&format!("x{n}"), &ED25519)).await, Invalid, "an unknown kid");
         assert_taken(get(&app, token("a", &ED25519)).await);
     }
     assert_eq!(issuer.fetched(), 2, "one after another");
@@ -526,7 +446,7 @@ async fn a_flood_of_unknown_kids_all_at_once_is_one_fetch_more() {
         let flood = join_all((0..60).map(|n| get(&app, token(&format!("x{wave}-{n}"), &ED25519))));
         let known = join_all((0..20).map(|_| get(&app, token("a", &ED25519))));
         let (flood, known) = join(flood, known).await;
-        flood.into_iter().for_each(|answer| assert_refused(answer, Invalid, "an unknown kid"));
+        flood.into_iter().for_each(|answer| assert_rejected(answer, Invalid, "an unknown kid"));
         known.into_iter().for_each(assert_taken);
     }
     // The first fetch of an instance, and one more.

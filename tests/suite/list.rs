@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, ids};
+use crate::support::app::{App, Caller, ids};
 
 /// The two members of a page that count.
 async fn totals(caller: &Caller<'_>, query: &str) -> (u64, u64) {

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, ids};
-use crate::repair;
+use crate::support::app::{App, Caller, Response, ids};
+use crate::support::index;
 
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn ask(caller: &Caller<'_>, search: &str) -> Answer {
+async fn ask(caller: &Caller<'_>, search: &str) -> Response {
     caller.get(&format!("/api/EndUsers?pageSize=100&search={}", encoded(search))).await
 }
 
@@ -562,7 +562,7 @@ async fn the_largest_end_user_is_indexed_after_its_largest_change() {
     // Whole values come on top of the bound on words.
     assert_eq!(found(&caller, "79@").await, [id]);
     assert_eq!(caller.by_uid(all_values(&caller, id).await.last().unwrap()).await, [id]);
-    let (check, report) = repair::command(&app, false).await;
+    let (check, report) = index::command(&app, false).await;
     assert!(check.is_clean(), "{report}");
 }
 

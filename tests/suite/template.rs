@@ -63,18 +63,18 @@ fn the_routes_are_those_of_the_contract() {
 
 #[tokio::test]
 async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() {
-    let app = crate::app::App::start().await;
+    let app = crate::support::app::App::start().await;
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
         let path = path.replace("{id}", "1");
-        let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
+        let answer = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
         assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
                 // byUid is an {id} to the other methods of that path.
                 let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
-                let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
+                let answer = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
                 assert_eq!(answer.status, if id { 401 } else { 404 }, "{method} {path}: {}", answer.text());
             }
         }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::support::app::App;
 
 fn uid<'a>(end_user: &'a Value, value: &str) -> &'a Value {
     let uids = end_user["uids"].as_array().unwrap();

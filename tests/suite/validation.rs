@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, TIME_OUT, TestRequest};
+use crate::support::app::{App, Caller, TIME_OUT, TestRequest};
 
 const END_USERS: &str = "/api/EndUsers";
 
@@ -282,7 +282,7 @@ async fn checks_come_in_their_order() {
     let tenant = app.tenant(7);
     let put = |path: &str| TestRequest::new("PUT", path).header("content-type", "text/plain").body("{");
     app.caller(None).send(put("/api/EndUsers/x")).await.expect(401);
-    let no_tenant = crate::app::token(json!({}));
+    let no_tenant = crate::support::app::token(json!({}));
     app.caller(Some(no_tenant)).send(put("/api/EndUsers/x")).await.expect(403);
     assert_eq!(tenant.send(put("/api/EndUsers/x")).await.errors(), ["id"]);
     tenant.send(put("/api/EndUsers/1")).await.expect(415);
@@ -459,7 +459,7 @@ async fn what_comes_first_hides_what_comes_after() {
     let writes = [("POST", "/api/EndUsers"), ("PUT", "/api/EndUsers/9"), ("POST", "/api/EndUserUIDs/assign")];
     for (method, path) in writes {
         app.caller(None).send(TestRequest::new(method, path).body(large())).await.expect(401);
-        app.caller(Some(crate::app::token(json!({}))))
+        app.caller(Some(crate::support::app::token(json!({}))))
             .send(TestRequest::new(method, path).body(large()))
             .await
             .expect(403);

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use shared::domain::search::Search;
 use shared::domain::text;
 
-use crate::app::{App, Caller, TestRequest};
-use crate::auth::{Says, assert_refused};
-use crate::issuer::Issuer;
+use crate::support::app::{App, Caller, TestRequest};
+use crate::support::issuer::Issuer;
+use crate::support::tokens::{Rejection, assert_rejected};
 
 /// A file of the folder that `VECTORS` names, or of `../shared/vectors` where that exists.
 fn read(name: &str) -> Option<String> {
@@ -468,7 +468,7 @@ async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
         match (vector["profile"].as_str().unwrap(), vector["result"].as_str().unwrap()) {
             (_, "acceptable") => assert!([200, 401, 403].contains(&answer.status), "{vector}: {}", answer.text()),
             ("jws", "invalid") if vector["token"] != "" => {
-                assert_refused(answer, Says::Invalid, &vector.to_string());
+                assert_rejected(answer, Rejection::Invalid, &vector.to_string());
                 tally.invalid += 1;
             }
             // No token at all, or one that was good once.
@@ -477,7 +477,7 @@ async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
                 tally.invalid += 1;
             }
             _ if !ours || !usable => {
-                assert_refused(answer, Says::Invalid, &vector.to_string());
+                assert_rejected(answer, Rejection::Invalid, &vector.to_string());
                 let reason = if ours { "a symmetric key in a set" } else { "another algorithm" };
                 *tally.on_purpose.entry(reason).or_default() += 1;
             }
@@ -487,8 +487,8 @@ async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
                 let claims: Value =
                     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap_or_default();
                 // Only a good signature gets as far as to have expired.
-                let is_present = if claims["exp"].is_number() { Says::Expired } else { Says::Invalid };
-                assert_refused(answer, is_present, &vector.to_string());
+                let expected = if claims["exp"].is_number() { Rejection::Expired } else { Rejection::Invalid };
+                assert_rejected(answer, expected, &vector.to_string());
                 tally.no_claims += 1;
             }
         }

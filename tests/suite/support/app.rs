@@ -26,8 +26,8 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::deployed::{self, Stack};
-use crate::openapi;
+use super::deployed::{self, Stack};
+use super::openapi;
 
 /// The secret of every test, unless it brings keys of its own.
 pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
@@ -271,24 +271,24 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Response {
         self.send(TestRequest::new("GET", path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> Response {
         self.send(TestRequest::new("POST", path).json(&body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub async fn put(&self, path: &str, body: Value) -> Response {
         self.send(TestRequest::new("PUT", path).json(&body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub async fn delete(&self, path: &str) -> Response {
         self.send(TestRequest::new("DELETE", path)).await
     }
 
     /// Sends any request under this caller's token; what comes back must be as the API's description says.
-    pub async fn send(&self, send: TestRequest) -> Answer {
+    pub async fn send(&self, send: TestRequest) -> Response {
         let send = match &self.token {
             Some(token) => send.header("authorization", &format!("Bearer {token}")),
             None => send,
@@ -359,7 +359,7 @@ impl TestRequest {
         Self { body: body.into(), ..self }
     }
 
-    pub async fn to(self, app: &App) -> Answer {
+    pub async fn to(self, app: &App) -> Response {
         match &app.system {
             System::Local(local) => self.send_to_local(local).await,
             System::Stack(stack) => {
@@ -370,12 +370,12 @@ impl TestRequest {
     }
 
     /// Sends the request to a system that is no [`App`].
-    pub async fn send_to_local(self, local: &Local) -> Answer {
+    pub async fn send_to_local(self, local: &Local) -> Response {
         let uri = format!("http://{}{}", local.address(), self.path);
         self.send_to_uri(uri, None).await
     }
 
-    async fn send_to_uri(self, uri: String, host: Option<String>) -> Answer {
+    async fn send_to_uri(self, uri: String, host: Option<String>) -> Response {
         let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
         if let Some(host) = host.filter(|_| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))) {
             request = request.header("host", host);
@@ -389,20 +389,20 @@ impl TestRequest {
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
         let what = format!("{} {}", self.method, self.path);
-        Answer { what, status: head.status.as_u16(), headers: head.headers, body: body.to_vec() }
+        Response { what, status: head.status.as_u16(), headers: head.headers, body: body.to_vec() }
     }
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub what: String,
     pub status: u16,
     pub headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The JSON of an answer that must have this status; `null` where there is no body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
