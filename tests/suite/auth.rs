@@ -198,7 +198,7 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
 }
 
 #[tokio::test]
-async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
+async fn bad_tokens_are_rejected_on_every_route() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
@@ -232,7 +232,7 @@ async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
 }
 
 #[tokio::test]
-async fn an_honest_token_is_taken_however_it_is_dressed() {
+async fn valid_tokens_are_accepted_in_every_form() {
     let app = App::start().await;
     let exp = now() + 600;
     let claims = |more: &str| raw(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
@@ -267,7 +267,7 @@ async fn an_honest_token_is_taken_however_it_is_dressed() {
 }
 
 #[tokio::test]
-async fn a_number_and_the_string_of_its_digits_are_one_tenant() {
+async fn number_and_digit_string_name_the_same_tenant() {
     let app = App::start().await;
     let end_user = app.tenant(1).create(json!({ "firstname": "One" })).await;
     let id = &end_user["endUserID"];
@@ -315,7 +315,7 @@ async fn issuer_and_audience_are_enforced_when_set() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
+async fn other_token_types_of_the_issuer_are_rejected() {
     let settings = [("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "contacts"), ("JWT_READ_SCOPE", "read")];
     let app = App::with(&settings).await;
     let signed = |typ: &str, more: Value| {
@@ -342,7 +342,7 @@ async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
 }
 
 #[tokio::test]
-async fn the_read_scope_reads_and_the_write_scope_does_all() {
+async fn read_scope_only_reads_and_write_scope_does_both() {
     let app = App::with(&[("JWT_READ_SCOPE", "people:read"), ("JWT_WRITE_SCOPE", "people:write")]).await;
     let caller = |claims: Value| {
         let mut all = json!({ "customerID": 7 });
@@ -396,7 +396,7 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
 }
 
 #[tokio::test]
-async fn the_tenant_claim_and_the_leeway_are_settings() {
+async fn tenant_claim_and_leeway_are_configurable() {
     let app =
         App::with(&[("JWT_CUSTOMER_CLAIM", "https://x.test/tenant"), ("JWT_LEEWAY_SECONDS", "0"), ("JWT_ISSUER", "")])
             .await;
@@ -428,7 +428,7 @@ async fn start_failure(pairs: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn nothing_starts_without_exactly_one_sound_key() {
+async fn start_requires_exactly_one_valid_key() {
     let pem = ed25519_pem();
     let binary_31 = format!("base64:{}", STANDARD.encode([7; 31]));
     let cases: &[(&[(&str, &str)], &str)] = &[
@@ -456,7 +456,7 @@ async fn nothing_starts_without_exactly_one_sound_key() {
 }
 
 #[tokio::test]
-async fn a_binary_secret_is_given_in_base64() {
+async fn binary_secret_is_read_from_base64() {
     let app = App::with(&[("JWT_SECRET", &format!("base64:{}", STANDARD.encode(SECRET)))]).await;
     app.tenant(7).get("/api/EndUsers").await.expect(200);
 }
@@ -471,7 +471,7 @@ fn ed25519_pem() -> String {
 }
 
 #[tokio::test]
-async fn a_public_key_is_never_taken_for_a_secret() {
+async fn public_key_is_never_used_as_a_secret() {
     let pem = ed25519_pem();
     let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
     let honest = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
@@ -489,7 +489,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
 
 /// The key of RFC 7515, A.3, and the same with the last bit of its y turned over.
 #[tokio::test]
-async fn a_point_that_is_not_on_the_curve_verifies_nothing() {
+async fn off_curve_point_verifies_no_token() {
     let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
     let token = "eyJhbGciOiJFUzI1NiJ9.\
         eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\

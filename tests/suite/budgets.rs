@@ -35,7 +35,7 @@ fn within(answer: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_stays_within_its_budget_at_a_thousand_end_users() {
+async fn requests_stay_within_budget_at_1000_end_users() {
     let app = App::start().await;
     let tenant = thousand(&app).await;
     let page = within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
@@ -74,7 +74,7 @@ async fn every_request_stays_within_its_budget_at_a_thousand_end_users() {
 }
 
 #[tokio::test]
-async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
+async fn every_create_costs_two_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for i in 0..100 {
@@ -83,7 +83,7 @@ async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_costs_no_round_trip_one_read_and_the_writing_of_the_answer() {
+async fn idempotency_key_adds_no_round_trip() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let create = || TestRequest::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&end_user(1));
@@ -93,7 +93,7 @@ async fn an_idempotency_key_costs_no_round_trip_one_read_and_the_writing_of_the_
 }
 
 #[tokio::test]
-async fn the_tickets_of_an_end_user_cost_three_round_trips() {
+async fn ticket_history_costs_three_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let mut body = end_user(1);
@@ -119,7 +119,7 @@ async fn the_tickets_of_an_end_user_cost_three_round_trips() {
 }
 
 #[tokio::test]
-async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
+async fn indexing_writes_one_entry_per_order_and_word() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let tenant = Tenant::parse("7").unwrap();
@@ -149,7 +149,7 @@ async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
 }
 
 #[tokio::test]
-async fn a_ticket_event_costs_four_round_trips() {
+async fn ticket_event_costs_four_round_trips() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let tenant = Tenant::parse("7").unwrap();

@@ -18,7 +18,7 @@ async fn read(tenant: &Caller<'_>, id: &Value) -> Response {
 }
 
 #[tokio::test]
-async fn an_end_user_has_a_strong_etag_that_each_change_changes() {
+async fn every_change_gives_a_new_strong_etag() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let created = tenant.post("/api/EndUsers", json!({ "firstname": "Jane" })).await;
@@ -41,7 +41,7 @@ async fn an_end_user_has_a_strong_etag_that_each_change_changes() {
 }
 
 #[tokio::test]
-async fn a_change_of_an_end_user_who_changed_since_is_412_and_writes_nothing() {
+async fn stale_if_match_is_412_and_writes_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -79,7 +79,7 @@ async fn a_change_of_an_end_user_who_changed_since_is_412_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_the_current_end_user_is_told_so() {
+async fn matching_if_none_match_is_304() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -101,7 +101,7 @@ async fn who_has_the_current_end_user_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_changes_to_the_same_revision_one_is_made() {
+async fn one_of_concurrent_updates_with_the_same_etag_wins() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();

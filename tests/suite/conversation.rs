@@ -53,7 +53,7 @@ fn caller<'a>(app: &'a App, tenant: &Value) -> Caller<'a> {
 }
 
 #[tokio::test]
-async fn the_recorded_conversation_is_answered_in_the_same_bytes() {
+async fn recorded_requests_get_the_recorded_responses() {
     let text = std::fs::read_to_string(file()).unwrap();
     let turns: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let api = turns.iter().filter(|turn| turn["send"].as_str().unwrap().contains(" /api/")).count();

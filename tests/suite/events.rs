@@ -14,7 +14,7 @@ fn event(function: &str) -> Value {
 }
 
 #[test]
-fn there_is_an_event_for_each_function_and_it_fits_the_template() {
+fn every_function_has_an_event_that_fits_the_template() {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap();
     let files: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let template = Template::load().unwrap();
@@ -29,7 +29,7 @@ fn there_is_an_event_for_each_function_and_it_fits_the_template() {
 }
 
 #[tokio::test]
-async fn each_function_takes_its_event_in_the_order_of_a_life() {
+async fn every_function_accepts_its_event() {
     let app = App::start().await;
     let invoke = async |function: &str| app.system.invoke(function, &event(function)).await.expect(function);
     let http = async |function: &str, status: u16| {

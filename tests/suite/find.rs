@@ -27,7 +27,7 @@ async fn assert_found(caller: &Caller<'_>, values: &[&str], expected: &[u64]) {
 }
 
 #[tokio::test]
-async fn invisible_characters_around_an_address_do_not_count() {
+async fn invisible_characters_around_an_address_are_ignored() {
     let app = App::start().await;
     let tenant = app.tenant(1);
     let end_user = tenant.create(json!({ "uids": [{ "uid": "jane@x.be\u{200b}" }] })).await;
@@ -41,7 +41,7 @@ async fn invisible_characters_around_an_address_do_not_count() {
 }
 
 #[tokio::test]
-async fn a_look_up_answers_an_array_of_whole_end_users() {
+async fn look_up_returns_an_array_of_full_end_users() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let body = json!({
@@ -55,7 +55,7 @@ async fn a_look_up_answers_an_array_of_whole_end_users() {
 }
 
 #[tokio::test]
-async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
+async fn blank_missing_repeated_or_too_long_uid_is_400() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for query in [
@@ -78,7 +78,7 @@ async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
 }
 
 #[tokio::test]
-async fn every_form_of_a_phone_number_finds_the_same_end_user() {
+async fn every_phone_spelling_finds_the_same_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id =
@@ -118,7 +118,7 @@ async fn every_form_of_a_phone_number_finds_the_same_end_user() {
 }
 
 #[tokio::test]
-async fn whatever_form_was_stored_its_forms_find_it() {
+async fn every_stored_phone_spelling_is_found_by_all_others() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (n, stored) in
@@ -133,7 +133,7 @@ async fn whatever_form_was_stored_its_forms_find_it() {
 }
 
 #[tokio::test]
-async fn whatsapp_numbers_are_found_as_numbers_and_names_as_text() {
+async fn whatsapp_numbers_match_as_numbers_and_names_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let bare = holder(&caller, "WhatsApp", "32470000000").await;
@@ -149,7 +149,7 @@ async fn whatsapp_numbers_are_found_as_numbers_and_names_as_text() {
 }
 
 #[tokio::test]
-async fn look_ups_are_also_read_by_the_default_region() {
+async fn look_ups_also_use_the_default_region() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "BE")]).await;
     let caller = app.tenant(1);
     let id = holder(&caller, "Phone", "0470 00 00 00").await;
@@ -170,7 +170,7 @@ async fn look_ups_are_also_read_by_the_default_region() {
 }
 
 #[tokio::test]
-async fn without_a_default_region_a_national_number_is_only_text() {
+async fn national_number_is_text_without_a_default_region() {
     let app = App::start().await;
     let caller = app.tenant(1);
     end_user(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
@@ -180,7 +180,7 @@ async fn without_a_default_region_a_national_number_is_only_text() {
 }
 
 #[tokio::test]
-async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
+async fn space_of_an_unescaped_plus_is_restored() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let phone = holder(&caller, "Phone", "+32470000000").await;
@@ -215,7 +215,7 @@ async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
 }
 
 #[tokio::test]
-async fn neither_case_nor_width_nor_composition_counts() {
+async fn case_width_and_composition_are_ignored() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let email = holder(&caller, "Email", "Jane.Doe@Example.COM").await;
@@ -229,7 +229,7 @@ async fn neither_case_nor_width_nor_composition_counts() {
 }
 
 #[tokio::test]
-async fn an_address_is_found_by_either_form_of_its_domain() {
+async fn address_is_found_by_unicode_and_ascii_domain() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let unicode = holder(&caller, "Email", "jane@bücher.example").await;
@@ -248,7 +248,7 @@ async fn an_address_is_found_by_either_form_of_its_domain() {
 }
 
 #[tokio::test]
-async fn a_customer_reference_is_looked_up_as_a_uid_is() {
+async fn customer_ref_is_looked_up_like_a_uid() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let reference = end_user(&caller, json!({ "customerRef": "ERP-1" })).await;
@@ -263,7 +263,7 @@ async fn a_customer_reference_is_looked_up_as_a_uid_is() {
 }
 
 #[tokio::test]
-async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
+async fn all_holders_are_returned_once_by_ascending_id() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -284,7 +284,7 @@ async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
 }
 
 #[tokio::test]
-async fn at_most_a_hundred_end_users_are_answered_the_oldest() {
+async fn look_up_returns_the_100_lowest_ids() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -300,7 +300,7 @@ async fn at_most_a_hundred_end_users_are_answered_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
+async fn text_and_phone_of_the_same_characters_differ() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let phone = holder(&caller, "Phone", "+32470000000").await;
@@ -316,7 +316,7 @@ async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_extension_is_part_of_the_number() {
+async fn extension_is_part_of_the_phone_number() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let five = holder(&caller, "Phone", "+32 2 555 12 12 ext. 5").await;
@@ -335,7 +335,7 @@ async fn an_extension_is_part_of_the_number() {
 }
 
 #[tokio::test]
-async fn the_longest_and_oddest_values_can_be_stored_and_found() {
+async fn longest_and_unusual_values_are_stored_and_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut values: Vec<String> =
@@ -399,7 +399,7 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
 }
 
 #[tokio::test]
-async fn values_that_differ_at_their_very_end_are_told_apart() {
+async fn values_that_differ_in_the_last_character_differ() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for unit in ["x", "\u{fdfa}", "😀"] {
@@ -412,7 +412,7 @@ async fn values_that_differ_at_their_very_end_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_change_of_uids_shows_in_the_very_next_look_up() {
+async fn next_look_up_shows_a_change_of_uids() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let created = caller
@@ -444,7 +444,7 @@ async fn a_change_of_uids_shows_in_the_very_next_look_up() {
 }
 
 #[tokio::test]
-async fn a_uid_is_found_in_its_own_tenant_alone() {
+async fn uid_is_found_only_in_its_tenant() {
     let app = App::start().await;
     let one = holder(&app.tenant(1), "Email", "jane@example.com").await;
     let two = end_user(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;

@@ -76,7 +76,7 @@ async fn paths_and_methods_match_exactly() {
 }
 
 #[tokio::test]
-async fn every_answer_of_a_function_has_its_headers() {
+async fn every_function_response_has_the_standard_headers() {
     let app = App::start().await;
     let id = app.tenant(7).create(json!({ "firstname": "Here" })).await["endUserID"].to_string();
     let mut seen = std::collections::HashSet::new();
@@ -159,7 +159,7 @@ fn assert_problem(answer: &Response, what: &str) {
 }
 
 #[tokio::test]
-async fn each_kind_of_problem_has_its_whole_body() {
+async fn every_problem_has_its_full_body() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let cases = [
@@ -200,7 +200,7 @@ fn preflight(origin: &str, path: &str) -> TestRequest {
 }
 
 #[tokio::test]
-async fn there_is_no_cors_unless_origins_are_set() {
+async fn cors_is_off_by_default() {
     let app = App::start().await;
     assert_gateway_404(preflight("https://app.test", "/api/EndUsers").to(&app).await, "a preflight");
     let answer = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
@@ -217,7 +217,7 @@ fn list(header: Option<&str>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
+async fn allowed_origins_get_preflights_and_exposed_headers() {
     let app = App::with(&[("CORS_ALLOWED_ORIGINS", "https://app.test, https://b.test")]).await;
     for origin in ["https://app.test", "https://b.test"] {
         let answer = preflight(origin, "/api/EndUsers/1").to(&app).await;
@@ -283,7 +283,7 @@ async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn no_raw_request_line_or_host_is_a_server_fault() {
+async fn unusual_request_lines_and_hosts_never_cause_a_5xx() {
     let app = App::start().await;
     app.tenant(7).create(json!({ "firstname": "Here" })).await;
     let token = token(json!({ "customerID": 7 }));
@@ -424,7 +424,7 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
 }
 
 #[tokio::test]
-async fn of_two_authorizations_none_counts_whichever_comes_first() {
+async fn two_authorization_headers_are_rejected() {
     let app = App::start().await;
     let good = format!("Bearer {}", token(json!({ "customerID": 7 })));
     let other = format!("Bearer {}", token(json!({ "customerID": 8 })));
@@ -461,7 +461,7 @@ fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
+async fn unusual_events_never_cause_a_5xx() {
     let app = App::start().await;
     let jane = "eyJmaXJzdG5hbWUiOiJKYW5lIn0=";
     let create = "POST /api/EndUsers";
@@ -506,7 +506,7 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
 }
 
 #[tokio::test]
-async fn a_quote_or_a_bracket_in_the_query_means_itself() {
+async fn quotes_and_brackets_in_a_query_are_literal() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "customerRef": r#"<a"b>"# })).await;
@@ -531,7 +531,7 @@ fn ticket(id: u64, uid: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn ticket_events_are_taken_one_or_many_valid_or_not() {
+async fn ticket_events_are_accepted_even_if_invalid() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uid": "jane@x.test" }] })).await["endUserID"].clone();
@@ -571,7 +571,7 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
 }
 
 #[tokio::test]
-async fn settled_means_that_what_was_sent_is_seen() {
+async fn settle_waits_until_events_are_visible() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let answer = TestRequest::new("POST", "/local/settle").to(&app).await;
@@ -584,7 +584,7 @@ async fn settled_means_that_what_was_sent_is_seen() {
 }
 
 #[tokio::test]
-async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
+async fn bodies_over_the_gateway_limit_reach_no_function() {
     let app = App::start().await;
     let answer = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
     assert_eq!((answer.status, answer.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
@@ -592,7 +592,7 @@ async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
 }
 
 #[tokio::test]
-async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
+async fn ticket_events_are_json_or_ndjson() {
     let app = App::start().await;
     let post = |kind: &str, body: &str| {
         TestRequest::new("POST", "/local/ticket-events").header("content-type", kind).body(body.to_owned()).to(&app)
@@ -610,7 +610,7 @@ async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
 }
 
 #[tokio::test]
-async fn no_answer_hides_a_write_of_its_own_from_a_read() {
+async fn reads_show_every_acknowledged_write() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for n in 1..=20 {

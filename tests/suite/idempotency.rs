@@ -27,7 +27,7 @@ async fn count(tenant: &Caller<'_>) -> Value {
 }
 
 #[tokio::test]
-async fn a_create_that_is_sent_again_is_answered_again_and_not_carried_out_again() {
+async fn create_is_idempotent_with_a_key() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let first = tenant.send(keyed(CREATE, "order-66", &jane())).await;
@@ -81,7 +81,7 @@ async fn deletion_erases_stored_responses() {
 }
 
 #[tokio::test]
-async fn a_late_erasure_spares_the_response_of_a_new_end_user() {
+async fn late_erasure_keeps_the_response_of_a_new_end_user() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let first = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
@@ -94,7 +94,7 @@ async fn a_late_erasure_spares_the_response_of_a_new_end_user() {
 }
 
 #[tokio::test]
-async fn the_stream_erases_responses_behind_a_deletion_cut_short() {
+async fn stream_erases_responses_after_an_interrupted_delete() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201)["endUserID"].as_u64().unwrap();
@@ -107,7 +107,7 @@ async fn the_stream_erases_responses_behind_a_deletion_cut_short() {
 }
 
 #[tokio::test]
-async fn a_document_remembers_at_most_500_responses() {
+async fn document_lists_at_most_500_stored_responses() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -132,7 +132,7 @@ async fn a_document_remembers_at_most_500_responses() {
 }
 
 #[tokio::test]
-async fn an_assign_that_is_sent_again_is_answered_again_and_not_carried_out_again() {
+async fn assign_is_idempotent_with_a_key() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -153,7 +153,7 @@ async fn an_assign_that_is_sent_again_is_answered_again_and_not_carried_out_agai
 }
 
 #[tokio::test]
-async fn an_answer_that_changed_nothing_leaves_the_revision_as_it_is() {
+async fn response_without_a_change_keeps_the_revision() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -165,7 +165,7 @@ async fn an_answer_that_changed_nothing_leaves_the_revision_as_it_is() {
 }
 
 #[tokio::test]
-async fn another_request_with_the_same_key_is_422_and_writes_nothing() {
+async fn key_reuse_by_another_request_is_422() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let created = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
@@ -183,7 +183,7 @@ async fn another_request_with_the_same_key_is_422_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_refused_may_be_sent_again_with_its_key() {
+async fn rejected_request_can_be_repeated_with_its_key() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let link = json!({ "endUserID": 1, "uid": "j@x.be" });
@@ -194,7 +194,7 @@ async fn what_was_refused_may_be_sent_again_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_requests_that_arrive_together_one_is_carried_out() {
+async fn one_of_concurrent_requests_with_a_key_writes() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let creates = (0..20).map(|_| tenant.send(keyed(CREATE, "together", &jane())));
@@ -213,7 +213,7 @@ async fn of_requests_that_arrive_together_one_is_carried_out() {
 }
 
 #[tokio::test]
-async fn a_key_is_a_tenants_own_and_case_sensitive() {
+async fn keys_are_scoped_to_a_tenant_and_case_sensitive() {
     let app = App::start().await;
     for tenant in [7, 8] {
         let tenant = app.tenant(tenant);
@@ -227,7 +227,7 @@ async fn a_key_is_a_tenants_own_and_case_sensitive() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_a_fault_beside_those_of_the_body() {
+async fn invalid_key_is_reported_with_the_errors_of_the_body() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for key in ["", "a b", "é", &"k".repeat(256)] {
@@ -243,7 +243,7 @@ async fn a_key_that_is_none_is_a_fault_beside_those_of_the_body() {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_for_a_day() {
+async fn stored_response_expires_after_a_day() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);

@@ -41,7 +41,7 @@ async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_tenant_sees_counts_and_finds_only_its_own() {
+async fn tenant_sees_counts_and_finds_only_its_end_users() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     let empty = everything(&two).await;
@@ -61,7 +61,7 @@ async fn a_tenant_sees_counts_and_finds_only_its_own() {
 }
 
 #[tokio::test]
-async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
+async fn record_of_another_tenant_looks_nonexistent() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     one.create(jane()).await;
@@ -93,7 +93,7 @@ async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn a_uid_record_of_another_tenant_cannot_be_changed() {
+async fn uid_of_another_tenant_cannot_be_changed() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     let hers = one.create(jane()).await;
@@ -108,7 +108,7 @@ async fn a_uid_record_of_another_tenant_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn no_member_parameter_or_header_says_whose_a_record_is() {
+async fn only_the_token_selects_the_tenant() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     let mut claiming = jane();
@@ -138,7 +138,7 @@ async fn no_member_parameter_or_header_says_whose_a_record_is() {
 }
 
 #[tokio::test]
-async fn names_that_look_alike_are_different_tenants() {
+async fn similar_names_are_different_tenants() {
     let app = App::start().await;
     app.tenant("a").create(jane()).await;
     app.tenant(1).create(jane()).await;

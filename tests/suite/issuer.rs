@@ -90,7 +90,7 @@ async fn warm(issuer: &Issuer, app: &App, kid: &str, n: usize) {
 }
 
 #[tokio::test]
-async fn a_key_is_found_by_its_kid_and_the_set_is_fetched_once() {
+async fn key_is_found_by_kid_and_key_set_is_fetched_once() {
     let symmetric = json!({ "kty": "oct", "kid": "shared", "k": URL_SAFE_NO_PAD.encode(SECRET) });
     let issuer = Issuer::publishing(&[symmetric, jwk("a", &ED25519), jwk("b", &OTHER)]);
     let app = issuer.app().await;
@@ -112,7 +112,7 @@ async fn a_key_is_found_by_its_kid_and_the_set_is_fetched_once() {
 }
 
 #[tokio::test]
-async fn a_new_kid_is_good_from_its_first_token_and_a_withdrawn_one_no_more() {
+async fn new_kid_is_valid_at_once_and_withdrawn_kid_is_not() {
     let issuer = Issuer::publishing(&[jwk("old", &ED25519)]);
     let app = issuer.app().await;
     assert_taken(get(&app, token("old", &ED25519)).await);
@@ -125,7 +125,7 @@ async fn a_new_kid_is_good_from_its_first_token_and_a_withdrawn_one_no_more() {
 }
 
 #[tokio::test]
-async fn both_keys_are_good_while_the_issuer_publishes_both() {
+async fn both_published_keys_are_valid() {
     let issuer = Issuer::publishing(&[jwk("old", &ED25519)]);
     let app = issuer.app().await;
     assert_taken(get(&app, token("old", &ED25519)).await);
@@ -138,7 +138,7 @@ async fn both_keys_are_good_while_the_issuer_publishes_both() {
 }
 
 #[tokio::test]
-async fn a_key_that_takes_the_place_of_another_under_its_kid_counts_from_the_next_fetch() {
+async fn replaced_key_is_valid_from_the_next_fetch() {
     let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
     let app = issuer.app().await;
     assert_taken(get(&app, token("a", &ED25519)).await);
@@ -155,7 +155,7 @@ async fn a_key_that_takes_the_place_of_another_under_its_kid_counts_from_the_nex
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_from_the_start_is_a_503_until_it_is_there() {
+async fn issuer_down_at_start_is_503_until_it_responds() {
     let down =
         [("closes", raw("")), ("500", answer("500 Internal Server Error", "text/plain", "no")), ("silent", silent())];
     for (what, act) in down {
@@ -173,7 +173,7 @@ async fn an_issuer_that_is_down_from_the_start_is_a_503_until_it_is_there() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_nobody_runs_is_a_503() {
+async fn unreachable_issuer_is_503() {
     let url = format!("http://{}/", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     for url in [url.as_str(), "https://127.0.0.1:1/"] {
         let app = App::with(&[("JWT_SECRET", ""), ("JWT_JWKS_URL", url)]).await;
@@ -182,7 +182,7 @@ async fn an_issuer_that_nobody_runs_is_a_503() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_down_is_tried_once_a_second() {
+async fn failed_issuer_is_retried_once_a_second() {
     let issuer = Issuer::start();
     let app = issuer.app().await;
     let started = Instant::now();
@@ -194,7 +194,7 @@ async fn an_issuer_that_is_down_is_tried_once_a_second() {
 }
 
 #[tokio::test]
-async fn no_address_that_comes_with_a_request_is_fetched() {
+async fn urls_in_a_request_are_never_fetched() {
     let stranger = Issuer::publishing(&[jwk("a", &OTHER)]);
     let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
     let (app, url) = (issuer.app().await, &stranger.url);
@@ -295,7 +295,7 @@ fn no_sets(good: &str, elsewhere: &str) -> Vec<(String, Act)> {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_set_of_keys_opens_no_door_and_shuts_none() {
+async fn invalid_key_set_neither_adds_nor_removes_keys() {
     let elsewhere = Issuer::publishing(&[jwk("a", &ED25519), jwk("b", &OTHER)]);
     let good = set(&[jwk("b", &OTHER)]);
     // One after another would take the time-outs' sum; all at once leave the good sets no time.
@@ -318,7 +318,7 @@ async fn an_answer_that_is_no_set_of_keys_opens_no_door_and_shuts_none() {
 }
 
 #[tokio::test]
-async fn a_set_is_good_for_the_good_keys_in_it() {
+async fn valid_keys_of_a_mixed_key_set_are_used() {
     let mut many: Vec<Value> = (0..8_000).map(|n| jwk(&format!("k{n}"), &OTHER)).collect();
     many.push(jwk("a", &ED25519));
     let unusable = |kid: &str| {
@@ -356,7 +356,7 @@ async fn a_set_is_good_for_the_good_keys_in_it() {
 }
 
 #[tokio::test]
-async fn a_set_that_is_costly_to_read_is_read_in_bounded_time() {
+async fn costly_key_set_is_read_in_bounded_time() {
     let name = "n".repeat(400_000);
     let costly = [
         ("a long name over a long list", format!(r#"{{"kid":"x","{name}":[{}0]}}"#, "0,".repeat(250_000))),
@@ -382,7 +382,7 @@ async fn a_set_that_is_costly_to_read_is_read_in_bounded_time() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_slow_holds_up_nobody_whose_key_is_known() {
+async fn slow_issuer_delays_no_caller_with_a_known_key() {
     for (what, slow) in [("silent", silent()), ("a drip", endless(CHUNKED, "1\r\n \r\n", DRIP))] {
         let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
         let app = issuer.app().await;
@@ -412,7 +412,7 @@ async fn an_issuer_that_is_slow_holds_up_nobody_whose_key_is_known() {
 }
 
 #[tokio::test]
-async fn all_who_come_while_a_slow_issuer_is_asked_are_answered_in_bounded_time() {
+async fn callers_wait_a_bounded_time_for_a_slow_issuer() {
     let issuer = Issuer::start();
     issuer.does(&silent());
     let app = issuer.app().await;
@@ -426,7 +426,7 @@ async fn all_who_come_while_a_slow_issuer_is_asked_are_answered_in_bounded_time(
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_kids_is_one_fetch_more() {
+async fn sequential_unknown_kids_cause_one_fetch() {
     let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
     let app = issuer.app().await;
     assert_taken(get(&app, token("a", &ED25519)).await);
@@ -438,7 +438,7 @@ async fn a_flood_of_unknown_kids_is_one_fetch_more() {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_kids_all_at_once_is_one_fetch_more() {
+async fn concurrent_unknown_kids_cause_one_fetch() {
     let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
     let app = issuer.app().await;
     warm(&issuer, &app, "a", 4).await;

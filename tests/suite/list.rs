@@ -33,7 +33,7 @@ fn reversed<T: Clone>(of: &[T]) -> Vec<T> {
 }
 
 #[tokio::test]
-async fn a_tenant_without_end_users_has_an_empty_first_page() {
+async fn tenant_without_end_users_has_an_empty_first_page() {
     let app = App::start().await;
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
     for query in ["", "?sortBy=lastname", "?search=jane", "?pageNumber=9", "?sortBy=name&pageNumber=2"] {
@@ -42,7 +42,7 @@ async fn a_tenant_without_end_users_has_an_empty_first_page() {
 }
 
 #[tokio::test]
-async fn a_page_holds_whole_end_users_and_both_totals() {
+async fn page_has_full_end_users_and_both_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let jane = caller
@@ -82,7 +82,7 @@ async fn a_page_holds_whole_end_users_and_both_totals() {
 }
 
 #[tokio::test]
-async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
+async fn default_page_is_the_first_ten_rows() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let all = end_users(&caller, "firstname", &["x"; 23]).await;
@@ -99,7 +99,7 @@ async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn past_the_end_a_page_is_empty_and_its_totals_are_true() {
+async fn page_past_the_end_is_empty_with_true_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     end_users(&caller, "firstname", &["x"; 11]).await;
@@ -129,7 +129,7 @@ async fn total_pages_are_rounded_up() {
 }
 
 #[tokio::test]
-async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
+async fn all_errors_of_page_and_order_are_reported_at_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (query, error) in [
@@ -172,7 +172,7 @@ async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
 }
 
 #[tokio::test]
-async fn the_default_order_is_by_id_and_desc_turns_it_around() {
+async fn default_order_is_by_id_and_desc_reverses_it() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let all = end_users(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
@@ -189,7 +189,7 @@ async fn the_default_order_is_by_id_and_desc_turns_it_around() {
 }
 
 #[tokio::test]
-async fn end_users_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
+async fn list_sorts_by_every_field_named_in_any_case() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -231,7 +231,7 @@ async fn end_users_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
 }
 
 #[tokio::test]
-async fn the_name_sorts_as_first_and_last_name_joined() {
+async fn name_sorts_as_first_and_last_name_joined() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (first, last) in [("Jan", "Zoe"), ("", "Jan"), ("Jan", ""), ("", ""), ("Jan A", "b"), ("Jan", "a c")] {
@@ -285,7 +285,7 @@ const COLLATED: [&str; 38] = [
 ];
 
 #[tokio::test]
-async fn text_sorts_by_the_root_collation_with_the_empty_first() {
+async fn text_sorts_by_root_collation_with_empty_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
     // Not in the order of creation: every fifth, from five starts.
@@ -346,7 +346,7 @@ async fn text_sorts_by_the_root_collation_with_the_empty_first() {
 }
 
 #[tokio::test]
-async fn equal_values_are_told_apart_by_id_in_the_sense_of_the_order() {
+async fn ties_are_sorted_by_id_in_the_direction_of_the_order() {
     let app = App::start().await;
     let caller = app.tenant(1);
     // Composed and decomposed are one text.
@@ -368,7 +368,7 @@ async fn equal_values_are_told_apart_by_id_in_the_sense_of_the_order() {
 }
 
 #[tokio::test]
-async fn long_values_sort_by_what_follows_a_common_prefix_of_200_characters() {
+async fn long_values_sort_beyond_200_common_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for unit in ["x", "é", "語"] {
@@ -387,7 +387,7 @@ async fn long_values_sort_by_what_follows_a_common_prefix_of_200_characters() {
 }
 
 #[tokio::test]
-async fn the_oddest_and_longest_values_can_be_sorted_by_and_paged() {
+async fn unusual_and_longest_values_are_sorted_and_paged() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = ["\u{fdfa}".repeat(200), "😀".repeat(200), "#".repeat(200), "\u{10fffd}".repeat(200), "~".repeat(200)];
@@ -408,7 +408,7 @@ async fn the_oddest_and_longest_values_can_be_sorted_by_and_paged() {
 }
 
 #[tokio::test]
-async fn unsorted_the_list_reads_its_writes() {
+async fn default_list_reads_its_own_writes() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -431,7 +431,7 @@ async fn unsorted_the_list_reads_its_writes() {
 }
 
 #[tokio::test]
-async fn a_sorted_list_shows_every_write_once_it_has_settled() {
+async fn settled_sorted_list_shows_every_write() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let all = end_users(&caller, "lastname", &["b", "d", "f"]).await;
@@ -449,7 +449,7 @@ async fn a_sorted_list_shows_every_write_once_it_has_settled() {
 }
 
 #[tokio::test]
-async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
+async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let all = end_users(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
@@ -484,7 +484,7 @@ async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
 }
 
 #[tokio::test]
-async fn end_users_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_among() {
+async fn list_excludes_end_users_of_other_tenants() {
     let app = App::start().await;
     let (mine, theirs) = (app.tenant("a"), app.tenant("A"));
     let my = end_users(&mine, "lastname", &["b", "d"]).await;
@@ -504,7 +504,7 @@ async fn end_users_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_a
 }
 
 #[tokio::test]
-async fn two_hundred_and_fifty_end_users_walked_page_by_page_are_each_met_once() {
+async fn pages_of_250_end_users_show_each_exactly_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -534,7 +534,7 @@ async fn two_hundred_and_fifty_end_users_walked_page_by_page_are_each_met_once()
 }
 
 #[tokio::test]
-async fn who_create_at_once_get_ids_of_their_own_that_ascend_and_an_exact_count() {
+async fn concurrent_creates_get_unique_ids_and_an_exact_count() {
     let app = App::start().await;
     let callers: Vec<_> = (0..16).map(|_| app.tenant(1)).collect();
     let work = callers.iter().map(|caller| end_users(caller, "firstname", &["x"; 5]));

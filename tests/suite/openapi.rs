@@ -11,7 +11,7 @@ use crate::support::app::{App, Caller, TestRequest};
 use crate::support::openapi::{DOCUMENT, OPERATIONS, operations, resolved, validator};
 
 #[test]
-fn the_document_in_the_repository_is_the_one_that_the_code_makes() {
+fn openapi_json_is_generated_from_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi.json");
     let written = std::fs::read_to_string(path).expect("openapi.json");
     let made = document().to_pretty_json().expect("a document") + "\n";
@@ -19,7 +19,7 @@ fn the_document_in_the_repository_is_the_one_that_the_code_makes() {
 }
 
 #[test]
-fn the_operations_are_the_routes_of_the_template() {
+fn operations_are_the_routes_of_the_template() {
     let routes = Template::load().unwrap().routes;
     let routes: BTreeSet<_> = routes.into_iter().map(|route| (route.method, route.path)).collect();
     assert_eq!(OPERATIONS.keys().cloned().collect::<BTreeSet<_>>(), routes);
@@ -28,7 +28,7 @@ fn the_operations_are_the_routes_of_the_template() {
 }
 
 #[test]
-fn every_operation_says_what_a_token_or_a_database_in_trouble_does_to_it() {
+fn every_operation_documents_its_common_errors() {
     for (route, operation) in OPERATIONS.iter() {
         for status in [401, 403, 429, 500, 503] {
             assert!(operation.0.contains_key(&status), "{route:?} has no {status}");
@@ -40,7 +40,7 @@ fn every_operation_says_what_a_token_or_a_database_in_trouble_does_to_it() {
 }
 
 #[test]
-fn every_example_of_an_answer_is_as_its_schema_says() {
+fn every_response_example_conforms_to_its_schema() {
     let mut seen = 0;
     let answers = operations().flat_map(|(_, _, operation)| operation["responses"].as_object().expect("responses"));
     let contents = answers.flat_map(|(_, answer)| resolved(answer)["content"].as_object().into_iter().flatten());
@@ -90,7 +90,7 @@ async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
 }
 
 #[tokio::test]
-async fn the_examples_sent_one_after_another_are_answered_as_they_say() {
+async fn request_examples_get_the_example_responses() {
     let app = App::start().await;
     let caller = app.tenant(7);
     try_out(&caller, "createEndUser", 201).await;

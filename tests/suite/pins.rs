@@ -194,7 +194,7 @@ fn pins() -> String {
 }
 
 #[test]
-fn stored_keys_are_those_of_the_pinned_version() {
+fn stored_keys_match_the_pinned_versions() {
     let pins = pins();
     if std::env::var_os("WRITE_PINS").is_some() {
         std::fs::write(PINS, &pins).unwrap();

@@ -38,7 +38,7 @@ async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
 }
 
 #[tokio::test]
-async fn a_search_matches_when_every_word_is_a_prefix_of_some_word() {
+async fn every_search_word_must_be_a_prefix_of_some_word() {
     let app = App::start().await;
     let searches = [
         ("anna", true),
@@ -63,7 +63,7 @@ async fn a_search_matches_when_every_word_is_a_prefix_of_some_word() {
 }
 
 #[tokio::test]
-async fn case_marks_and_width_do_not_count() {
+async fn case_marks_and_width_are_ignored() {
     let app = App::start().await;
     let searches = [
         ("zoe", true),
@@ -86,7 +86,7 @@ async fn case_marks_and_width_do_not_count() {
 }
 
 #[tokio::test]
-async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
+async fn undecomposable_latin_letters_are_folded() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (name, plain) in [
@@ -122,7 +122,7 @@ async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
 }
 
 #[tokio::test]
-async fn each_of_the_searched_fields_is_searched_and_no_other() {
+async fn only_the_searched_fields_are_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = end_user(
@@ -170,7 +170,7 @@ async fn each_of_the_searched_fields_is_searched_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_first_hundred_distinct_words_of_the_contact_details_are_searched() {
+async fn first_100_words_of_contact_details_are_searched() {
     let app = App::start().await;
     let mut words: Vec<String> = (1..=99).map(|n| format!("w{n:03} W{n:03}")).collect();
     words.extend(["hundredth".to_owned(), "w001 w050 hundredth".to_owned(), "beyond".to_owned(), "after".to_owned()]);
@@ -190,7 +190,7 @@ async fn the_first_hundred_distinct_words_of_the_contact_details_are_searched() 
 }
 
 #[tokio::test]
-async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
+async fn search_with_an_at_sign_matches_whole_values_by_prefix() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let email = |uid: &str| json!({ "company": "Example.com jane", "uids": [{ "uid": uid }] });
@@ -234,7 +234,7 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
 }
 
 #[tokio::test]
-async fn an_international_domain_is_searched_in_both_forms() {
+async fn international_domain_is_searched_in_both_forms() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let ascii = end_user(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
@@ -252,7 +252,7 @@ async fn an_international_domain_is_searched_in_both_forms() {
 }
 
 #[tokio::test]
-async fn a_raw_plus_in_an_address_is_still_found() {
+async fn unescaped_plus_in_an_address_is_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let tag = end_user(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
@@ -264,7 +264,7 @@ async fn a_raw_plus_in_an_address_is_still_found() {
 }
 
 #[tokio::test]
-async fn a_search_of_punctuation_alone_matches_nobody() {
+async fn search_of_only_punctuation_finds_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);
     end_user(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
@@ -278,7 +278,7 @@ async fn a_search_of_punctuation_alone_matches_nobody() {
 }
 
 #[tokio::test]
-async fn a_blank_search_is_none() {
+async fn blank_search_lists_everybody() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = end_user(&caller, json!({ "firstname": "x" })).await;
@@ -288,7 +288,7 @@ async fn a_blank_search_is_none() {
 }
 
 #[tokio::test]
-async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
+async fn phone_is_found_in_international_and_national_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = end_user(
@@ -335,7 +335,7 @@ async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
 }
 
 #[tokio::test]
-async fn a_search_of_digits_and_separators_is_also_tried_without_the_separators() {
+async fn search_of_digits_is_also_tried_without_separators() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let joined = end_user(&caller, json!({ "customerRef": "20261123" })).await;
@@ -360,7 +360,7 @@ async fn a_search_of_digits_and_separators_is_also_tried_without_the_separators(
 }
 
 #[tokio::test]
-async fn a_word_counts_up_to_200_characters() {
+async fn words_count_up_to_200_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let long = "é".repeat(200);
@@ -379,7 +379,7 @@ async fn a_word_counts_up_to_200_characters() {
 }
 
 #[tokio::test]
-async fn a_search_has_at_most_320_characters_and_20_words() {
+async fn search_has_at_most_320_characters_and_20_words() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = end_user(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
@@ -399,7 +399,7 @@ async fn a_search_has_at_most_320_characters_and_20_words() {
 }
 
 #[tokio::test]
-async fn a_search_that_holds_control_characters_is_refused() {
+async fn search_with_control_characters_is_400() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for search in ["a\u{0}b", "a\u{1}", "\u{7f}x", "a\u{85}b"] {
@@ -430,7 +430,7 @@ async fn letters_of_every_script_are_searched() {
 }
 
 #[tokio::test]
-async fn what_is_changed_or_removed_is_searched_as_it_is_now() {
+async fn search_follows_changes_and_removals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let created = caller.create(json!({ "firstname": "before", "uids": [{ "uid": "old@example.com" }] })).await;
@@ -466,7 +466,7 @@ async fn what_is_changed_or_removed_is_searched_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
+async fn search_is_sorted_and_paged_with_an_exact_total() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut sorted = Vec::new();
@@ -504,7 +504,7 @@ async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
 }
 
 #[tokio::test]
-async fn a_search_finds_nobody_of_another_tenant() {
+async fn search_finds_nobody_of_another_tenant() {
     let app = App::start().await;
     end_user(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
     app.settle().await;
@@ -514,7 +514,7 @@ async fn a_search_finds_nobody_of_another_tenant() {
 }
 
 #[tokio::test]
-async fn a_phone_is_found_without_its_trunk_prefix() {
+async fn phone_is_found_without_its_trunk_prefix() {
     let app = App::start().await;
     let body = json!({ "uids": [{ "uidType": "Phone", "uid": "+32470123456" }, { "uidType": "WhatsApp", "uid": "+447911123456" }] });
     let searches = [
@@ -538,7 +538,7 @@ fn long_words(numbers: std::ops::Range<u32>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_end_user_is_indexed_after_its_largest_change() {
+async fn largest_end_user_is_indexed_after_its_largest_change() {
     let app = App::start().await;
     let caller = app.tenant(7);
     let uids = |first: u32| -> Vec<Value> {
@@ -572,7 +572,7 @@ async fn all_values(caller: &Caller<'_>, id: u64) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn words_beyond_the_bounds_are_not_searched() {
+async fn words_beyond_the_limits_are_not_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
     // 40 UIDs of 13 words make 520; of the names, two.

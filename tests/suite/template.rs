@@ -53,7 +53,7 @@ fn strings(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_routes_are_those_of_the_contract() {
+fn routes_are_those_of_the_api() {
     let template = Template::load().unwrap();
     let routes: BTreeSet<_> =
         template.routes.iter().map(|r| (r.method.as_str(), r.path.as_str(), r.function.as_str())).collect();
@@ -62,7 +62,7 @@ fn the_routes_are_those_of_the_contract() {
 }
 
 #[tokio::test]
-async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() {
+async fn functions_serve_routes_and_gateway_the_rest() {
     let app = crate::support::app::App::start().await;
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
@@ -82,7 +82,7 @@ async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() 
 }
 
 #[test]
-fn every_package_of_functions_is_one_function_and_one_binary() {
+fn every_function_package_is_one_function_and_binary() {
     let document = document();
     let deployed: BTreeSet<String> = functions(&document)
         .iter()
@@ -115,7 +115,7 @@ fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn every_role_allows_named_actions_on_named_resources() {
+fn roles_allow_only_named_actions_on_named_resources() {
     let document = document();
     for (name, function) in functions(&document) {
         // SAM attaches managed policies to the role that it makes of `Policies`.
@@ -145,7 +145,7 @@ fn every_role_allows_named_actions_on_named_resources() {
 }
 
 #[test]
-fn every_function_may_read_an_item_at_its_start() {
+fn every_function_may_read_an_item_at_start() {
     let document = document();
     for (name, function) in functions(&document) {
         // `Store::connect` sends one.
@@ -181,7 +181,7 @@ fn reading_functions_may_only_write_build_requests() {
 }
 
 #[test]
-fn every_function_writes_into_a_log_group_of_its_own_that_forgets() {
+fn every_function_has_a_log_group_with_retention() {
     let document = document();
     let groups = resources(&document, "AWS::Logs::LogGroup");
     let mut used = BTreeSet::new();
@@ -198,7 +198,7 @@ fn every_function_writes_into_a_log_group_of_its_own_that_forgets() {
 }
 
 #[test]
-fn the_table_is_that_of_the_design() {
+fn table_has_the_documented_keys_and_settings() {
     let document = document();
     let tables = resources(&document, "AWS::DynamoDB::Table");
     assert_eq!(tables.len(), 1);
@@ -234,7 +234,7 @@ fn the_table_is_that_of_the_design() {
 }
 
 #[test]
-fn the_stream_wakes_the_indexer_for_end_users_and_orders_to_count_alone_and_gives_up_into_dead_letters() {
+fn stream_invokes_the_indexer_only_for_its_kinds() {
     let document = document();
     let (_, function) = functions(&document)
         .into_iter()
@@ -266,7 +266,7 @@ fn the_stream_wakes_the_indexer_for_end_users_and_orders_to_count_alone_and_give
 }
 
 #[test]
-fn the_queue_retries_and_then_gives_up_into_dead_letters() {
+fn queue_retries_then_moves_events_to_dead_letters() {
     let document = document();
     let (_, function) = functions(&document)
         .into_iter()
@@ -296,7 +296,7 @@ fn the_queue_retries_and_then_gives_up_into_dead_letters() {
 }
 
 #[test]
-fn every_setting_of_the_contract_is_a_parameter() {
+fn every_setting_is_a_parameter() {
     let document = document();
     let parameters = document["Parameters"].as_object().unwrap();
     for name in [
@@ -372,7 +372,7 @@ fn every_setting_of_the_contract_is_a_parameter() {
 }
 
 #[test]
-fn every_route_is_throttled_and_the_gateways_log_names_nobody() {
+fn routes_are_throttled_and_access_log_is_anonymous() {
     let document = document();
     let apis = resources(&document, "AWS::Serverless::HttpApi");
     assert_eq!(apis.len(), 1);
@@ -395,7 +395,7 @@ fn every_route_is_throttled_and_the_gateways_log_names_nobody() {
 }
 
 #[test]
-fn keys_are_fetched_and_events_are_sent_over_tls_alone() {
+fn keys_and_events_travel_only_over_tls() {
     let document = document();
     assert_eq!(document["Parameters"]["JwtJwksUrl"]["AllowedPattern"], "^$|^https://.+$");
     let policies = resources(&document, "AWS::SQS::QueuePolicy");
@@ -415,7 +415,7 @@ fn keys_are_fetched_and_events_are_sent_over_tls_alone() {
 }
 
 #[test]
-fn cors_is_that_of_the_contract_and_off_by_default() {
+fn cors_is_off_by_default_and_configurable() {
     let document = document();
     let template = Template::load().unwrap();
     let split = |list: &str| list.split(',').map(|item| item.trim().to_ascii_lowercase()).collect::<BTreeSet<_>>();
@@ -460,7 +460,7 @@ fn cargo_lambda_watch_has_the_same_routes() {
 }
 
 #[test]
-fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
+fn every_alarm_has_a_description_and_the_topic() {
     let document = document();
     let alarms = resources(&document, "AWS::CloudWatch::Alarm");
     let names: BTreeSet<_> = alarms.iter().map(|(name, _)| name.as_str()).collect();
@@ -494,7 +494,7 @@ fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
 }
 
 #[test]
-fn the_dashboard_shows_every_alarm_and_the_metrics_of_the_log() {
+fn dashboard_shows_all_alarms_and_log_metrics() {
     let document = document();
     let body = document["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Sub"].as_str().unwrap();
     let dashboard: Value = serde_json::from_str(body).expect("JSON");

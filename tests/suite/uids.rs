@@ -25,7 +25,7 @@ fn email(value: &str, primary: bool) -> Value {
 }
 
 #[tokio::test]
-async fn repeats_on_create_converge_on_one() {
+async fn duplicate_uids_of_a_create_become_one() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids = json!([email("a@x.be", false), { "uid": " A@X.be ", "isPrimary": true, "endUserUIDID": 99, "markAsDeleted": true },
@@ -38,7 +38,7 @@ async fn repeats_on_create_converge_on_one() {
 }
 
 #[tokio::test]
-async fn two_uids_marked_primary_are_a_fault() {
+async fn two_primary_uids_are_400() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let body = json!({ "uids": [email("a@x.be", true), email("b@x.be", true)] });
@@ -50,7 +50,7 @@ async fn two_uids_marked_primary_are_a_fault() {
 }
 
 #[tokio::test]
-async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
+async fn absent_members_stay_and_null_or_empty_clears() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant
@@ -68,7 +68,7 @@ async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_edited_and_sent_back() {
+async fn read_document_can_be_edited_and_sent_back() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let phone = json!({ "uidType": "Phone", "uid": "0470 00 00 00" });
@@ -88,7 +88,7 @@ async fn what_was_read_can_be_edited_and_sent_back() {
 }
 
 #[tokio::test]
-async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
+async fn removals_are_applied_first_and_are_idempotent() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
@@ -104,7 +104,7 @@ async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
 }
 
 #[tokio::test]
-async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name() {
+async fn element_with_an_id_updates_only_named_members() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
@@ -121,7 +121,7 @@ async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_the_end_users_is_a_fault_and_nothing_is_written() {
+async fn unknown_uid_id_is_400_and_writes_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let other = tenant.create(json!({ "uids": [email("o@x.be", false)] })).await;
@@ -135,7 +135,7 @@ async fn an_id_that_is_not_the_end_users_is_a_fault_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
+async fn element_without_an_id_updates_its_match_key_or_adds() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
@@ -151,7 +151,7 @@ async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
 }
 
 #[tokio::test]
-async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
+async fn records_with_the_same_key_merge_into_the_named_one() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", false), email("b@x.be", false)] })).await;
@@ -168,7 +168,7 @@ async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
 }
 
 #[tokio::test]
-async fn a_phone_is_read_by_the_country_as_it_will_be() {
+async fn phone_is_parsed_with_the_new_country() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "NL")]).await;
     let tenant = app.tenant(7);
     let phone = |value: &str| json!([{ "uidType": "Phone", "uid": value }]);
@@ -185,7 +185,7 @@ async fn a_phone_is_read_by_the_country_as_it_will_be() {
 }
 
 #[tokio::test]
-async fn an_end_user_has_at_most_forty_uids() {
+async fn end_user_has_at_most_40_uids() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids = |n: usize| (0..n).map(|i| json!({ "uidType": "CRM", "uid": format!("ref {i}") })).collect::<Value>();
@@ -202,7 +202,7 @@ async fn an_end_user_has_at_most_forty_uids() {
 }
 
 #[tokio::test]
-async fn assigning_links_once_and_says_so() {
+async fn assign_links_a_uid_once() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
@@ -231,7 +231,7 @@ async fn assigning_links_once_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_same_uid_may_belong_to_several_end_users() {
+async fn several_end_users_may_hold_the_same_uid() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let one = tenant.create(json!({ "uids": [email("shared@x.be", false)] })).await;
@@ -243,7 +243,7 @@ async fn the_same_uid_may_belong_to_several_end_users() {
 }
 
 #[tokio::test]
-async fn writers_at_once_on_one_end_user_lose_nothing() {
+async fn concurrent_writes_to_one_end_user_lose_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({})).await;
@@ -261,7 +261,7 @@ async fn writers_at_once_on_one_end_user_lose_nothing() {
 }
 
 #[tokio::test]
-async fn another_spelling_of_a_type_alone_is_taken_too() {
+async fn change_of_only_the_type_spelling_is_stored() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uidType": "Ext", "uid": "ERP-1" }] })).await["endUserID"].clone();
@@ -279,7 +279,7 @@ async fn set_counter(app: &App, name: &str, value: u32) {
 }
 
 #[tokio::test]
-async fn requests_that_add_no_uid_take_no_ids() {
+async fn requests_that_add_no_uid_use_no_ids() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids: Vec<_> = (0..40).map(|n| json!({ "uid": format!("jane{n}@x.be") })).collect();
@@ -298,7 +298,7 @@ async fn requests_that_add_no_uid_take_no_ids() {
 }
 
 #[tokio::test]
-async fn exhausted_uid_ids_are_a_conflict_only_where_one_is_needed() {
+async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
     const GREATEST: u32 = i32::MAX as u32;
     let app = App::start().await;
     let tenant = app.tenant(7);

@@ -13,7 +13,7 @@ async fn errors(tenant: &Caller<'_>, body: Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_end_user_is_answered_with_every_field() {
+async fn end_user_response_has_every_field() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let answer = tenant.post(END_USERS, json!({})).await;
@@ -34,7 +34,7 @@ async fn an_end_user_is_answered_with_every_field() {
 }
 
 #[tokio::test]
-async fn names_of_members_are_read_without_regard_to_case_and_once() {
+async fn member_names_are_caseless_and_unique() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant
@@ -70,7 +70,7 @@ async fn unknown_and_response_only_members_are_ignored() {
 }
 
 #[tokio::test]
-async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
+async fn text_limits_count_trimmed_composed_characters() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for (limit, names) in [
@@ -97,7 +97,7 @@ async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
 }
 
 #[tokio::test]
-async fn control_characters_are_refused_but_for_tab_and_line_ends() {
+async fn control_characters_are_400_except_tab_and_line_ends() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     assert_eq!(tenant.create(json!({ "company": "a\tb\r\nc" })).await["company"], "a\tb\r\nc");
@@ -112,7 +112,7 @@ async fn control_characters_are_refused_but_for_tab_and_line_ends() {
 }
 
 #[tokio::test]
-async fn codes_are_spelt_one_way_or_refused() {
+async fn codes_are_normalized_or_rejected() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for (sent, stored) in [("NL", "nl"), ("nl-be", "nl-BE"), ("FR_fr", "fr-FR"), ("nld", "nld")] {
@@ -131,7 +131,7 @@ async fn codes_are_spelt_one_way_or_refused() {
 }
 
 #[tokio::test]
-async fn all_faults_are_named_at_once_each_at_its_path() {
+async fn all_errors_are_reported_at_once_by_path() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let body = json!({ "firstname": 1, "lang": "xxxxx", "country": true, "uids": [
@@ -177,7 +177,7 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
 }
 
 #[tokio::test]
-async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
+async fn body_is_one_json_object_of_at_most_1_mib() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let post = |body: &[u8]| tenant.send(TestRequest::new("POST", END_USERS).body(body));
@@ -206,7 +206,7 @@ async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() {
+async fn costly_body_takes_bounded_time_and_space() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let name = "n".repeat(400_000);
@@ -259,7 +259,7 @@ async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() 
 }
 
 #[tokio::test]
-async fn a_body_is_json_in_utf8_and_not_compressed() {
+async fn body_is_uncompressed_utf8_json() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let send =
@@ -277,7 +277,7 @@ async fn a_body_is_json_in_utf8_and_not_compressed() {
 }
 
 #[tokio::test]
-async fn checks_come_in_their_order() {
+async fn checks_run_in_the_documented_order() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let put = |path: &str| TestRequest::new("PUT", path).header("content-type", "text/plain").body("{");
@@ -296,7 +296,7 @@ async fn checks_come_in_their_order() {
 }
 
 #[tokio::test]
-async fn an_id_in_a_path_is_a_positive_32_bit_integer() {
+async fn path_id_is_a_positive_32_bit_integer() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for id in ["0", "-1", "x", "1.0", "2147483648", "99999999999999999999", "%31%20", "1%00", "%2B1", "1e3"] {
@@ -312,7 +312,7 @@ async fn an_id_in_a_path_is_a_positive_32_bit_integer() {
 }
 
 #[tokio::test]
-async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent() {
+async fn query_names_are_caseless_and_blank_values_absent() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for n in 0..3 {
@@ -332,7 +332,7 @@ async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent(
 }
 
 #[tokio::test]
-async fn an_end_user_as_a_whole_is_bounded_and_the_largest_member_is_named() {
+async fn oversized_end_user_error_names_the_largest_member() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     // A quotation mark takes four bytes when it is escaped twice.
@@ -361,7 +361,7 @@ const TEXTS: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
+async fn wrong_type_is_an_error_at_every_path() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await;
@@ -399,7 +399,7 @@ async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
+async fn null_clears_a_text_and_counts_as_absent_elsewhere() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let nulls = || TEXTS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<serde_json::Map<_, _>>();
@@ -440,7 +440,7 @@ async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_create_ignores_what_only_an_update_knows() {
+async fn create_ignores_members_of_updates() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for ignored in [json!("x"), json!(-1), json!(true), json!({ "a": [] })] {
@@ -452,7 +452,7 @@ async fn a_create_ignores_what_only_an_update_knows() {
 }
 
 #[tokio::test]
-async fn what_comes_first_hides_what_comes_after() {
+async fn earlier_check_hides_later_errors() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let large = || vec![b'{'; (1 << 20) + 1];
@@ -488,7 +488,7 @@ async fn what_comes_first_hides_what_comes_after() {
 }
 
 #[tokio::test]
-async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
+async fn ticket_and_look_up_queries_are_validated() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await["endUserID"].clone();
@@ -548,7 +548,7 @@ async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
 }
 
 #[tokio::test]
-async fn an_end_user_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
+async fn end_user_limit_is_48000_bytes_of_escaped_json() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let size = |end_user: &Value| {

@@ -55,7 +55,7 @@ fn content(case: &Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_a_fault_of_the_body_and_nothing_is_a_fault_of_ours() {
+async fn invalid_json_is_400_and_never_500() {
     let Some(file) = file("json_parsing.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
@@ -72,7 +72,7 @@ async fn what_is_not_json_is_a_fault_of_the_body_and_nothing_is_a_fault_of_ours(
 }
 
 #[tokio::test]
-async fn naughty_strings_are_stored_and_found_or_refused_with_a_reason() {
+async fn naughty_strings_are_found_or_rejected_with_a_reason() {
     let Some(file) = file("blns.json") else { return };
     let strings = file.as_array().cloned().unwrap_or_else(|| file["strings"].as_array().unwrap().clone());
     assert!(strings.len() > 500);
@@ -120,7 +120,7 @@ fn clean(value: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_value_of_any_valid_json_is_read_past() {
+async fn valid_json_in_an_unknown_member_is_ignored() {
     let Some(file) = file("json_parsing.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
@@ -148,7 +148,7 @@ async fn a_value_of_any_valid_json_is_read_past() {
 }
 
 #[tokio::test]
-async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
+async fn naughty_strings_are_returned_from_every_field() {
     let Some(file) = file("blns.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
@@ -258,7 +258,7 @@ const EMAIL_DIFFERENCES: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
+async fn email_follows_the_html_rule_with_an_ascii_domain() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let rows = rows("email.csv");
@@ -306,7 +306,7 @@ const PHONE_DIFFERENCES: [(&str, Option<&str>, &str); 5] = [
 ];
 
 #[tokio::test]
-async fn a_phone_number_is_read_as_its_country_dials_it() {
+async fn phone_number_is_parsed_by_its_country() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let rows = rows("phone.csv");
@@ -418,7 +418,7 @@ struct Tally {
 }
 
 #[tokio::test]
-async fn a_token_that_must_be_refused_is_and_none_is_a_fault_of_ours() {
+async fn invalid_tokens_are_rejected_and_never_500() {
     let Some(file) = file("jws.json") else { return };
     let vectors = file["vectors"].as_array().unwrap();
     let mut by_key: BTreeMap<(&str, [&str; 2]), Vec<&Value>> = BTreeMap::new();

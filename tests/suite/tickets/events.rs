@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::*;
 
 #[tokio::test]
-async fn repeats_change_nothing() {
+async fn repeated_events_change_nothing() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -28,7 +28,7 @@ async fn repeats_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_order_of_delivery_does_not_matter() {
+async fn delivery_order_does_not_matter() {
     let app = App::start().await;
     let at = |minute: u32, subject: &str| {
         event("ticket.upserted", minute, json!({ "ticket": ticket(1, JANE, json!({ "subject": subject })) }))
@@ -68,7 +68,7 @@ async fn the_order_of_delivery_does_not_matter() {
 }
 
 #[tokio::test]
-async fn an_older_event_never_overwrites_a_newer() {
+async fn older_event_never_overwrites_a_newer_one() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -89,7 +89,7 @@ async fn an_older_event_never_overwrites_a_newer() {
 }
 
 #[tokio::test]
-async fn an_upsert_is_the_whole_record() {
+async fn upsert_replaces_the_whole_record() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -119,7 +119,7 @@ async fn an_upsert_is_the_whole_record() {
 }
 
 #[tokio::test]
-async fn at_a_tie_a_delete_wins_and_else_the_first_stays() {
+async fn tie_is_won_by_a_delete_else_by_the_first_event() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -140,7 +140,7 @@ async fn at_a_tie_a_delete_wins_and_else_the_first_stays() {
 }
 
 #[tokio::test]
-async fn a_message_may_come_before_its_ticket() {
+async fn message_may_arrive_before_its_ticket() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -194,7 +194,7 @@ async fn messages_of_a_deleted_ticket_expire() {
 }
 
 #[tokio::test]
-async fn a_delete_is_not_undone_by_a_late_upsert() {
+async fn late_upsert_does_not_undo_a_delete() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -214,7 +214,7 @@ async fn a_delete_is_not_undone_by_a_late_upsert() {
 }
 
 #[tokio::test]
-async fn a_ticket_that_comes_back_still_has_its_messages() {
+async fn restored_ticket_still_has_its_messages() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -312,7 +312,7 @@ fn bad_events() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test]
-async fn every_kind_of_bad_event_goes_to_the_dead_letters_and_leaves_its_neighbours_alone() {
+async fn invalid_events_become_dead_letters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -334,7 +334,7 @@ async fn every_kind_of_bad_event_goes_to_the_dead_letters_and_leaves_its_neighbo
 }
 
 #[tokio::test]
-async fn duplicate_members_of_an_event_are_bad() {
+async fn event_with_duplicate_members_is_invalid() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -350,7 +350,7 @@ async fn duplicate_members_of_an_event_are_bad() {
 }
 
 #[tokio::test]
-async fn values_at_their_limits_are_taken_in() {
+async fn values_at_their_limits_are_accepted() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -381,7 +381,7 @@ async fn values_at_their_limits_are_taken_in() {
 }
 
 #[tokio::test]
-async fn another_sender_is_taken_in_and_counts_as_none() {
+async fn unknown_sender_is_stored_and_counts_as_none() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -392,7 +392,7 @@ async fn another_sender_is_taken_in_and_counts_as_none() {
 }
 
 #[tokio::test]
-async fn tickets_of_the_oddest_uids_come_back_to_their_end_users() {
+async fn tickets_of_unusual_uids_match_their_end_users() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = [
@@ -412,7 +412,7 @@ async fn tickets_of_the_oddest_uids_come_back_to_their_end_users() {
 }
 
 #[tokio::test]
-async fn a_ticket_with_very_many_topics_stays_writable() {
+async fn ticket_with_very_many_topics_stays_writable() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -430,7 +430,7 @@ async fn a_ticket_with_very_many_topics_stays_writable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_delivery_does_not_undo_a_newer_one() {
+async fn slow_delivery_does_not_undo_a_newer_one() {
     let troubled = crate::support::proxied::Troubled::start(7).await;
     let functions = crate::support::functions::unwatched(&troubled.app).await;
     let meter = shared::store::Meter::default();

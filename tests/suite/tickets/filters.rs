@@ -113,14 +113,14 @@ async fn every_filter_narrows_the_history() {
 }
 
 #[tokio::test]
-async fn the_uid_filter_reads_numbers_by_the_default_region() {
+async fn uid_filter_uses_the_default_region() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "BE")]).await;
     let id = six(&app).await;
     assert_eq!(shown(&app.tenant(1), id, "uid=0470/00.00.00&sortBy=ticketID").await, [2, 5]);
 }
 
 #[tokio::test]
-async fn a_filter_that_is_none_is_refused_with_all_faults_at_once() {
+async fn all_errors_of_the_filters_are_reported_at_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -165,7 +165,7 @@ async fn a_filter_that_is_none_is_refused_with_all_faults_at_once() {
 }
 
 #[tokio::test]
-async fn the_newest_messages_come_first_unless_an_order_is_asked_for() {
+async fn default_order_is_newest_message_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = six(&app).await;
@@ -179,7 +179,7 @@ async fn the_newest_messages_come_first_unless_an_order_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_history_is_sorted_by_every_scalar_field_with_nulls_first() {
+async fn history_sorts_by_every_scalar_field_with_nulls_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = six(&app).await;
@@ -208,7 +208,7 @@ async fn a_history_is_sorted_by_every_scalar_field_with_nulls_first() {
 }
 
 #[tokio::test]
-async fn times_are_sorted_as_moments_and_not_as_they_were_written() {
+async fn times_sort_as_instants_and_not_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -235,7 +235,7 @@ async fn times_are_sorted_as_moments_and_not_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn a_history_is_answered_page_by_page() {
+async fn history_is_paged() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_ticket_is_answered_whole() {
+async fn ticket_response_has_every_field() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -39,7 +39,7 @@ async fn a_ticket_is_answered_whole() {
 }
 
 #[tokio::test]
-async fn what_a_ticket_does_not_have_is_null_and_its_lists_are_empty() {
+async fn absent_ticket_fields_are_null_and_lists_are_empty() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -54,7 +54,7 @@ async fn what_a_ticket_does_not_have_is_null_and_its_lists_are_empty() {
 }
 
 #[tokio::test]
-async fn an_end_user_without_uids_or_tickets_has_an_empty_history() {
+async fn history_without_uids_or_tickets_is_empty() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
@@ -67,7 +67,7 @@ async fn an_end_user_without_uids_or_tickets_has_an_empty_history() {
 }
 
 #[tokio::test]
-async fn topics_stand_in_the_order_in_which_they_were_first_seen() {
+async fn topics_are_in_order_of_first_occurrence() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -84,7 +84,7 @@ async fn topics_stand_in_the_order_in_which_they_were_first_seen() {
 }
 
 #[tokio::test]
-async fn comments_are_those_of_escalated_messages_newest_first() {
+async fn escalated_comments_are_newest_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -110,7 +110,7 @@ async fn comments_are_those_of_escalated_messages_newest_first() {
 }
 
 #[tokio::test]
-async fn the_end_user_message_is_named_when_it_is_the_only_one() {
+async fn last_end_user_message_is_set_if_it_is_the_only_one() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -135,7 +135,7 @@ async fn the_end_user_message_is_named_when_it_is_the_only_one() {
 }
 
 #[tokio::test]
-async fn a_history_spans_all_uids_and_the_reference_and_holds_each_ticket_once() {
+async fn history_spans_all_uids_and_customer_ref() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = end_user(
@@ -165,7 +165,7 @@ async fn a_history_spans_all_uids_and_the_reference_and_holds_each_ticket_once()
 }
 
 #[tokio::test]
-async fn a_text_that_reads_as_a_phone_number_brings_its_tickets_as_text() {
+async fn text_like_a_phone_number_matches_tickets_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let text = end_user(&caller, json!({ "customerRef": "32470000000" })).await;
@@ -178,7 +178,7 @@ async fn a_text_that_reads_as_a_phone_number_brings_its_tickets_as_text() {
 }
 
 #[tokio::test]
-async fn assigning_a_uid_brings_its_old_tickets_and_removing_it_lets_them_go() {
+async fn assigned_uid_adds_old_tickets_and_removal_drops_them() {
     let app = App::start().await;
     let caller = app.tenant(1);
     app.events(&[upserted(1, JANE, json!({})), upserted(2, "+32470000000", json!({})), upserted(3, "ref", json!({}))])
@@ -202,7 +202,7 @@ async fn assigning_a_uid_brings_its_old_tickets_and_removing_it_lets_them_go() {
 }
 
 #[tokio::test]
-async fn deleting_an_end_user_leaves_the_tickets_to_whoever_holds_the_uid_next() {
+async fn tickets_outlive_their_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -215,7 +215,7 @@ async fn deleting_an_end_user_leaves_the_tickets_to_whoever_holds_the_uid_next()
 }
 
 #[tokio::test]
-async fn the_end_user_that_an_event_names_links_nothing() {
+async fn end_user_id_of_an_event_creates_no_link() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
@@ -224,7 +224,7 @@ async fn the_end_user_that_an_event_names_links_nothing() {
 }
 
 #[tokio::test]
-async fn a_ticket_whose_uid_changes_changes_hands() {
+async fn ticket_follows_a_change_of_its_uid() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let (one, two) = (jane(&caller).await, end_user(&caller, json!({ "customerRef": "two" })).await);
@@ -236,7 +236,7 @@ async fn a_ticket_whose_uid_changes_changes_hands() {
 }
 
 #[tokio::test]
-async fn tickets_of_the_same_id_in_two_tenants_have_nothing_to_do_with_each_other() {
+async fn same_ticket_id_in_two_tenants_is_two_tickets() {
     let app = App::start().await;
     let (one, two) = (app.tenant(1), app.tenant("acme"));
     let (mine, theirs) = (jane(&one).await, jane(&two).await);
@@ -263,7 +263,7 @@ async fn tickets_of_the_same_id_in_two_tenants_have_nothing_to_do_with_each_othe
 }
 
 #[tokio::test]
-async fn the_tenant_of_an_event_is_a_number_or_its_digits_or_a_name() {
+async fn event_tenant_is_a_number_its_digits_or_a_name() {
     let app = App::start().await;
     let caller = app.tenant(7);
     let id = jane(&caller).await;
@@ -277,7 +277,7 @@ async fn the_tenant_of_an_event_is_a_number_or_its_digits_or_a_name() {
 }
 
 #[tokio::test]
-async fn a_ticket_of_many_messages_is_computed_from_all_of_them() {
+async fn ticket_is_computed_from_all_its_messages() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
