@@ -1,4 +1,4 @@
-//! Contract §1: who may call, and as whom.
+//! Authentication and scopes (docs/api.md, Authentication).
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::support::openapi::routes;
 use crate::support::tokens::Rejection::{self, Expired, Forbidden, Invalid, Missing};
 use crate::support::tokens::{ED25519, HEADER, assert_rejected, good_claims, headed, signed_with};
 
-/// A token with these claims, as they stand.
+/// A token with this unchanged claims text.
 fn raw(claims: &str) -> String {
     signed_with(SECRET, Algorithm::HS256, HEADER, claims)
 }
@@ -23,13 +23,13 @@ fn padded(length: usize) -> String {
     token(json!({ "customerID": 7, "pad": "x".repeat(length) }))
 }
 
-/// The tokens at both sides of a length: the longest up to it, the shortest above.
+/// The longest token of at most `length` bytes and the shortest longer one.
 fn around(length: usize) -> (String, String) {
     let over = (0..length).find(|n| padded(*n).len() > length).unwrap();
     (padded(over - 1), padded(over))
 }
 
-/// A request of a route that would have an effect.
+/// A request of a route that has an effect with a valid token.
 fn request(method: &str, path: &str, id: &Value) -> TestRequest {
     let path = path.replace("{id}", &id.to_string());
     match (method, path.as_str()) {
@@ -42,7 +42,7 @@ fn request(method: &str, path: &str, id: &Value) -> TestRequest {
     }
 }
 
-/// Every way to come without a right to: what it is, the Authorization headers, the answer.
+/// All invalid credentials: a description, the Authorization headers and the expected rejection.
 fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
@@ -130,7 +130,7 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
     }
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
     let latin1 = [br#"{"x":"\xe9","customerID":7,"exp":"#, format!("{exp}}}").as_bytes()].concat();
-    // One stored block of DEFLATE (RFC 1951 §3.2.4), which every inflater reads.
+    // A non-compressed block of DEFLATE (RFC 1951, section 3.2.4).
     let length = good_claims().len() as u16;
     let deflated = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), good_claims().as_bytes()].concat();
     for (what, header, claims) in [
@@ -222,11 +222,11 @@ async fn bad_tokens_are_rejected_on_every_route() {
         );
     }
 
-    // The same requests are real ones: with a good token each has its effect.
+    // With a valid token each of the same requests has its effect.
     routes.sort_by_key(|(method, _)| method == "DELETE");
     for (method, path) in &routes {
-        let answer = tenant.send(request(method, path, id)).await;
-        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+        let response = tenant.send(request(method, path, id)).await;
+        assert!((200..300).contains(&response.status), "{method} {path}: {} {}", response.status, response.text());
     }
     tenant.get(&format!("/api/EndUsers/{id}")).await.expect(404);
 }
@@ -309,8 +309,8 @@ async fn issuer_and_audience_are_enforced_when_set() {
     ];
     for (iss, aud) in wrong {
         let token = token(json!({ "customerID": 7, "iss": iss, "aud": aud }));
-        let answer = app.caller(Some(token)).get("/api/EndUsers").await;
-        assert_rejected(answer, Invalid, &format!("iss {iss} aud {aud}"));
+        let response = app.caller(Some(token)).get("/api/EndUsers").await;
+        assert_rejected(response, Invalid, &format!("iss {iss} aud {aud}"));
     }
 }
 
@@ -363,8 +363,8 @@ async fn read_scope_only_reads_and_write_scope_does_both() {
     for claims in refused {
         let caller = caller(claims.clone());
         assert_rejected(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
-        let answer = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
-        assert_rejected(answer, Forbidden, &format!("POST with {claims}"));
+        let response = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
+        assert_rejected(response, Forbidden, &format!("POST with {claims}"));
     }
     for scope in [
         json!({ "scope": "a people:read b" }),
@@ -380,8 +380,8 @@ async fn read_scope_only_reads_and_write_scope_does_both() {
             ("DELETE", "/api/EndUsers/1"),
             ("POST", "/api/EndUserUIDs/assign"),
         ] {
-            let answer = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
-            assert_rejected(answer, Forbidden, &format!("{method} {path} with {scope}"));
+            let response = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
+            assert_rejected(response, Forbidden, &format!("{method} {path} with {scope}"));
         }
     }
     for scope in [
@@ -417,7 +417,7 @@ fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Why `local` does not start with these variables.
+/// The error with which `local` fails to start with these variables.
 async fn start_failure(pairs: &[(&str, &str)]) -> String {
     let variables = variables(pairs);
     let options = Options { port: 0, storage: Storage::Memory, demo: false, functions: None, variables };
@@ -487,7 +487,7 @@ async fn public_key_is_never_used_as_a_secret() {
     }
 }
 
-/// The key of RFC 7515, A.3, and the same with the last bit of its y turned over.
+/// The key of RFC 7515, appendix A.3, and the same key with the last bit of y flipped.
 #[tokio::test]
 async fn off_curve_point_verifies_no_token() {
     let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");

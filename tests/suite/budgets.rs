@@ -1,5 +1,5 @@
-//! What each request may cost (design.md, "Budgets"), exactly as the engine counts it, in a tenant
-//! of 1,000 end users.
+//! The cost budget of each request (docs/data-model.md) in a tenant of 1,000 end users, in the capacity figures of the
+//! database engine.
 
 use std::time::{Duration, Instant};
 
@@ -24,14 +24,14 @@ async fn thousand(app: &App) -> Caller<'_> {
 }
 
 #[track_caller]
-fn within(answer: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
-    assert!(answer.status < 300, "{}", answer.text());
-    let cost = answer.cost();
-    // The table in docs/data-model.md: cargo test --workspace --test suite budgets -- --nocapture
-    println!("{:<60} rtt={} rru={} wru={}", answer.what, cost.0, cost.1, cost.2);
+fn within(response: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
+    assert!(response.status < 300, "{}", response.text());
+    let cost = response.cost();
+    // docs/data-model.md has these lines: cargo test --workspace --test suite budgets -- --nocapture
+    println!("{:<60} rtt={} rru={} wru={}", response.request, cost.0, cost.1, cost.2);
     let fits = cost.0 <= rtt && cost.1 <= rru && cost.2 <= wru;
     assert!(fits, "rtt, rru, wru are {cost:?}, the budget is {:?}", (rtt, rru, wru));
-    answer.json()
+    response.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn requests_stay_within_budget_at_1000_end_users() {
         let page = within(tenant.get(&format!("/api/EndUsers?pageNumber=99&{order}")).await, (4.0, 34.0, 0.0));
         assert_eq!(page["items"].as_array().unwrap().len(), 10);
     }
-    // Within the first thousand its place is where all writes put it: it is read from the documents.
+    // In the default order the first 1,000 rows are read from the documents, so that they show all writes.
     let read = 2.0 + 990.0 / 4.0;
     let page = within(tenant.get("/api/EndUsers?pageNumber=99").await, (3.0, read, 0.0));
     assert_eq!(page["items"].as_array().unwrap().len(), 10);
@@ -88,7 +88,7 @@ async fn idempotency_key_adds_no_round_trip() {
     let tenant = app.tenant(7);
     let create = || TestRequest::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&end_user(1));
     within(tenant.send(create()).await, (2.0, 1.0, 14.0));
-    // Carried out before: the ids were taken beside the look at it.
+    // The replay took its ids concurrently with the look-up of the stored response.
     within(tenant.send(create()).await, (1.0, 1.0, 1.0));
 }
 
@@ -140,7 +140,7 @@ async fn indexing_writes_one_entry_per_order_and_word() {
     let cost = meter.cost();
     println!(
         "{:<60} rtt={} rru={} wru={} words={words}",
-        "index one new person", cost.round_trips, cost.read_units, cost.write_units
+        "index one new end user", cost.round_trips, cost.read_units, cost.write_units
     );
     assert!(cost.read_units <= 4.0 && cost.write_units <= 18.0 + words as f64, "{cost:?} for {words} words");
 

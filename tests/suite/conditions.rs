@@ -1,4 +1,4 @@
-//! `ETag`, `If-Match` and `If-None-Match`: a change is made to the end user that its maker has seen.
+//! `ETag`, `If-Match` and `If-None-Match` (docs/api.md, Conditions).
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ fn with(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
     if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
 }
 
-fn etag(answer: &Response) -> String {
-    answer.header("etag").expect("an ETag").to_owned()
+fn etag(response: &Response) -> String {
+    response.header("etag").expect("an ETag").to_owned()
 }
 
 async fn read(tenant: &Caller<'_>, id: &Value) -> Response {
@@ -34,7 +34,7 @@ async fn every_change_gives_a_new_strong_etag() {
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), 3, "{seen:?}");
 
-    // What changes nothing leaves it.
+    // An update that changes nothing keeps the ETag.
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
     tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "J@x.be" })).await.expect(200);
     assert_eq!(etag(&read(&tenant, &id).await), seen[2]);
@@ -72,7 +72,7 @@ async fn stale_if_match_is_412_and_writes_nothing() {
     tenant.send(with("PUT", &id, "if-match", "*")).await.expect(204);
     let current = etag(&read(&tenant, &id).await);
     tenant.send(with("DELETE", &id, "if-match", &current)).await.expect(204);
-    // Who is not there is not found, whatever is expected of it.
+    // 404 comes before 412.
     for (method, tag) in [("GET", "*"), ("PUT", current.as_str()), ("DELETE", stale.as_str())] {
         tenant.send(with(method, &id, "if-match", tag)).await.expect(404);
     }
@@ -86,15 +86,15 @@ async fn matching_if_none_match_is_304() {
     let whole = read(&tenant, &id).await;
     let current = etag(&whole);
     for tag in [current.clone(), format!("W/{current}"), "*".to_owned(), format!("\"0\",{current}")] {
-        let answer = tenant.send(with("GET", &id, "if-none-match", &tag)).await;
-        assert_eq!((answer.status, answer.text().as_str()), (304, ""), "{tag}");
-        assert_eq!(etag(&answer), current);
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("content-type"), None);
+        let response = tenant.send(with("GET", &id, "if-none-match", &tag)).await;
+        assert_eq!((response.status, response.text().as_str()), (304, ""), "{tag}");
+        assert_eq!(etag(&response), current);
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("content-type"), None);
     }
     for tag in ["\"0\"", "nonsense", ""] {
-        let answer = tenant.send(with("GET", &id, "if-none-match", tag)).await;
-        assert_eq!(answer.expect(200), whole.json(), "{tag}");
+        let response = tenant.send(with("GET", &id, "if-none-match", tag)).await;
+        assert_eq!(response.expect(200), whole.json(), "{tag}");
     }
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
     tenant.send(with("GET", &id, "if-none-match", &current)).await.expect(200);

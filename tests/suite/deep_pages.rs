@@ -127,7 +127,7 @@ async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less(
                     } else {
                         (4.0, 24.0 + size as f64)
                     };
-                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.what);
+                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.request);
                     let page = answer.expect(200);
                     assert_eq!(page["totalCount"], 1_500);
                     rows.extend(ids(&page["items"]));

@@ -1,5 +1,4 @@
-//! The event files for `sam local invoke`: each is of its function's route or source, and the function
-//! takes it.
+//! The event files for `sam local invoke` fit the template, and each function accepts its event.
 
 use std::collections::BTreeSet;
 
@@ -33,9 +32,9 @@ async fn every_function_accepts_its_event() {
     let app = App::start().await;
     let invoke = async |function: &str| app.system.invoke(function, &event(function)).await.expect(function);
     let http = async |function: &str, status: u16| {
-        let answer = invoke(function).await;
-        assert_eq!(answer["statusCode"], status, "{function}: {answer}");
-        let body = answer["body"].as_str().unwrap_or("null");
+        let response = invoke(function).await;
+        assert_eq!(response["statusCode"], status, "{function}: {response}");
+        let body = response["body"].as_str().unwrap_or("null");
         serde_json::from_str::<Value>(body).unwrap()
     };
     let jane = http("create-end-user", 201).await;

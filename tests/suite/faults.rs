@@ -18,8 +18,8 @@ const ASSIGN: &str = "/api/EndUserUIDs/assign";
 
 #[track_caller]
 fn assert_unavailable(answer: &Response, detail: &str) {
-    assert_eq!(answer.status, 503, "{} answered {}", answer.what, answer.text());
-    assert_eq!(answer.json()["detail"], detail, "{}", answer.what);
+    assert_eq!(answer.status, 503, "{} answered {}", answer.request, answer.text());
+    assert_eq!(answer.json()["detail"], detail, "{}", answer.request);
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 

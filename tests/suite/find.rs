@@ -1,4 +1,4 @@
-//! `GET /api/EndUsers/byUid`: contract §5.6, and the keys of §3.
+//! `GET /api/EndUsers/byUid` and match keys (docs/api.md, GET /api/EndUsers/byUid and Match keys).
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// An end user with one UID.
+/// Creates an end user with one UID.
 async fn holder(caller: &Caller<'_>, kind: &str, uid: &str) -> u64 {
     end_user(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
 }
@@ -159,11 +159,11 @@ async fn look_ups_also_use_the_default_region() {
         &[id],
     )
     .await;
-    // A customerRef that looks like one stays text.
+    // A customerRef that looks like a phone number stays text.
     let text = end_user(&caller, json!({ "customerRef": "0470000000" })).await;
     assert_found(&caller, &["0470000000"], &[id, text]).await;
     assert_found(&caller, &["+32470000000", "0470 000 000"], &[id]).await;
-    // An end user of another country is not read by the default.
+    // An end user with another country does not use the default region.
     let dutch =
         end_user(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
     assert_found(&caller, &["+31612345678", "31612345678"], &[dutch]).await;
@@ -209,7 +209,7 @@ async fn space_of_an_unescaped_plus_is_restored() {
     assert_eq!(raw(&caller, "j+a+b@example.com").await, [twice]);
     assert_eq!(raw(&caller, "%2Bjane@example.com").await, [first]);
     assert_eq!(raw(&caller, "+jane@example.com").await, [first]);
-    // Elsewhere a + is a space.
+    // In other positions a `+` is a space.
     assert_eq!(raw(&caller, "a+b").await, [text]);
     assert_eq!(raw(&caller, "a%2Bb").await, NONE);
 }
@@ -239,11 +239,11 @@ async fn address_is_found_by_unicode_and_ascii_domain() {
     {
         assert_eq!(caller.by_uid(value).await, [unicode, ascii], "{value}");
     }
-    // Non-transitional: ß is a letter of its own in a domain.
+    // UTS #46 processing is non-transitional: a domain keeps its ß.
     let sharp = holder(&caller, "Email", "jane@faß.example").await;
     assert_found(&caller, &["jane@faß.example", "jane@xn--fa-hia.example"], &[sharp]).await;
     assert_found(&caller, &["jane@fass.example", "jane@bucher.example"], &NONE).await;
-    // The stored spelling is what readers get.
+    // Responses have the stored spelling.
     assert_eq!(caller.read(&json!(unicode)).await["uids"][0]["uid"], json!("jane@bücher.example"));
 }
 
@@ -386,7 +386,7 @@ async fn longest_and_unusual_values_are_stored_and_found() {
         assert!(stored == &json!(value) || value == "e\u{301}" && stored == &json!("é"), "{:.40}", value);
     }
     for (n, unit) in ["\u{fdfa}", "😀", "#", "x", "語"].iter().enumerate() {
-        // 254 characters, the last of which tells it from the others.
+        // The values have 254 characters and differ in the last one.
         let value = format!("{}{n}", unit.repeat(253));
         let one = end_user(&caller, json!({ "customerRef": value })).await;
         let two = end_user(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
@@ -433,7 +433,7 @@ async fn next_look_up_shows_a_change_of_uids() {
         .await;
     assert_found(&caller, &["+32470000000"], &NONE).await;
 
-    // Another kind of the same value is held under another key.
+    // The same value of another type has a different match key.
     let assign = json!({ "uid": "+32470000000", "endUserID": number, "uidType": "Other" });
     caller.post("/api/EndUserUIDs/assign", assign).await.expect(201);
     assert_found(&caller, &["+32470000000"], &[number]).await;

@@ -1,5 +1,4 @@
-//! Contract §2: what surrounds every answer. Unknown paths, headers, CORS, odd requests, and the
-//! paths that exist in `local` alone.
+//! Unknown paths, response headers, CORS, unusual requests, and the paths that only `local` has.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -15,11 +14,11 @@ fn authorized(method: &str, path: &str) -> TestRequest {
 }
 
 #[track_caller]
-fn assert_gateway_404(answer: Response, what: &str) {
-    assert_eq!(answer.status, 404, "{what}: {}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
-    assert_eq!(answer.header("x-request-id"), None, "{what}: no function was asked");
-    assert_eq!(answer.json(), json!({ "message": "Not Found" }), "{what}");
+fn assert_gateway_404(response: Response, what: &str) {
+    assert_eq!(response.status, 404, "{what}: {}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"), "{what}");
+    assert_eq!(response.header("x-request-id"), None, "{what}: no function was asked");
+    assert_eq!(response.json(), json!({ "message": "Not Found" }), "{what}");
 }
 
 #[tokio::test]
@@ -69,8 +68,8 @@ async fn paths_and_methods_match_exactly() {
         assert_gateway_404(TestRequest::new(method, &path).to(&app).await, &format!("{method} {path} without a token"));
     }
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=a", &format!("/api/EndUsers/{id}"), "/"] {
-        let answer = authorized("HEAD", path).to(&app).await;
-        assert_eq!((answer.status, answer.text().as_str()), (404, ""), "HEAD {path}");
+        let response = authorized("HEAD", path).to(&app).await;
+        assert_eq!((response.status, response.text().as_str()), (404, ""), "HEAD {path}");
     }
     assert_eq!(app.tenant(7).read(&end_user["endUserID"]).await, end_user);
 }
@@ -102,27 +101,28 @@ async fn every_function_response_has_the_standard_headers() {
         }
     }
     last.push((authorized("DELETE", &format!("/api/EndUsers/{id}")).to(&app).await, "DELETE".to_owned()));
-    for (answer, what) in last {
-        let request_id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
+    for (response, what) in last {
+        let request_id =
+            response.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
         assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{what}: {request_id}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-        assert_server_timing(&answer, &what);
-        match answer.status {
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{what}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{what}");
+        assert_server_timing(&response, &what);
+        match response.status {
             204 => {
-                assert!(answer.body.is_empty(), "{what}");
-                assert_eq!(answer.header("content-type"), None, "{what}");
+                assert!(response.body.is_empty(), "{what}");
+                assert_eq!(response.header("content-type"), None, "{what}");
             }
-            200 | 201 => assert_eq!(answer.header("content-type"), Some("application/json"), "{what}"),
-            _ => assert_problem(&answer, &what),
+            200 | 201 => assert_eq!(response.header("content-type"), Some("application/json"), "{what}"),
+            _ => assert_problem(&response, &what),
         }
     }
 }
 
-/// `db;dur=MS;desc="rtt=N rru=X wru=Y"`
+/// Asserts a `Server-Timing` of the form `db;dur=MS;desc="rtt=N rru=X wru=Y"`.
 #[track_caller]
-fn assert_server_timing(answer: &Response, what: &str) {
-    let timing = answer.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
+fn assert_server_timing(response: &Response, what: &str) {
+    let timing = response.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
     let figures = timing.strip_prefix("db;dur=").and_then(|rest| rest.strip_suffix('"'));
     let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{what}: {timing}"));
     let names: Vec<_> = desc.split(' ').map(|figure| figure.split_once('=').unwrap()).collect();
@@ -133,20 +133,20 @@ fn assert_server_timing(answer: &Response, what: &str) {
 }
 
 #[track_caller]
-fn assert_problem(answer: &Response, what: &str) {
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
-    let problem = answer.json();
+fn assert_problem(response: &Response, what: &str) {
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{what}: {}", response.text());
+    let problem = response.json();
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     members.retain(|member| *member != "errors");
     members.sort_unstable();
     assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{what}");
-    assert_eq!(problem["status"], answer.status, "{what}");
+    assert_eq!(problem["status"], response.status, "{what}");
     assert_eq!(problem["type"], "about:blank", "{what}");
-    assert_eq!(problem["instance"].as_str(), answer.header("x-request-id"), "{what}");
-    let title = http::StatusCode::from_u16(answer.status).unwrap().canonical_reason().unwrap();
+    assert_eq!(problem["instance"].as_str(), response.header("x-request-id"), "{what}");
+    let title = http::StatusCode::from_u16(response.status).unwrap().canonical_reason().unwrap();
     assert_eq!(problem["title"], title, "{what}");
     assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}");
-    assert_eq!(problem.get("errors").is_some(), answer.status == 400, "{what}: {problem}");
+    assert_eq!(problem.get("errors").is_some(), response.status == 400, "{what}: {problem}");
     if let Some(errors) = problem.get("errors") {
         for (path, messages) in errors.as_object().unwrap() {
             let messages = messages.as_array().unwrap();
@@ -173,14 +173,14 @@ async fn every_problem_has_its_full_body() {
         (authorized("POST", "/api/EndUsers").body(vec![b' '; (1 << 20) + 1]), 413, "Payload Too Large"),
     ];
     for (send, status, title) in cases {
-        let answer = send.to(&app).await;
-        assert_eq!((answer.status, answer.json()["title"].as_str()), (status, Some(title)));
-        assert_problem(&answer, title);
+        let response = send.to(&app).await;
+        assert_eq!((response.status, response.json()["title"].as_str()), (status, Some(title)));
+        assert_problem(&response, title);
     }
-    // Nothing of what was sent comes back.
+    // A problem never echoes the request.
     let secret = "do-not-echo-this";
-    let answer = tenant.post("/api/EndUsers", json!({ "country": secret, "uids": [{ "uid": secret }] })).await;
-    assert!(!answer.text().contains(secret), "{}", answer.text());
+    let response = tenant.post("/api/EndUsers", json!({ "country": secret, "uids": [{ "uid": secret }] })).await;
+    assert!(!response.text().contains(secret), "{}", response.text());
 }
 
 const CORS: [&str; 6] = [
@@ -203,10 +203,10 @@ fn preflight(origin: &str, path: &str) -> TestRequest {
 async fn cors_is_off_by_default() {
     let app = App::start().await;
     assert_gateway_404(preflight("https://app.test", "/api/EndUsers").to(&app).await, "a preflight");
-    let answer = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
-    assert_eq!(answer.status, 200);
+    let response = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
+    assert_eq!(response.status, 200);
     for name in CORS {
-        assert_eq!(answer.header(name), None, "{name}");
+        assert_eq!(response.header(name), None, "{name}");
     }
 }
 
@@ -220,13 +220,13 @@ fn list(header: Option<&str>) -> Vec<String> {
 async fn allowed_origins_get_preflights_and_exposed_headers() {
     let app = App::with(&[("CORS_ALLOWED_ORIGINS", "https://app.test, https://b.test")]).await;
     for origin in ["https://app.test", "https://b.test"] {
-        let answer = preflight(origin, "/api/EndUsers/1").to(&app).await;
-        assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
-        assert_eq!(answer.header(CORS[0]), Some(origin));
-        assert_eq!(list(answer.header(CORS[1])), ["delete", "get", "post", "put"]);
+        let response = preflight(origin, "/api/EndUsers/1").to(&app).await;
+        assert!(matches!(response.status, 200 | 204), "{}", response.status);
+        assert_eq!(response.header(CORS[0]), Some(origin));
+        assert_eq!(list(response.header(CORS[1])), ["delete", "get", "post", "put"]);
         let allowed = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"];
-        assert_eq!(list(answer.header(CORS[2])), allowed);
-        assert_eq!(answer.header(CORS[4]), None);
+        assert_eq!(list(response.header(CORS[2])), allowed);
+        assert_eq!(response.header(CORS[4]), None);
 
         let exposed = [
             "etag",
@@ -242,10 +242,10 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
             TestRequest::new("GET", "/api/EndUsers"),
             authorized("GET", "/api/EndUsers/1"),
         ] {
-            let answer = send.header("origin", origin).to(&app).await;
-            assert_eq!(answer.header(CORS[0]), Some(origin), "{}", answer.status);
-            assert_eq!(list(answer.header(CORS[3])), exposed);
-            assert_eq!(answer.header(CORS[4]), None);
+            let response = send.header("origin", origin).to(&app).await;
+            assert_eq!(response.header(CORS[0]), Some(origin), "{}", response.status);
+            assert_eq!(list(response.header(CORS[3])), exposed);
+            assert_eq!(response.header(CORS[4]), None);
         }
     }
     for origin in [
@@ -256,15 +256,15 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
         "https://app.test, https://b.test",
     ] {
         for send in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)] {
-            let answer = send.to(&app).await;
+            let response = send.to(&app).await;
             for name in CORS {
-                assert_eq!(answer.header(name), None, "{origin}: {name}");
+                assert_eq!(response.header(name), None, "{origin}: {name}");
             }
         }
     }
 }
 
-/// What comes back for bytes that no well-behaved client sends.
+/// The response to raw bytes that no regular client sends.
 async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
     let address = app.system.address();
     let head = head.to_vec();
@@ -272,12 +272,12 @@ async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(&head).unwrap();
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut chunk) {
-            answer.extend_from_slice(&chunk[..read]);
+            response.extend_from_slice(&chunk[..read]);
         }
-        answer
+        response
     };
     tokio::task::spawn_blocking(exchange).await.unwrap()
 }
@@ -288,7 +288,7 @@ async fn unusual_request_lines_and_hosts_never_cause_a_5xx() {
     app.tenant(7).create(json!({ "firstname": "Here" })).await;
     let token = token(json!({ "customerID": 7 }));
     let mut heads: Vec<Vec<u8>> = Vec::new();
-    // Three times as long, were it percent-encoded.
+    // Percent-encoded, the query would be three times as long.
     let long = format!("search={}", "`".repeat(22_000));
     for query in [
         long.as_str(),
@@ -410,16 +410,17 @@ async fn unusual_request_lines_and_hosts_never_cause_a_5xx() {
     ] {
         heads.push(format!("GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\n{header}\r\n").into());
     }
-    let answers = heads.into_iter().map(|head| {
+    let responses = heads.into_iter().map(|head| {
         let rest = format!("Authorization: Bearer {token}\r\nConnection: close\r\n\r\n");
         let (app, whole) = (&app, [&head[..], rest.as_bytes()].concat());
         async move { (head, raw(app, &whole).await) }
     });
-    for (head, answer) in futures::future::join_all(answers).await {
-        let (head, answer) =
-            (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&answer).into_owned());
-        let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
-        assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {answer:?}");
+    for (head, response) in futures::future::join_all(responses).await {
+        let (head, response) =
+            (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&response).into_owned());
+        let status =
+            response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
+        assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {response:?}");
     }
 }
 
@@ -435,12 +436,12 @@ async fn two_authorization_headers_are_rejected() {
             "GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\nAuthorization: {first}\r\nauthorization: {second}\r\n\
              Connection: close\r\n\r\n"
         );
-        let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 401"), "{first} and {second}: {answer}");
+        let response = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+        assert!(response.starts_with("HTTP/1.1 401"), "{first} and {second}: {response}");
     }
 }
 
-/// An event of payload format 2.0, as the gateway makes none.
+/// An event of payload format 2.0 with changes that the gateway never makes.
 fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
     let (method, path) = route.split_once(' ').unwrap();
     let authorization = format!("Bearer {}", token(json!({ "customerID": 7 })));
@@ -467,7 +468,7 @@ async fn unusual_events_never_cause_a_5xx() {
     let create = "POST /api/EndUsers";
     for (changes, status) in [
         (json!({ "/body": jane, "/isBase64Encoded": true }), 201),
-        // Not base64, or not quite: taken as the text that it is, which is no JSON.
+        // Invalid base64 is read as text, which is no JSON.
         (json!({ "/body": "%%%", "/isBase64Encoded": true }), 400),
         (json!({ "/body": "e30", "/isBase64Encoded": true }), 400),
         (json!({ "/body": "e3=0", "/isBase64Encoded": true }), 400),
@@ -479,8 +480,8 @@ async fn unusual_events_never_cause_a_5xx() {
         (json!({ "/body": null, "/isBase64Encoded": true }), 400),
         (json!({ "/body": jane }), 400),
     ] {
-        let answer = app.system.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{changes}: {answer}");
+        let response = app.system.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{changes}: {response}");
     }
     for changes in [
         json!({ "/headers/host": "x:99999" }),
@@ -499,9 +500,9 @@ async fn unusual_events_never_cause_a_5xx() {
         json!({ "/requestContext/requestId": "\u{e9}\n" }),
         json!({ "/requestContext/requestId": null }),
     ] {
-        let answer = app.system.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
-        let answer = answer.unwrap_or_else(|| panic!("{changes}: it crashed"));
-        assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{changes}: {answer}");
+        let response = app.system.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
+        let response = response.unwrap_or_else(|| panic!("{changes}: it crashed"));
+        assert!([200, 400].contains(&response["statusCode"].as_u64().unwrap()), "{changes}: {response}");
     }
 }
 
@@ -515,11 +516,11 @@ async fn quotes_and_brackets_in_a_query_are_literal() {
     let head = format!(
         "GET /api/EndUsers/byUid?uid=%3Ca\"b%3E HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     );
-    let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+    let response = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&json!([end_user]).to_string())
-            || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200") && response.ends_with(&json!([end_user]).to_string())
+            || response.starts_with("HTTP/1.1 400"),
+        "{response}"
     );
 }
 
@@ -545,8 +546,8 @@ async fn ticket_events_are_accepted_even_if_invalid() {
     };
 
     let one = serde_json::to_string_pretty(&ticket(1, "jane@x.test")).unwrap();
-    let answer = post("application/json", one.into()).to(&app).await;
-    assert_eq!((answer.status, answer.text().as_str()), (202, ""));
+    let response = post("application/json", one.into()).to(&app).await;
+    assert_eq!((response.status, response.text().as_str()), (202, ""));
     assert_eq!(tickets().await, [1]);
 
     let lines =
@@ -563,8 +564,8 @@ async fn ticket_events_are_accepted_even_if_invalid() {
         ("application/json", Vec::new()),
     ] {
         let what = String::from_utf8_lossy(&body).into_owned();
-        let answer = post(kind, body).to(&app).await;
-        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+        let response = post(kind, body).to(&app).await;
+        assert_eq!(response.status, 400, "{what}: {}", response.text());
     }
     assert_eq!(tickets().await, [1, 2, 3], "of a bad body none is taken");
     assert_eq!(app.system.dead_letters().await.len(), 1);
@@ -574,8 +575,8 @@ async fn ticket_events_are_accepted_even_if_invalid() {
 async fn settle_waits_until_events_are_visible() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = TestRequest::new("POST", "/local/settle").to(&app).await;
-    assert_eq!((answer.status, answer.text().as_str()), (204, ""));
+    let response = TestRequest::new("POST", "/local/settle").to(&app).await;
+    assert_eq!((response.status, response.text().as_str()), (204, ""));
     for i in 0..20 {
         tenant.create(json!({ "firstname": "Settled", "lastname": format!("n{i}") })).await;
     }
@@ -586,9 +587,9 @@ async fn settle_waits_until_events_are_visible() {
 #[tokio::test]
 async fn bodies_over_the_gateway_limit_reach_no_function() {
     let app = App::start().await;
-    let answer = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
-    assert_eq!((answer.status, answer.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
-    assert_eq!(answer.header("x-request-id"), None);
+    let response = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
+    assert_eq!((response.status, response.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
+    assert_eq!(response.header("x-request-id"), None);
 }
 
 #[tokio::test]

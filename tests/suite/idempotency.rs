@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a POST that is sent again is not carried out again.
+//! `Idempotency-Key` on both POST endpoints (docs/api.md, Idempotency).
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ fn keyed(path: &str, key: &str, body: &Value) -> TestRequest {
     TestRequest::new("POST", path).header("idempotency-key", key).json(body)
 }
 
-fn replayed(answer: &Response) -> bool {
-    answer.header("idempotency-replayed") == Some("true")
+fn replayed(response: &Response) -> bool {
+    response.header("idempotency-replayed") == Some("true")
 }
 
 fn jane() -> Value {
@@ -32,7 +32,7 @@ async fn create_is_idempotent_with_a_key() {
     let tenant = app.tenant(7);
     let first = tenant.send(keyed(CREATE, "order-66", &jane())).await;
     assert_eq!((first.status, replayed(&first)), (201, false), "{}", first.text());
-    // The answer is the first, whatever became of the end user.
+    // The replay is the first response, even if the end user has changed.
     let id = first.json()["endUserID"].clone();
     for change in ["none", "update"] {
         if change == "update" {
@@ -49,7 +49,7 @@ async fn create_is_idempotent_with_a_key() {
     assert_eq!(count(&tenant).await, 1);
 }
 
-/// All items of the table that hold `text` in whatever attribute, by kind.
+/// The kinds of all items that contain `text` in any attribute.
 async fn kinds_with(app: &App, text: &str) -> Vec<String> {
     let scan = app.system.client().scan().table_name(app.system.table()).into_paginator().items().send();
     let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
@@ -71,7 +71,7 @@ async fn deletion_erases_stored_responses() {
     assert_eq!(stored.iter().filter(|kind| *kind == "Idempotency").count(), 3, "{stored:?}");
 
     tenant.delete(&format!("{CREATE}/{id}")).await.expect(204);
-    // At once: the response of a deleted end user is never sent again.
+    // The stored response of a deleted end user is not replayed, even before the stream erases it.
     tenant.send(keyed(ASSIGN, "new", &link("jane2@x.be"))).await.expect(404);
     app.settle().await;
     assert_eq!(kinds_with(&app, "jane").await, [""; 0]);
@@ -87,7 +87,7 @@ async fn late_erasure_keeps_the_response_of_a_new_end_user() {
     let first = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
     tenant.delete(&format!("{CREATE}/{}", first["endUserID"])).await.expect(204);
     let second = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201);
-    // The follower of the stream erases behind the deletion, after the key is in use again.
+    // The indexer erases the old response after the key is in use again.
     app.settle().await;
     let again = tenant.send(keyed(CREATE, "k", &jane())).await;
     assert_eq!((replayed(&again), again.json()), (true, second));
@@ -98,7 +98,7 @@ async fn stream_erases_responses_after_an_interrupted_delete() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.send(keyed(CREATE, "k", &jane())).await.expect(201)["endUserID"].as_u64().unwrap();
-    // As a deletion that ends behind its transaction leaves the table.
+    // The state of the table after a deletion that stopped after its transaction.
     let key = |text: String| AttributeValue::S(text);
     let delete = app.system.client().delete_item().table_name(app.system.table());
     delete.key("pk", key("C#7#EndUser".to_owned())).key("sk", key(format!("{id:010}"))).send().await.unwrap();
@@ -116,11 +116,12 @@ async fn document_lists_at_most_500_stored_responses() {
     assert!(!assign("oldest").await && assign("oldest").await);
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let until = AttributeValue::N((crate::support::app::now() + 3_600).to_string());
-    let response = |n: String| AttributeValue::M([("digest".into(), text(&n)), ("until".into(), until.clone())].into());
+    let reference =
+        |n: String| AttributeValue::M([("digest".into(), text(&n)), ("until".into(), until.clone())].into());
     let update = app.system.client().update_item().table_name(app.system.table());
     let update = update.key("pk", text("C#7#EndUser")).key("sk", text("0000000001"));
     let update = update.update_expression("SET responses = list_append(responses, :more)");
-    let more = (0..498).map(|n| response(format!("{n:032}"))).collect();
+    let more = (0..498).map(|n| reference(format!("{n:032}"))).collect();
     update.expression_attribute_values(":more", AttributeValue::L(more)).send().await.unwrap();
 
     assert!(!assign("500th").await && assign("oldest").await, "500 are remembered");
@@ -142,7 +143,7 @@ async fn assign_is_idempotent_with_a_key() {
     let again = tenant.send(keyed(ASSIGN, "k", &link)).await;
     assert_eq!((again.status, replayed(&again), &again.body), (201, true, &first.body), "{}", again.text());
 
-    // Also the answer of an assign that changed nothing is kept.
+    // The response of an assign without a change is stored too.
     let already = tenant.send(keyed(ASSIGN, "l", &link)).await;
     assert_eq!((already.status, replayed(&already)), (200, false), "{}", already.text());
     let uid = first.json()["endUserUIDID"].clone();
@@ -177,7 +178,7 @@ async fn key_reuse_by_another_request_is_422() {
     tenant.send(keyed(ASSIGN, "k", &link)).await.expect(422);
     assert_eq!(count(&tenant).await, 1);
     assert_eq!(tenant.read(&created["endUserID"]).await, created);
-    // What is wrong by itself is 400, whatever its key.
+    // An invalid request is 400 with any key.
     let errors = tenant.send(keyed(CREATE, "k", &json!({ "customerType": "Friend" }))).await.errors();
     assert_eq!(errors, ["customerType"]);
 }
@@ -198,18 +199,18 @@ async fn one_of_concurrent_requests_with_a_key_writes() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let creates = (0..20).map(|_| tenant.send(keyed(CREATE, "together", &jane())));
-    let answers = futures::future::join_all(creates).await;
-    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
-    assert!(answers.iter().all(|answer| answer.status == 201), "{:?}", answers[0]);
-    let bodies: BTreeSet<_> = answers.iter().map(|answer| &answer.body).collect();
+    let responses = futures::future::join_all(creates).await;
+    assert_eq!(responses.iter().filter(|response| !replayed(response)).count(), 1);
+    assert!(responses.iter().all(|response| response.status == 201), "{:?}", responses[0]);
+    let bodies: BTreeSet<_> = responses.iter().map(|response| &response.body).collect();
     assert_eq!(bodies.len(), 1);
     assert_eq!(count(&tenant).await, 1);
 
-    let link = json!({ "endUserID": answers[0].json()["endUserID"], "uid": "j@x.be" });
+    let link = json!({ "endUserID": responses[0].json()["endUserID"], "uid": "j@x.be" });
     let assigns = (0..20).map(|_| tenant.send(keyed(ASSIGN, "assign", &link)));
-    let answers = futures::future::join_all(assigns).await;
-    assert_eq!(answers.iter().filter(|answer| !replayed(answer)).count(), 1);
-    assert!(answers.iter().all(|answer| answer.status == 201), "{:?}", answers[0]);
+    let responses = futures::future::join_all(assigns).await;
+    assert_eq!(responses.iter().filter(|response| !replayed(response)).count(), 1);
+    assert!(responses.iter().all(|response| response.status == 201), "{:?}", responses[0]);
 }
 
 #[tokio::test]
@@ -218,8 +219,8 @@ async fn keys_are_scoped_to_a_tenant_and_case_sensitive() {
     for tenant in [7, 8] {
         let tenant = app.tenant(tenant);
         for key in ["k", "K", "\"k\"", "k#1", "~!@#$%^&*()_+,;", &"k".repeat(255)] {
-            let answer = tenant.send(keyed(CREATE, key, &jane())).await;
-            assert_eq!((answer.status, replayed(&answer)), (201, false), "{key}: {}", answer.text());
+            let response = tenant.send(keyed(CREATE, key, &jane())).await;
+            assert_eq!((response.status, replayed(&response)), (201, false), "{key}: {}", response.text());
             assert!(replayed(&tenant.send(keyed(CREATE, key, &jane())).await), "{key}");
         }
         assert_eq!(count(&tenant).await, 6);
@@ -257,12 +258,12 @@ async fn stored_response_expires_after_a_day() {
     };
     let item =
         || app.system.client().get_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
-    let kept = item().send().await.unwrap().item.expect("the answer is kept");
+    let kept = item().send().await.unwrap().item.expect("the response is kept");
     let expires: u64 = kept["expiresAt"].as_n().unwrap().parse().unwrap();
     let day = 24 * 60 * 60;
     assert!((day - 60..=day).contains(&(expires - crate::support::app::now())), "{expires}");
 
-    // TTL may be late: what has expired is gone all the same.
+    // DynamoDB's TTL deletes late. An expired response is not replayed meanwhile.
     let update =
         app.system.client().update_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
     let update = update.update_expression("SET expiresAt = :then");

@@ -1,4 +1,4 @@
-//! Tenants cannot see, count, find or touch each other's records by any verb.
+//! No method lets a tenant see, count, find or change records of another tenant.
 
 use serde_json::{Value, json};
 
@@ -15,13 +15,13 @@ fn ticket(customer: &str) -> Value {
         "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": "2026-11-01T10:00:00Z" } })
 }
 
-/// Status and body without the request's id.
-fn seen(answer: Response) -> (u16, Value) {
-    let mut body = answer.json();
+/// The status, and the body without the request id.
+fn seen(response: Response) -> (u16, Value) {
+    let mut body = response.json();
     if let Some(body) = body.as_object_mut() {
         body.remove("instance");
     }
-    (answer.status, body)
+    (response.status, body)
 }
 
 async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
@@ -67,7 +67,7 @@ async fn record_of_another_tenant_looks_nonexistent() {
     one.create(jane()).await;
     let hers = one.create(jane()).await;
     let id = hers["endUserID"].as_u64().unwrap();
-    // Tenant two has an end user of its own, but none of this id.
+    // The second tenant has an end user, but none with this id.
     let own = two.create(json!({ "firstname": "Own" })).await;
     assert_ne!(own["endUserID"], id);
     let requests = |id: u64| {
@@ -84,7 +84,7 @@ async fn record_of_another_tenant_looks_nonexistent() {
     };
     for (theirs, missing) in requests(id).into_iter().zip(requests(4711)) {
         let (theirs, missing) = (two.send(theirs).await, two.send(missing).await);
-        assert_eq!(theirs.cost(), missing.cost(), "the same work is done for {}", theirs.what);
+        assert_eq!(theirs.cost(), missing.cost(), "the same work is done for {}", theirs.request);
         assert_eq!(theirs.status, 404, "{}", theirs.text());
         assert_eq!(seen(theirs), seen(missing));
     }

@@ -1,4 +1,4 @@
-//! `GET /api/EndUsers`, without a search: contract §5.1.
+//! `GET /api/EndUsers` without a search (docs/api.md, Paging and sorting).
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::support::app::{App, Caller, ids};
 
-/// The two members of a page that count.
+/// The `totalCount` and `totalPages` of a page.
 async fn totals(caller: &Caller<'_>, query: &str) -> (u64, u64) {
     let page = caller.get(&format!("/api/EndUsers?{query}")).await.expect(200);
     (page["totalCount"].as_u64().unwrap(), page["totalPages"].as_u64().unwrap())
 }
 
-/// Creates end users with these values of one field; answers their ids.
+/// Creates end users with these values of one field and returns their ids.
 async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
     let mut ids = Vec::new();
     for value in values {
@@ -22,7 +22,7 @@ async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64
     ids
 }
 
-/// The values of a field on a page.
+/// The values of a field on the page with this query.
 async fn column(caller: &Caller<'_>, field: &str, query: &str) -> Vec<Value> {
     let page = caller.get(&format!("/api/EndUsers?{query}")).await.expect(200);
     page["items"].as_array().unwrap().iter().map(|row| row[field].clone()).collect()
@@ -242,7 +242,7 @@ async fn name_sorts_as_first_and_last_name_joined() {
     assert_eq!(names, ["", "Jan", "Jan", "Jan A b", "Jan a c", "Jan Zoe"].map(Value::from));
 }
 
-/// In the order of the root collation: empty, spaces and punctuation, symbols, digits, letters.
+/// Values in the order of the Unicode root collation (UTS #10): empty, spaces and punctuation, symbols, digits, letters.
 const COLLATED: [&str; 38] = [
     "_a",
     "-a",
@@ -288,7 +288,7 @@ const COLLATED: [&str; 38] = [
 async fn text_sorts_by_root_collation_with_empty_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // Not in the order of creation: every fifth, from five starts.
+    // The order of creation differs from the sort order: every fifth value, from five starts.
     let mut shuffled: Vec<&str> = (0..5).flat_map(|start| COLLATED.iter().skip(start).step_by(5)).copied().collect();
     shuffled.insert(7, "");
     end_users(&caller, "lastname", &shuffled).await;
@@ -298,7 +298,7 @@ async fn text_sorts_by_root_collation_with_empty_first() {
     let at = |text: &str| rows.iter().position(|row| *row == text).unwrap();
     assert_eq!(rows.len(), COLLATED.len() + 1);
     assert_eq!(rows[0], "");
-    // What the collation itself says of each pair that a reader cares about.
+    // Pairs that the root collation orders differently than code points do.
     for pair in [
         ("_a", "-a"),
         ("-a", ",a"),
@@ -349,14 +349,14 @@ async fn text_sorts_by_root_collation_with_empty_first() {
 async fn ties_are_sorted_by_id_in_the_direction_of_the_order() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // Composed and decomposed are one text.
+    // Composed and decomposed forms are equal.
     let all =
         end_users(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
     app.settle().await;
     let asc: Vec<u64> = [2, 4, 7, 6, 0, 1, 3, 5, 8].map(|at| all[at]).to_vec();
     assert_eq!(caller.list("sortBy=city").await, asc);
     assert_eq!(caller.list("sortBy=city&sortOrder=desc").await, reversed(&asc));
-    // Also page by page, and across the boundary within a tie.
+    // Ties may cross a page boundary.
     for size in 1..=4_usize {
         for (order, whole) in [("asc", asc.clone()), ("desc", reversed(&asc))] {
             for (at, part) in whole.chunks(size).enumerate() {
@@ -465,7 +465,7 @@ async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
             caller.update(&json!(id), json!({ "lastname": name })).await;
             names.insert(id, name);
         }
-        // Without waiting for the index.
+        // The test does not wait for the index.
         for query in
             ["a=b", "sortBy=lastname", "sortBy=name&sortOrder=desc", "search=word", "search=word&sortBy=lastname"]
         {
@@ -497,7 +497,7 @@ async fn list_excludes_end_users_of_other_tenants() {
     assert_eq!(totals(&mine, "a=b").await, (2, 1));
     assert_eq!(totals(&theirs, "sortBy=lastname").await, (3, 1));
     assert_eq!(totals(&mine, "search=a").await, (0, 0));
-    // The number and its digits are one tenant, another spelling is none of it.
+    // A number and its digits name one tenant. Another spelling names another tenant.
     end_users(&app.tenant(7), "lastname", &["x"]).await;
     assert_eq!(totals(&app.tenant("7"), "a=b").await, (1, 1));
     assert_eq!(totals(&app.tenant("07"), "a=b").await, (0, 0));
@@ -509,7 +509,7 @@ async fn pages_of_250_end_users_show_each_exactly_once() {
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 0..250_u64 {
-        // 50 distinct names, so that ties cross the pages.
+        // 50 distinct names make ties cross page boundaries.
         let end_user = caller.create(json!({ "lastname": format!("name {}", (n * 7) % 50), "gender": "x" })).await;
         all.extend(ids(&json!([end_user])));
     }
@@ -549,9 +549,9 @@ async fn concurrent_creates_get_unique_ids_and_an_exact_count() {
     app.settle().await;
     assert_eq!(caller.list("pageSize=100&sortBy=firstname").await, distinct.iter().copied().collect::<Vec<_>>());
     assert_eq!(totals(caller, "search=x").await, (80, 8));
-    // Deleting at once uncounts them exactly.
+    // Concurrent deletes keep the count exact.
     let half: Vec<u64> = distinct.iter().copied().step_by(2).collect();
     let gone = join_all(half.iter().map(async |id| caller.delete(&format!("/api/EndUsers/{id}")).await));
-    assert!(gone.await.iter().all(|answer| answer.status == 204));
+    assert!(gone.await.iter().all(|response| response.status == 204));
     assert_eq!(totals(caller, "a=b").await, (40, 4));
 }

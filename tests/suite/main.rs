@@ -1,4 +1,4 @@
-//! Black-box suites of the End Users API, over HTTP against `local` in this process.
+//! Black-box suites of the End Users API, over HTTP. Each file or folder is a suite, except `support`.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! The description of the API: it is the code's, and its examples are answered as it says.
+//! openapi.json is generated from the code, and its examples are true.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,8 +42,8 @@ fn every_operation_documents_its_common_errors() {
 #[test]
 fn every_response_example_conforms_to_its_schema() {
     let mut seen = 0;
-    let answers = operations().flat_map(|(_, _, operation)| operation["responses"].as_object().expect("responses"));
-    let contents = answers.flat_map(|(_, answer)| resolved(answer)["content"].as_object().into_iter().flatten());
+    let responses = operations().flat_map(|(_, _, operation)| operation["responses"].as_object().expect("responses"));
+    let contents = responses.flat_map(|(_, response)| resolved(response)["content"].as_object().into_iter().flatten());
     for (_, content) in contents {
         let several =
             content["examples"].as_object().into_iter().flat_map(Map::values).map(|example| &example["value"]);
@@ -58,7 +58,7 @@ fn every_response_example_conforms_to_its_schema() {
     assert!(seen > 50, "{seen} examples");
 }
 
-/// Sends the example of an operation; the answer must be the example of `status`.
+/// Sends the example request of an operation and expects the example response of `status`.
 async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
     let (method, path, operation) =
         operations().find(|(_, _, operation)| operation["operationId"] == id).expect("an operation");

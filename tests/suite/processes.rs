@@ -73,8 +73,8 @@ async fn kill(process: u32) {
 
 #[track_caller]
 fn assert_gateway(answer: &Response, status: u16, text: &str) {
-    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.what);
-    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.what);
+    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.request);
+    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.request);
 }
 
 #[tokio::test]

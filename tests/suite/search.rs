@@ -1,4 +1,4 @@
-//! The `search` of `GET /api/EndUsers`: contract §6.
+//! The `search` of `GET /api/EndUsers` (docs/api.md, Search).
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ async fn ask(caller: &Caller<'_>, search: &str) -> Response {
     caller.get(&format!("/api/EndUsers?pageSize=100&search={}", encoded(search))).await
 }
 
-/// The ids that a search finds; the total must be their number.
+/// The ids that a search finds. Asserts that `totalCount` is their number.
 async fn found(caller: &Caller<'_>, search: &str) -> Vec<u64> {
     let page = ask(caller, search).await.expect(200);
     let ids = ids(&page["items"]);
@@ -26,7 +26,7 @@ async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// One end user, and searches that find it (`true`) or do not.
+/// Creates an end user and asserts which searches find it (`true`) or do not.
 async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
     let caller = app.tenant(1);
     let id = end_user(&caller, body).await;
@@ -113,7 +113,7 @@ async fn undecomposable_latin_letters_are_folded() {
             assert_eq!(found(&caller, search).await, [id], "{search} for {name}");
         }
     }
-    // And the other way around: who is written plainly is found by the letters.
+    // Conversely, a plain spelling is found by the special letters.
     let id = end_user(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
     app.settle().await;
     for search in ["malmø", "Œstrogen", "Þule"] {
@@ -185,7 +185,7 @@ async fn first_100_words_of_contact_details_are_searched() {
     ];
     let body = json!({ "firstname": "x", "lastname": "w100", "otherContactDetails": words.join(" ") });
     one(&app, body, &searches).await;
-    // The other fields' words take none of the hundred.
+    // The words of other fields do not count towards the hundred.
     assert_eq!(found(&app.tenant(1), "w100").await.len(), 1);
 }
 
@@ -222,9 +222,9 @@ async fn search_with_an_at_sign_matches_whole_values_by_prefix() {
         ("jane.doe@example.com x", vec![]),
         ("x jane.doe@example.com", vec![]),
         ("mailto:jane.doe@example.com", vec![]),
-        // Only UID values are compared whole.
+        // A search with an @ matches only UID values.
         ("ref@example.com", vec![]),
-        // Without an @ behind the first character it is words.
+        // A search without an @ after its first character is split into words.
         ("jane.doe", vec![jane, other, tag]),
         ("@jane", vec![jane, janet, other, tag, handle]),
         ("@example", vec![jane, janet, other, tag, handle]),
@@ -444,7 +444,7 @@ async fn search_follows_changes_and_removals() {
         ] }),
         )
         .await;
-    // Right after the write the index may lag, but whoever is shown matches.
+    // The index may lag behind the write, but every end user in a response matches.
     for search in ["before", "old@"] {
         assert!(ids(&ask(&caller, search).await.expect(200)["items"]).is_empty(), "{search}");
     }
@@ -497,7 +497,7 @@ async fn search_is_sorted_and_paged_with_an_exact_total() {
             }
         }
     }
-    // Words with many matches and with few, together.
+    // A search combines words with many and with few matches.
     assert_eq!(caller.list("search=match%20nr77&sortBy=city").await, [by_id[77]]);
     assert_eq!(caller.get("/api/EndUsers?search=m%20n&sortBy=city").await.expect(200)["totalCount"], json!(130));
     assert_eq!(caller.get("/api/EndUsers?search=un").await.expect(200)["totalCount"], json!(13));
@@ -530,7 +530,7 @@ async fn phone_is_found_without_its_trunk_prefix() {
     one(&app, body, &searches).await;
 }
 
-/// Distinct words, each of two letters and 33 signs that fold to six letters of three bytes: 596 bytes a word.
+/// Distinct words of two letters and 33 signs. A sign folds to six letters of three bytes, so a word has 596 bytes.
 fn long_words(numbers: std::ops::Range<u32>) -> String {
     let letter = |n: u32| char::from_u32('a' as u32 + n % 26).unwrap();
     let word = |n: u32| format!("{}{}{}", letter(n / 26), letter(n), "㌖".repeat(33));
@@ -559,7 +559,7 @@ async fn largest_end_user_is_indexed_after_its_largest_change() {
     assert_eq!(found(&caller, "poison").await, [0; 0]);
     assert_eq!(found(&caller, "renamed").await, [id]);
     assert_eq!(caller.list("sortBy=firstname").await, [id]);
-    // Whole values come on top of the bound on words.
+    // Whole UID values do not count towards the limit on words.
     assert_eq!(found(&caller, "79@").await, [id]);
     assert_eq!(caller.by_uid(all_values(&caller, id).await.last().unwrap()).await, [id]);
     let (check, report) = index::command(&app, false).await;
@@ -575,7 +575,7 @@ async fn all_values(caller: &Caller<'_>, id: u64) -> Vec<String> {
 async fn words_beyond_the_limits_are_not_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // 40 UIDs of 13 words make 520; of the names, two.
+    // 40 UIDs of 13 words are 520 words. The names are two more.
     let uids: Vec<Value> = (0..40)
         .map(|n| json!({ "uidType": "Crm", "uid": (0..13).map(|w| format!("u{n:02}w{w:02}")).collect::<Vec<_>>().join(" ") }))
         .collect();

@@ -1,4 +1,4 @@
-//! template.yaml against the code and the design: what deploys is what runs here.
+//! template.yaml has the routes, functions, permissions, table and settings that the code and the documents expect.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use local::template::Template;
 use serde_json::{Value, json};
 use shared::log::{DIMENSIONS, METRICS};
 
-/// The endpoints of the contract and the packages that answer them.
+/// The endpoints of docs/api.md and the packages of their functions.
 const ROUTES: [(&str, &str, &str); 8] = [
     ("GET", "/api/EndUsers", "list-end-users"),
     ("POST", "/api/EndUsers", "create-end-user"),
@@ -34,7 +34,7 @@ fn functions(document: &Value) -> Vec<(String, Value)> {
     resources(document, "AWS::Serverless::Function")
 }
 
-/// Everything in a value, itself first.
+/// The value and everything in it, depth first.
 fn walk(value: &Value) -> Vec<&Value> {
     let inner: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
@@ -44,7 +44,7 @@ fn walk(value: &Value) -> Vec<&Value> {
     [value].into_iter().chain(inner.into_iter().flat_map(walk)).collect()
 }
 
-/// A value that is one string or a list of them.
+/// The strings of a value that is one string or a list of strings.
 fn strings(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -67,15 +67,15 @@ async fn functions_serve_routes_and_gateway_the_rest() {
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
         let path = path.replace("{id}", "1");
-        let answer = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
-        assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
-        assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+        let response = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
+        assert_eq!(response.status, 401, "{method} {path}: {}", response.text());
+        assert!(response.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
-                // byUid is an {id} to the other methods of that path.
+                // For the other methods of the path, `byUid` is an `{id}`.
                 let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
-                let answer = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
-                assert_eq!(answer.status, if id { 401 } else { 404 }, "{method} {path}: {}", answer.text());
+                let response = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
+                assert_eq!(response.status, if id { 401 } else { 404 }, "{method} {path}: {}", response.text());
             }
         }
     }
@@ -99,7 +99,7 @@ fn every_function_package_is_one_function_and_binary() {
     }
 }
 
-/// The statements of a function's role, which has no other policy but that of traces.
+/// The statements of a function's role. Asserts that its only other policy is the one for traces.
 fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
     let role = function["Properties"]["Role"]["GetAtt"].as_str().unwrap().strip_suffix(".Arn").unwrap();
     assert_eq!(role, format!("{name}Role"), "every function has a role of its own");
@@ -118,7 +118,7 @@ fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
 fn roles_allow_only_named_actions_on_named_resources() {
     let document = document();
     for (name, function) in functions(&document) {
-        // SAM attaches managed policies to the role that it makes of `Policies`.
+        // SAM would attach managed policies to a role that it generates from `Policies`.
         assert_eq!(function["Properties"].get("Policies"), None, "{name}");
         let statements = statements(&document, &name, &function);
         let sids: BTreeSet<&str> = statements.iter().map(|statement| statement["Sid"].as_str().unwrap()).collect();
@@ -148,7 +148,7 @@ fn roles_allow_only_named_actions_on_named_resources() {
 fn every_function_may_read_an_item_at_start() {
     let document = document();
     for (name, function) in functions(&document) {
-        // `Store::connect` sends one.
+        // `Store::connect` sends a GetItem.
         let actions: Vec<_> = statements(&document, &name, &function)
             .iter()
             .filter(|statement| statement["Resource"]["GetAtt"] == "Table.Arn")
@@ -285,12 +285,12 @@ fn queue_retries_then_moves_events_to_dead_letters() {
     let target = of["RedrivePolicy"]["deadLetterTargetArn"].to_string();
     assert!(queues.iter().any(|(name, _)| target.contains(name)), "{target}");
     assert!(of["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap() >= 3);
-    // A dead letter keeps the time at which it was first sent: it must outlive its source's longest wait.
+    // Retention counts from the first send, so it must exceed the source's retention.
     let retention = |queue: &Value| queue["Properties"]["MessageRetentionPeriod"].as_u64().unwrap();
     for (name, dead_letters) in queues.iter().filter(|(name, _)| name.ends_with("DeadLetters")) {
         assert!(retention(dead_letters) >= 2 * retention(queue), "{name}");
     }
-    // AWS asks for six times the function's time-out.
+    // AWS recommends six times the function's time-out.
     let time_out = function["Properties"]["Timeout"].as_u64().unwrap();
     assert!(of["VisibilityTimeout"].as_u64().unwrap() >= 6 * time_out);
 }
@@ -480,12 +480,12 @@ fn every_alarm_has_a_description_and_the_topic() {
         for actions in ["AlarmActions", "OKActions"] {
             assert_eq!(alarm[actions]["If"], topic, "{name}");
         }
-        // Nothing is the matter where nobody asks.
+        // Missing data means that there are no requests, which is no alarm.
         assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
         let metrics = alarm["Metrics"].as_array().into_iter().flatten();
         let metrics: Vec<_> = metrics.collect();
         if metrics.iter().any(|metric| metric["Expression"].to_string().contains("INSIGHT_RULE_METRIC")) {
-            // Without periods of their own, such expressions have no values.
+            // CloudWatch returns no values for such an expression without its own period.
             assert!(metrics.iter().all(|metric| metric["Period"] == 3600), "{name}");
         }
         let shown = metrics.iter().filter(|metric| metric["ReturnData"] != false).count();
@@ -512,7 +512,7 @@ fn dashboard_shows_all_alarms_and_log_metrics() {
             assert!(expressions.into_iter().any(|e| e.starts_with(&search)), "{name} by {dimension}");
         }
     }
-    // What the rules add up by tenant is in the lines of the log.
+    // The log lines contain the fields by which the Contributor Insights rules sum per tenant.
     for (name, rule) in resources(&document, "AWS::CloudWatch::InsightRule") {
         let rule: Value = serde_json::from_str(rule["Properties"]["RuleBody"]["Sub"].as_str().unwrap()).expect("JSON");
         let value = rule["Contribution"]["ValueOf"].as_str().unwrap().trim_start_matches("$.").to_owned();

@@ -1,4 +1,4 @@
-//! The identity rules of contract §4, and assigning.
+//! Create, update and assign of UIDs (docs/api.md, Identity rules).
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn uid<'a>(end_user: &'a Value, value: &str) -> &'a Value {
     uids.iter().find(|uid| uid["uid"] == value).unwrap_or_else(|| panic!("{value} is not in {end_user}"))
 }
 
-/// `type value` of each UID, `*` before the primary, by id.
+/// Each UID as `type value`, with `*` before the primary one, by ascending id.
 fn shown(end_user: &Value) -> Vec<String> {
     let uids = end_user["uids"].as_array().unwrap();
     let ids: Vec<_> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
@@ -44,8 +44,8 @@ async fn two_primary_uids_are_400() {
     let body = json!({ "uids": [email("a@x.be", true), email("b@x.be", true)] });
     assert_eq!(tenant.post("/api/EndUsers", body.clone()).await.errors(), ["uids[1].isPrimary"]);
     let end_user = tenant.create(json!({})).await;
-    let answer = tenant.put(&format!("/api/EndUsers/{}", end_user["endUserID"]), body).await;
-    assert_eq!(answer.errors(), ["uids[1].isPrimary"]);
+    let response = tenant.put(&format!("/api/EndUsers/{}", end_user["endUserID"]), body).await;
+    assert_eq!(response.errors(), ["uids[1].isPrimary"]);
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
@@ -114,10 +114,10 @@ async fn element_with_an_id_updates_only_named_members() {
     assert_eq!(shown(&tenant.read(id).await), ["*Email new@x.be", "Email b@x.be"]);
     tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uidType": "External" }] })).await;
     assert_eq!(shown(&tenant.read(id).await), ["*External new@x.be", "Email b@x.be"]);
-    let answer = tenant
+    let response = tenant
         .put(&format!("/api/EndUsers/{id}"), json!({ "uids": [{ "endUserUIDID": a, "uidType": "Phone" }] }))
         .await;
-    assert_eq!(answer.errors(), ["uids[0].uid"], "the stored value is no phone number");
+    assert_eq!(response.errors(), ["uids[0].uid"], "the stored value is no phone number");
 }
 
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn unknown_uid_id_is_400_and_writes_nothing() {
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", false)] })).await;
     let id = &end_user["endUserID"];
     let uids = json!([email("b@x.be", false), { "endUserUIDID": other["uids"][0]["endUserUIDID"], "uid": "z@x.be" }]);
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
-    assert_eq!(answer.errors(), ["uids[1].endUserUIDID"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
+    assert_eq!(response.errors(), ["uids[1].endUserUIDID"]);
     assert_eq!(tenant.read(id).await, end_user);
     assert_eq!(tenant.by_uid("b@x.be").await, [0u64; 0]);
 }
@@ -180,8 +180,8 @@ async fn phone_is_parsed_with_the_new_country() {
     tenant.update(id, json!({ "country": "UK", "uids": phone("07400 123456") })).await;
     let shown = shown(&tenant.read(id).await);
     assert_eq!(shown, ["Phone +31612345678", "Phone +32470000000", "Phone +32471000000;ext=5", "Phone +447400123456"]);
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
-    assert_eq!(answer.errors(), ["uids[0].uid"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
+    assert_eq!(response.errors(), ["uids[0].uid"]);
 }
 
 #[tokio::test]
@@ -192,10 +192,10 @@ async fn end_user_has_at_most_40_uids() {
     assert_eq!(tenant.post("/api/EndUsers", json!({ "uids": uids(41) })).await.errors(), ["uids"]);
     let end_user = tenant.create(json!({ "uids": uids(40) })).await;
     let id = &end_user["endUserID"];
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
-    assert_eq!(answer.errors(), ["uids"]);
-    let answer = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
-    assert_eq!(answer.errors(), ["uids"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
+    assert_eq!(response.errors(), ["uids"]);
+    let response = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
+    assert_eq!(response.errors(), ["uids"]);
     let uids = json!([email("a@x.be", false), { "uidType": "crm", "uid": "REF 7", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
     assert_eq!(tenant.read(id).await["uids"].as_array().unwrap().len(), 40);
@@ -269,7 +269,7 @@ async fn change_of_only_the_type_spelling_is_stored() {
     assert_eq!(tenant.read(&id).await["uids"][0]["uidType"], "EXT");
 }
 
-/// Sets one of a tenant's counters of ids.
+/// Sets one of a tenant's id sequences.
 async fn set_counter(app: &App, name: &str, value: u32) {
     let key = |text: &str| AttributeValue::S(text.to_owned());
     let update = app.system.client().update_item().table_name(app.system.table());
@@ -311,7 +311,7 @@ async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
     assert_eq!(refused["detail"], "this tenant has used all its ids; nothing was written");
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
 
-    // A refused request uses none up.
+    // A rejected request uses no ids.
     for last in [GREATEST - 1, GREATEST] {
         let linked = tenant.post("/api/EndUserUIDs/assign", link(&format!("{last}@x.be"))).await.expect(201);
         assert_eq!(linked["endUserUIDID"], last);

@@ -1,4 +1,4 @@
-//! Contract §2 and §3: how input is read, and every fault that it can have.
+//! Input rules and all validation errors (docs/api.md, Conventions, Fields and Errors).
 
 use std::time::Instant;
 
@@ -16,12 +16,12 @@ async fn errors(tenant: &Caller<'_>, body: Value) -> Vec<String> {
 async fn end_user_response_has_every_field() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = tenant.post(END_USERS, json!({})).await;
-    assert_eq!(answer.header("location"), Some("/api/EndUsers/1"));
+    let response = tenant.post(END_USERS, json!({})).await;
+    assert_eq!(response.header("location"), Some("/api/EndUsers/1"));
     let empty = json!({ "endUserID": 1, "firstname": null, "lastname": null, "name": "", "gender": null,
         "otherContactDetails": null, "aiDocumentation": null, "customerRef": null, "customerType": "Lead", "country": null,
         "lang": null, "street": null, "houseNumber": null, "postalCode": null, "city": null, "company": null, "uids": [] });
-    assert_eq!(answer.expect(201), empty);
+    assert_eq!(response.expect(201), empty);
     let full = json!({ "firstname": " Jane ", "lastname": "Doe", "gender": "f", "otherContactDetails": "a\nb", "aiDocumentation": "x",
         "customerRef": "ERP-1", "customerType": "PARTNER", "country": "be", "lang": "NL_be", "street": "s", "houseNumber": "1",
         "postalCode": "2", "city": "c", "company": "d", "uids": [{ "uidType": "email", "uid": " Jane@Example.com ", "isPrimary": true }] });
@@ -79,7 +79,7 @@ async fn text_limits_count_trimmed_composed_characters() {
         (254, &["customerRef"]),
     ] {
         for name in names {
-            // An e and an accent that compose to one character.
+            // The e and the accent compose to one character.
             let longest = format!("\u{3000} {} ", "e\u{301}".repeat(limit));
             let end_user = tenant.create(json!({ *name: longest })).await;
             assert_eq!(end_user[*name], "é".repeat(limit));
@@ -152,7 +152,7 @@ async fn all_errors_are_reported_at_once_by_path() {
         "uids[6].uidType",
     ];
     assert_eq!(errors(&tenant, body.clone()).await, expected);
-    // Of whose type or record cannot be read, nothing is said of the value.
+    // A UID with an invalid type or id gets no error about its value.
     let phone = |more: Value| {
         let mut uid = json!({ "uid": "+32470000000" });
         uid.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -246,14 +246,14 @@ async fn costly_body_takes_bounded_time_and_space() {
     for (what, body, error) in cases {
         assert!(body.len() < 1 << 20, "{what}: {}", body.len());
         let asked = Instant::now();
-        let answer = tenant
+        let response = tenant
             .send(TestRequest::new("POST", END_USERS).header("content-type", "application/json").body(body))
             .await;
         assert!(asked.elapsed() < TIME_OUT, "{what}: {:?}", asked.elapsed());
-        assert!(answer.body.len() < 1 << 20, "{what}: {} bytes", answer.body.len());
+        assert!(response.body.len() < 1 << 20, "{what}: {} bytes", response.body.len());
         match error {
-            None => drop(answer.expect(201)),
-            Some(error) => assert!(answer.errors().contains(&error), "{what}"),
+            None => drop(response.expect(201)),
+            Some(error) => assert!(response.errors().contains(&error), "{what}"),
         }
     }
 }
@@ -287,7 +287,7 @@ async fn checks_run_in_the_documented_order() {
     assert_eq!(tenant.send(put("/api/EndUsers/x")).await.errors(), ["id"]);
     tenant.send(put("/api/EndUsers/1")).await.expect(415);
     assert_eq!(tenant.put("/api/EndUsers/1", json!({ "lang": "?" })).await.errors(), ["lang"]);
-    // Without a country in the request the number may be good by that of the stored end user.
+    // Without a country in the request the number may be valid in the stored country.
     let phone =
         json!({ "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }, { "endUserUIDID": 9, "uid": "x@x.be" }] });
     tenant.put("/api/EndUsers/1", phone.clone()).await.expect(404);
@@ -335,7 +335,7 @@ async fn query_names_are_caseless_and_blank_values_absent() {
 async fn oversized_end_user_error_names_the_largest_member() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    // A quotation mark takes four bytes when it is escaped twice.
+    // A quotation mark that is escaped twice has four bytes.
     assert_eq!(errors(&tenant, json!({ "aiDocumentation": "\"".repeat(12_000) })).await, ["aiDocumentation"]);
     let end_user = tenant.create(json!({ "aiDocumentation": "\"".repeat(11_000) })).await;
     let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
@@ -557,7 +557,7 @@ async fn end_user_limit_is_48000_bytes_of_escaped_json() {
     let body =
         |plain: usize| json!({ "aiDocumentation": "\\".repeat(11_000), "otherContactDetails": "x".repeat(plain) });
     let base = size(&tenant.create(body(1)).await) - 1;
-    // An id is as long as its digits: leave room for ten.
+    // An id counts with its digits, so the test leaves room for ten.
     let end_user = tenant.create(body(48_000 - base - 10)).await;
     assert!((47_980..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
     assert_eq!(errors(&tenant, body(48_001 - base)).await, ["aiDocumentation"]);

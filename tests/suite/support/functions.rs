@@ -1,11 +1,11 @@
-//! The functions' state over a table that no poller reads.
+//! Function state over a table without pollers, so that a test decides when the stream is processed.
 
 use serde_json::{Value, json};
 use shared::domain::input::Json;
 
 use super::app::App;
 
-/// A table of its own that no pump follows, and the functions' state over it.
+/// Creates the table without pollers and returns function state over it.
 pub async fn unwatched(app: &App) -> shared::app::App {
     let template = local::template::Template::load().unwrap();
     let request = template.table.create(app.system.client().create_table().table_name(app.unwatched_table())).unwrap();
@@ -13,14 +13,14 @@ pub async fn unwatched(app: &App) -> shared::app::App {
     over_unwatched(app)
 }
 
-/// Another instance's state over that table.
+/// The state of another function instance over the table of [`unwatched`].
 pub fn over_unwatched(app: &App) -> shared::app::App {
     let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
     let config = shared::app::Config::from_lookup(&lookup).unwrap();
     shared::app::App::new(config, app.system.client().clone())
 }
 
-/// An end user of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
+/// The body of an average end user: two UIDs and a customerRef, stored in at most 1,024 bytes.
 pub fn end_user(i: usize) -> Value {
     json!({
         "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",

@@ -1,4 +1,4 @@
-//! The command for index check and repair, and data that the index finds hard.
+//! The command for index check and repair, and test data for the index.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use shared::store::{Check, Item};
 
 use super::app::App;
 
-/// Runs the operator's command for tenant 7 over a running system.
+/// Runs `index check` or `index repair` for tenant 7 of a running system; returns the result and the printed report.
 pub async fn command(app: &App, repair: bool) -> (Check, String) {
     let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
     let place = local::index::Place::Endpoint(app.system.engine_url().to_owned());
@@ -22,7 +22,7 @@ pub async fn command(app: &App, repair: bool) -> (Check, String) {
     (check, report)
 }
 
-/// A count that has not been moved on since `updated_at`. Its kind keeps it out of the stream's filter.
+/// A `RankIndex` item whose build stopped at `updated_at`, in seconds. Its kind does not pass the stream's filter.
 pub fn unfinished_count(tenant: &Tenant, field: SortField, updated_at: u64) -> Item {
     let Key { pk, sk } = keys::rank_index(tenant, field);
     let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -39,7 +39,7 @@ pub fn unfinished_count(tenant: &Tenant, field: SortField, updated_at: u64) -> I
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// A first name under which an end user starts a block of its order, as otherwise few do.
+/// A first name whose sort key starts a rank block of this size. Few names do.
 pub fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
     static KNOWN: Mutex<BTreeMap<(u32, EndUserId), String>> = Mutex::new(BTreeMap::new());
     let field = SortField::Field(Field::Firstname);
@@ -51,7 +51,7 @@ pub fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
     KNOWN.lock().unwrap().entry((size as u32, id)).or_insert_with(find).clone()
 }
 
-/// A text of `length` characters: words that NFKD makes six times longer, and that no other `number` has.
+/// A text of `length` characters whose words grow sixfold under NFKD. Texts of different numbers share no word.
 pub fn growing_text(number: u32, length: usize) -> String {
     let words = (0..).map(|n| format!("{number}x{n}{} ", "㌖".repeat(30)));
     let text: String =

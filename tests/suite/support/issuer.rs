@@ -1,4 +1,4 @@
-//! A token issuer that publishes keys over HTTP.
+//! A token issuer that publishes its key set over HTTP.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,47 +9,47 @@ use serde_json::{Value, json};
 
 use super::app::App;
 
-/// What an issuer does with a request for its keys.
-pub type Act = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
+/// The reaction of an issuer to a request for its key set.
+pub type Reaction = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
 
-pub fn act(act: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Act {
-    Arc::new(act)
+pub fn reaction(reaction: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Reaction {
+    Arc::new(reaction)
 }
 
-/// Bytes as they stand, then the end of the connection.
-pub fn raw(bytes: impl Into<Vec<u8>>) -> Act {
+/// Sends these bytes unchanged, then closes the connection.
+pub fn raw_bytes(bytes: impl Into<Vec<u8>>) -> Reaction {
     let bytes = bytes.into();
-    act(move |stream| {
+    reaction(move |stream| {
         let _ = stream.write_all(&bytes);
     })
 }
 
-pub fn answer(status: &str, kind: &str, body: impl AsRef<[u8]>) -> Act {
+pub fn response(status: &str, kind: &str, body: impl AsRef<[u8]>) -> Reaction {
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.as_ref().len());
-    raw([head.as_bytes(), body.as_ref()].concat())
+    raw_bytes([head.as_bytes(), body.as_ref()].concat())
 }
 
-pub fn set(keys: &[Value]) -> String {
+pub fn key_set(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
-/// An issuer on a port of its own; counts how often its keys are asked for.
+/// An issuer on its own port. It counts the requests for its key set.
 pub struct Issuer {
     pub url: String,
-    pub act: Arc<Mutex<Act>>,
+    pub reaction: Arc<Mutex<Reaction>>,
     fetched: Arc<AtomicUsize>,
 }
 
 impl Issuer {
-    /// One that ends every connection without an answer, until it is told otherwise.
+    /// Starts an issuer that closes every connection without a response until [`Issuer::react_with`] changes it.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let issuer = Self { url, act: Arc::new(Mutex::new(raw(""))), fetched: Arc::default() };
-        let (act, fetched) = (issuer.act.clone(), issuer.fetched.clone());
+        let issuer = Self { url, reaction: Arc::new(Mutex::new(raw_bytes(""))), fetched: Arc::default() };
+        let (reaction, fetched) = (issuer.reaction.clone(), issuer.fetched.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, act, fetched) = (stream.unwrap(), act.clone(), fetched.clone());
+                let (mut stream, reaction, fetched) = (stream.unwrap(), reaction.clone(), fetched.clone());
                 std::thread::spawn(move || {
                     let mut request = Vec::new();
                     while !request.ends_with(b"\r\n\r\n") {
@@ -60,8 +60,8 @@ impl Issuer {
                         request.push(byte[0]);
                     }
                     fetched.fetch_add(1, Ordering::SeqCst);
-                    let act = act.lock().unwrap().clone();
-                    act(&mut stream);
+                    let reaction = reaction.lock().unwrap().clone();
+                    reaction(&mut stream);
                 });
             }
         });
@@ -70,16 +70,16 @@ impl Issuer {
 
     pub fn publishing(keys: &[Value]) -> Self {
         let issuer = Self::start();
-        issuer.publishes(keys);
+        issuer.publish(keys);
         issuer
     }
 
-    pub fn publishes(&self, keys: &[Value]) {
-        self.does(&answer("200 OK", "application/json", set(keys)));
+    pub fn publish(&self, keys: &[Value]) {
+        self.react_with(&response("200 OK", "application/json", key_set(keys)));
     }
 
-    pub fn does(&self, act: &Act) {
-        *self.act.lock().unwrap() = act.clone();
+    pub fn react_with(&self, reaction: &Reaction) {
+        *self.reaction.lock().unwrap() = reaction.clone();
     }
 
     pub fn fetched(&self) -> usize {

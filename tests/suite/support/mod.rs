@@ -1,4 +1,4 @@
-//! The system under test, and what more than one suite uses.
+//! The system under test and the helpers that several suites share.
 
 pub mod app;
 pub mod deployed;

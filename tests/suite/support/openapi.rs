@@ -1,4 +1,4 @@
-//! The description of the API, and the assertion that a response conforms to it.
+//! The OpenAPI document of the API, and the assertion that a response conforms to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -12,30 +12,32 @@ use super::app::Response;
 
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(document()).expect("a document"));
 
-/// What each operation may answer, by method and path.
+/// The documented responses of each operation, by method and path.
 pub static OPERATIONS: LazyLock<BTreeMap<(String, String), Operation>> = LazyLock::new(|| {
     let operations = operations().map(|(method, path, operation)| {
-        let answers = operation["responses"].as_object().expect("responses");
-        let answers = answers.iter().map(|(status, answer)| (status.parse().expect("a status"), Promise::of(answer)));
-        ((method, path), Operation(answers.collect()))
+        let responses = operation["responses"].as_object().expect("responses");
+        let responses = responses
+            .iter()
+            .map(|(status, response)| (status.parse().expect("a status"), DocumentedResponse::of(response)));
+        ((method, path), Operation(responses.collect()))
     });
     operations.collect()
 });
 
-/// By status.
-pub struct Operation(pub BTreeMap<u16, Promise>);
+/// The documented responses of an operation, by status.
+pub struct Operation(pub BTreeMap<u16, DocumentedResponse>);
 
-/// What stands of one status.
-pub struct Promise {
+/// The documented headers and bodies of one status.
+pub struct DocumentedResponse {
     headers: BTreeSet<String>,
-    /// By content type.
+    /// The schema of the body, by content type.
     bodies: BTreeMap<String, Validator>,
 }
 
-impl Promise {
-    fn of(answer: &Value) -> Self {
-        let answer = resolved(answer);
-        let members = |name: &str| answer[name].as_object().cloned().unwrap_or_default();
+impl DocumentedResponse {
+    fn of(response: &Value) -> Self {
+        let response = resolved(response);
+        let members = |name: &str| response[name].as_object().cloned().unwrap_or_default();
         let body = |(kind, content): (String, Value)| (kind, validator(&content["schema"]));
         Self {
             headers: members("headers").into_iter().map(|(name, _)| name).collect(),
@@ -44,7 +46,7 @@ impl Promise {
     }
 }
 
-/// A schema of the document, by which an object has no members but those that it names.
+/// A validator for a schema of the document that allows no unnamed members.
 pub fn validator(schema: &Value) -> Validator {
     let mut root = json!({ "components": { "schemas": DOCUMENT["components"]["schemas"] } });
     for schema in root["components"]["schemas"].as_object_mut().expect("schemas").values_mut() {
@@ -54,15 +56,15 @@ pub fn validator(schema: &Value) -> Validator {
     jsonschema::draft202012::options().should_validate_formats(true).build(&root).expect("a JSON Schema")
 }
 
-/// What a `$ref` into the document stands for.
+/// The target of a `$ref` into the document, or the value itself.
 pub fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str() {
-        Some(place) => DOCUMENT.pointer(place.trim_start_matches('#')).expect("what is referred to"),
+        Some(place) => DOCUMENT.pointer(place.trim_start_matches('#')).expect("the target of a $ref"),
         None => value,
     }
 }
 
-/// Method, path and operation of each.
+/// Each operation of the document with its method and path.
 pub fn operations() -> impl Iterator<Item = (String, String, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     paths.iter().flat_map(|(path, item)| {
@@ -71,7 +73,7 @@ pub fn operations() -> impl Iterator<Item = (String, String, &'static Value)> {
     })
 }
 
-/// The operation that a request is for; a fixed segment beats `{id}`.
+/// The operation of a request. A fixed path segment wins over `{id}`.
 fn operation(method: &str, path: &str) -> Option<&'static Operation> {
     let path = path.split('?').next().unwrap_or_default();
     let fits = |pattern: &str| {
@@ -83,15 +85,15 @@ fn operation(method: &str, path: &str) -> Option<&'static Operation> {
     fitting.min_by_key(|((_, pattern), _)| pattern.contains('{')).map(|(_, operation)| operation)
 }
 
-/// Every method and path of the template, so that a new route is walked too.
+/// Every method and path of the template, so that tests over all routes include new ones.
 pub fn routes() -> Vec<(String, String)> {
     Template::load().unwrap().routes.into_iter().map(|route| (route.method, route.path)).collect()
 }
 
-/// Fails where an operation is answered otherwise than the document says.
+/// Asserts that the response of a documented operation conforms to the document.
 #[track_caller]
-pub fn assert_documented(method: &str, path: &str, answer: &Response) {
-    /// Those of HTTP itself and of CORS, which the gateway brings.
+pub fn assert_documented(method: &str, path: &str, response: &Response) {
+    /// Headers of HTTP and CORS, which the gateway adds.
     const GATEWAY: [&str; 6] = [
         "content-length",
         "date",
@@ -101,23 +103,29 @@ pub fn assert_documented(method: &str, path: &str, answer: &Response) {
         "apigw-requestid",
     ];
     let Some(operation) = operation(method, path) else { return };
-    let what = format!("{} answered {} {}", answer.what, answer.status, answer.text());
-    let promise = operation.0.get(&answer.status).unwrap_or_else(|| panic!("an undocumented status: {what}"));
-    let body = answer.json();
-    match answer.header("content-type") {
-        None => assert!(promise.bodies.is_empty() && answer.body.is_empty(), "a documented body is not there: {what}"),
+    let exchange = format!("{} returned {} {}", response.request, response.status, response.text());
+    let documented = operation.0.get(&response.status).unwrap_or_else(|| panic!("an undocumented status: {exchange}"));
+    let body = response.json();
+    match response.header("content-type") {
+        None => assert!(
+            documented.bodies.is_empty() && response.body.is_empty(),
+            "the documented body is missing: {exchange}"
+        ),
         Some(kind) => {
-            let validator = promise.bodies.get(kind).unwrap_or_else(|| panic!("an undocumented {kind}: {what}"));
+            let validator = documented.bodies.get(kind).unwrap_or_else(|| panic!("an undocumented {kind}: {exchange}"));
             if let Err(error) = validator.validate(&body) {
-                panic!("{error} at {}: {what}", error.instance_path());
+                panic!("{error} at {}: {exchange}", error.instance_path());
             }
         }
     }
-    for name in answer.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "content-type") {
-        assert!(promise.headers.contains(name) || GATEWAY.contains(&name), "an undocumented header {name}: {what}");
+    for name in response.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "content-type") {
+        assert!(
+            documented.headers.contains(name) || GATEWAY.contains(&name),
+            "an undocumented header {name}: {exchange}"
+        );
     }
-    let by_gateway = body.get("message").is_some() && answer.status >= 400;
+    let by_gateway = body.get("message").is_some() && response.status >= 400;
     for name in ["x-request-id", "cache-control", "x-content-type-options"] {
-        assert!(by_gateway || answer.headers.contains_key(name), "no {name}: {what}");
+        assert!(by_gateway || response.headers.contains_key(name), "no {name}: {exchange}");
     }
 }

@@ -7,11 +7,11 @@ use super::app::App;
 pub const NOTHING: &str = "the database is busy or out of reach; nothing was written, the request may be sent again";
 pub const UNKNOWN: &str = "the database did not answer; whether the change was written is unknown";
 
-/// A system whose calls of the database go through a proxy.
+/// A system that calls the database through a fault-injecting proxy.
 pub struct Troubled {
     pub app: App,
     pub proxy: Proxy,
-    /// Holds the engine; its own functions are not used.
+    /// Keeps the database engine alive. Its functions are not used.
     _engine: App,
 }
 

@@ -1,4 +1,4 @@
-//! Random sequences of steps, from a seed, shrunk on failure.
+//! Random sequences of steps. They are generated from `MODEL_SEED` and shrunk on failure.
 
 use std::fmt::Debug;
 
@@ -9,13 +9,13 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// How many sequences, where `of_400` would be a test's share of 400.
+/// The number of sequences of a test that runs `of_400` of every 400. `MODEL_SEQUENCES` sets the total.
 pub fn sequences(of_400: u32) -> u32 {
     let wanted = number("MODEL_SEQUENCES").unwrap_or(200) as f64;
     ((f64::from(of_400) * wanted / 400.0).ceil() as u32).max(1)
 }
 
-/// Runs `count` sequences of steps, one after another; what fails is shrunk.
+/// Runs `count` sequences one after another. Panics with the shrunk steps of the first failure.
 pub fn hold_all<S: Strategy<Value = Vec<T>>, T: Debug>(
     count: u32,
     salt: u64,

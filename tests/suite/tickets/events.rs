@@ -46,7 +46,7 @@ async fn delivery_order_does_not_matter() {
     ];
     let mut seen = Vec::new();
     for tenant in 1..=12_u32 {
-        // Another order for each tenant; each event once more at the end.
+        // Each tenant gets the events in a different order, and all of them again at the end.
         let length = events.len();
         events.rotate_left(tenant as usize % length);
         events.swap(tenant as usize % length, (tenant as usize * 5) % length);
@@ -157,7 +157,7 @@ async fn message_may_arrive_before_its_ticket() {
     assert_eq!(ticket["aiFeedbackComments"], json!(["early"]));
 }
 
-/// For each stored message of ticket 1 of tenant 1, by id, the seconds until it expires.
+/// The seconds until each stored message of ticket 1 of tenant 1 expires, by message id.
 async fn message_expiry(app: &App) -> Vec<(String, Option<u64>)> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let query = app.system.client().query().table_name(app.system.table());
@@ -180,14 +180,14 @@ async fn messages_of_a_deleted_ticket_expire() {
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, topics("a")), message(2, 1, 4, topics("b"))]).await;
     assert!(message_expiry(&app).await.iter().all(|(_, expiry)| expiry.is_none()));
 
-    // One more message comes after the delete.
+    // One message arrives after the delete.
     app.events(&[deleted(1, 2)]).await;
     app.events(&[message(3, 1, 5, topics("c"))]).await;
     let expiry = message_expiry(&app).await;
     let soon = |expiry: &Option<u64>| expiry.is_some_and(|left| (34 * 86_400..=35 * 86_400).contains(&left));
     assert!(expiry.len() == 3 && expiry.iter().all(|(_, expiry)| soon(expiry)), "{expiry:?}");
 
-    // A newer upsert creates the ticket anew, with its messages.
+    // A newer upsert restores the ticket with its messages.
     app.events(&[event("ticket.upserted", 3, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
     assert!(message_expiry(&app).await.iter().all(|(_, expiry)| expiry.is_none()));
     assert_eq!(only(&caller, id).await["topics"], json!(["a", "b", "c"]));
@@ -198,7 +198,7 @@ async fn late_upsert_does_not_undo_a_delete() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
-    // A delete of what was never seen counts as well.
+    // A delete of an unknown record counts too.
     app.events(&[deleted(1, 5), message_deleted(1, 2, 5)]).await;
     app.events(&[
         upserted(1, JANE, json!({})),
@@ -208,7 +208,7 @@ async fn late_upsert_does_not_undo_a_delete() {
     .await;
     assert_eq!(shown(&caller, id, "").await, [2]);
     assert_eq!(only(&caller, id).await["topics"], json!([]));
-    // A later one is another matter: the record is there again.
+    // A later upsert restores the record.
     app.events(&[event("ticket.upserted", 6, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
     assert_eq!(shown(&caller, id, "sortBy=ticketID").await, [1, 2]);
 }
@@ -224,7 +224,7 @@ async fn restored_ticket_still_has_its_messages() {
     assert_eq!(only(&caller, id).await["topics"], json!(["t"]));
 }
 
-/// Events that are JSON, each bad in a way of its own.
+/// JSON events that are each invalid in a different way, with descriptions.
 fn bad_events() -> Vec<(&'static str, Value)> {
     let good = || upserted(900, JANE, json!({}));
     let without = |mut event: Value, path: &[&str]| {
@@ -424,7 +424,7 @@ async fn ticket_with_very_many_topics_stays_writable() {
     assert_eq!(dead_letters(&app).await, 0);
     let ticket = only(&caller, id).await;
     assert_eq!(ticket["lastEndUserMessageID"], 61);
-    // Four characters and 96 signs of four bytes; two quotes, escaped, and a comma.
+    // A topic has four characters and 96 emoji of four bytes. Two escaped quotes and a comma are five more bytes.
     let expected: Vec<_> = (1..=60).flat_map(topics).take(16 * 1024 / (388 + 5)).collect();
     assert_eq!(ticket["topics"], json!(expected));
 }
@@ -444,7 +444,7 @@ async fn slow_delivery_does_not_undo_a_newer_one() {
     let topic = |minute: u32, topic: &str| message_at(minute, 1, 1, 3, json!({ "topics": [topic] }));
     take(upserted(1, JANE, json!({}))).await;
     take(topic(1, "A")).await;
-    // The slow delivery has read the topics [B]; the newer one finds the stored [A] right.
+    // The slow delivery has read the topics [B]. The newer one finds that the stored [A] is correct.
     let messages = troubled.proxy.hold("Query");
     let newer = async {
         messages.reached().await;

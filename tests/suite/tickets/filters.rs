@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Jane with six tickets.
+/// Creates the end user [`JANE`] with six tickets and returns its id.
 async fn six(app: &App) -> u64 {
     let caller = app.tenant(1);
     let id = end_user(
@@ -154,11 +154,11 @@ async fn all_errors_of_the_filters_are_reported_at_once() {
     }
     let query = "customerRepID=x&channelIDs=x&isClosed=x&isSpam=x&sortBy=x&sortOrder=x&pageNumber=x&pageSize=x";
     assert_eq!(caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.errors().len(), 8);
-    // What needs no stored record comes before the 404; a bad id before all that.
+    // Checks without stored records come before the 404. An invalid id comes first.
     caller.get("/api/EndUsers/999999/tickets?pageSize=0").await.expect(400);
     caller.get("/api/EndUsers/999999/tickets").await.expect(404);
     caller.get("/api/EndUsers/x/tickets").await.expect(400);
-    // Somebody of another tenant is nobody.
+    // An end user of another tenant is 404.
     let theirs = app.tenant(2).get(&format!("/api/EndUsers/{id}/tickets")).await.expect(404);
     let nobody = app.tenant(2).get("/api/EndUsers/999999/tickets").await.expect(404);
     assert_eq!((&theirs["title"], &theirs["detail"]), (&nobody["title"], &nobody["detail"]));
@@ -169,7 +169,7 @@ async fn default_order_is_newest_message_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = six(&app).await;
-    // 5 and 6 tie: in the sense of the order.
+    // Tickets 5 and 6 tie; they follow the direction of the order.
     for query in ["", "sortOrder=desc", "sortBy=lastMessageDate&sortOrder=desc", "sortBy=&sortOrder="] {
         assert_eq!(shown(&caller, id, query).await, [2, 4, 6, 5, 3, 1], "{query}");
     }
@@ -245,7 +245,7 @@ async fn history_is_paged() {
     assert_eq!(shown(&caller, id, "sortBy=ticketID").await, all[..10]);
     assert_eq!(shown(&caller, id, "sortBy=ticketID&pageNumber=3").await, all[20..]);
     assert_eq!(shown(&caller, id, "sortBy=ticketID&pageNumber=2&pageSize=7").await, all[7..14]);
-    // All tie by lastMessageDate.
+    // All tickets tie on lastMessageDate.
     assert_eq!(shown(&caller, id, "pageSize=2").await, [23, 22]);
     let past = page(&caller, id, "pageNumber=4").await;
     assert_eq!(past, json!({ "items": [], "totalCount": 23, "totalPages": 3 }));

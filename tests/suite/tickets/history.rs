@@ -1,4 +1,4 @@
-//! The tickets of an end user: their fields, and the link by UID.
+//! The fields of an end user's tickets, and the link by UID.
 
 use super::*;
 
@@ -195,7 +195,7 @@ async fn assigned_uid_adds_old_tickets_and_removal_drops_them() {
     let remove = json!({ "endUserUIDID": assigned["endUserUIDID"], "markAsDeleted": true });
     caller.update(&json!(id), json!({ "customerRef": "", "uids": [remove] })).await;
     assert_eq!(shown(&caller, id, "").await, [1]);
-    // Both may hold it: both see it.
+    // Both end users hold the UID, so both histories have the ticket.
     caller.post("/api/EndUserUIDs/assign", json!({ "uid": JANE, "endUserID": other })).await.expect(201);
     assert_eq!(shown(&caller, other, "").await, [1]);
     assert_eq!(shown(&caller, id, "").await, [1]);
@@ -311,7 +311,7 @@ async fn comments_of_an_ordinary_ticket_are_complete() {
     assert_eq!(only(&caller, id).await["aiFeedbackComments"], json!(newest));
 }
 
-/// What escapes worst: a control character takes seven bytes of a response, a quote four.
+/// The text with the longest escape: a control character has seven bytes in a response, a quote four.
 fn control_characters(length: usize) -> String {
     "\u{1}".repeat(length)
 }
@@ -338,16 +338,16 @@ async fn largest_page_fits_a_response() {
     }
     app.events(&events).await;
     assert_eq!(dead_letters(&app).await, 0);
-    let answer = caller.get(&format!("/api/EndUsers/{id}/tickets?pageSize=100")).await;
-    let escaped = answer.body.iter().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>();
+    let response = caller.get(&format!("/api/EndUsers/{id}/tickets?pageSize=100")).await;
+    let escaped = response.body.iter().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>();
     assert!(escaped > 5_000_000 && escaped < 6 * 1024 * 1024 - 1_000, "{escaped}");
-    let page = answer.expect(200);
+    let page = response.expect(200);
     assert_eq!((&page["totalCount"], page["items"].as_array().unwrap().len()), (&json!(100), 100));
     for ticket in page["items"].as_array().unwrap() {
         assert_eq!(ticket["customFieldsData"], custom);
-        // The older comment does not fit.
+        // The older comment exceeds the limit.
         assert_eq!(ticket["aiFeedbackComments"], json!([comment(9)]));
-        // With quotes and comma a topic takes 687 bytes.
+        // A topic has 687 bytes with quotes and comma.
         assert_eq!(ticket["topics"], json!((160..183).map(topic).collect::<Vec<_>>()));
     }
 }

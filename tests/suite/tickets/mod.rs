@@ -1,4 +1,4 @@
-//! `GET /api/EndUsers/{id}/tickets` and the events that bring tickets (docs/api.md, Tickets and Ticket events).
+//! `GET /api/EndUsers/{id}/tickets` and ticket events (docs/api.md, Tickets and Ticket events).
 
 mod events;
 mod filters;
@@ -10,19 +10,19 @@ use crate::support::app::{App, Caller};
 
 const JANE: &str = "jane@example.com";
 
-/// `2026-01-<day>T10:00:00Z`
+/// The time `2026-01-<day>T10:00:00Z`.
 fn day(day: u32) -> String {
     format!("2026-01-{day:02}T10:00:00Z")
 }
 
-/// An event about tenant 1 at a minute of a day.
+/// An event of tenant 1 with the members of `rest`. It occurred at this minute after midnight.
 fn event(kind: &str, minute: u32, rest: Value) -> Value {
     let mut event = json!({ "type": kind, "customerID": 1, "occurredAt": format!("2026-02-01T00:{minute:02}:00Z") });
     event.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
     event
 }
 
-/// The least that a ticket must have, and what is given.
+/// A ticket with the required fields and those of `more`.
 fn ticket(id: u64, uid: &str, more: Value) -> Value {
     let mut ticket = json!({ "ticketID": id, "uid": uid, "dateCreated": day(1), "lastMessageDate": day(2) });
     ticket.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -51,7 +51,7 @@ fn message_deleted(id: u64, of: u64, minute: u32) -> Value {
     event("message.deleted", minute, json!({ "ticketMessageID": id, "ticketID": of }))
 }
 
-/// The event with another member.
+/// The event with one member replaced.
 fn but(mut event: Value, name: &str, value: Value) -> Value {
     event[name] = value;
     event
@@ -61,7 +61,7 @@ async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// Somebody with the e-mail address of these tests.
+/// Creates an end user with the UID [`JANE`] and returns its id.
 async fn jane(caller: &Caller<'_>) -> u64 {
     end_user(caller, json!({ "uids": [{ "uid": JANE }] })).await
 }
@@ -70,13 +70,13 @@ async fn page(caller: &Caller<'_>, id: u64, query: &str) -> Value {
     caller.get(&format!("/api/EndUsers/{id}/tickets?{query}")).await.expect(200)
 }
 
-/// The ids of the tickets on a page.
+/// The ids of the tickets on the page with this query.
 async fn shown(caller: &Caller<'_>, id: u64, query: &str) -> Vec<u64> {
     let page = page(caller, id, query).await;
     page["items"].as_array().unwrap().iter().map(|ticket| ticket["ticketID"].as_u64().unwrap()).collect()
 }
 
-/// The one ticket that an end user has.
+/// The only ticket of an end user.
 async fn only(caller: &Caller<'_>, id: u64) -> Value {
     let page = page(caller, id, "").await;
     assert_eq!(page["totalCount"], 1, "{page}");
