@@ -15,25 +15,25 @@ use crate::support::tokens::Rejection::{self, Expired, Forbidden, Invalid, Missi
 use crate::support::tokens::{ED25519, HEADER, assert_rejected, good_claims, headed, signed_with};
 
 /// A token with this unchanged claims text.
-fn raw(claims: &str) -> String {
+fn token_of_text(claims: &str) -> String {
     signed_with(SECRET, Algorithm::HS256, HEADER, claims)
 }
 
-fn padded(length: usize) -> String {
+fn padded_token(length: usize) -> String {
     token(json!({ "customerID": 7, "pad": "x".repeat(length) }))
 }
 
 /// The longest token of at most `length` bytes and the shortest longer one.
-fn around(length: usize) -> (String, String) {
-    let over = (0..length).find(|n| padded(*n).len() > length).unwrap();
-    (padded(over - 1), padded(over))
+fn tokens_around(length: usize) -> (String, String) {
+    let over = (0..length).find(|n| padded_token(*n).len() > length).unwrap();
+    (padded_token(over - 1), padded_token(over))
 }
 
 /// A request of a route that has an effect with a valid token.
-fn request(method: &str, path: &str, id: &Value) -> TestRequest {
+fn effective_request(method: &str, path: &str, id: &Value) -> TestRequest {
     let path = path.replace("{id}", &id.to_string());
     match (method, path.as_str()) {
-        ("GET", _) => TestRequest::new(method, &format!("{path}?uid=walked%40example.com")),
+        ("GET", _) => TestRequest::new(method, &format!("{path}?uid=existing%40example.com")),
         ("DELETE", _) => TestRequest::new(method, &path),
         (_, "/api/EndUserUIDs/assign") => {
             TestRequest::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
@@ -43,7 +43,7 @@ fn request(method: &str, path: &str, id: &Value) -> TestRequest {
 }
 
 /// All invalid credentials: a description, the Authorization headers and the expected rejection.
-fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
+fn invalid_credentials() -> Vec<(String, Vec<String>, Rejection)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
     let mut all: Vec<(String, Vec<String>, Rejection)> = Vec::new();
@@ -53,12 +53,12 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
 
     with("no token", &[], Missing);
     with("an empty header", &[""], Missing);
-    with("the scheme alone", &["Bearer"], Missing);
+    with("only the scheme", &["Bearer"], Missing);
     with("the scheme and a space", &["Bearer "], Missing);
     with("a token without a scheme", &[&good], Missing);
     with("Basic", &["Basic dXNlcjpwYXNzd29yZA=="], Missing);
     with("another scheme around a good token", &[&format!("Token {good}")], Missing);
-    with("a doubled header", &[&format!("Bearer {good}"), &format!("Bearer {good}")], Invalid);
+    with("two headers", &[&format!("Bearer {good}"), &format!("Bearer {good}")], Invalid);
     with("two tokens in one header", &[&format!("Bearer {good}, Bearer {good}")], Invalid);
 
     let (header, rest) = good.split_once('.').unwrap();
@@ -126,7 +126,7 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
     );
 
     for claims in ["null", "[]", "7", r#""x""#, "", "{", r#"{"customerID":7}"#, r#"{"customerID":7,"exp":1e999}"#] {
-        bad(&format!("the claims {claims}"), &raw(claims));
+        bad(&format!("the claims {claims}"), &token_of_text(claims));
     }
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
     let latin1 = [br#"{"x":"\xe9","customerID":7,"exp":"#, format!("{exp}}}").as_bytes()].concat();
@@ -144,19 +144,25 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
     }
     let direct = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A128CBC-HS256","cty":"JWT"}"#);
     bad("an encrypted token", &format!("{direct}..{signature}.{payload}.{}", &signature[..22]));
-    bad("trailing bytes", &raw(&format!("{} x", good_claims())));
-    bad("a doubled exp", &raw(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
-    bad("a doubled tenant", &raw(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
-    bad("a doubled name deep inside", &raw(&format!(r#"{{"customerID":7,"x":[{{"a":1,"a":2}}],"exp":{exp}}}"#)));
+    bad("trailing bytes", &token_of_text(&format!("{} x", good_claims())));
+    bad("a doubled exp", &token_of_text(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
+    bad("a doubled tenant", &token_of_text(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
+    bad(
+        "a doubled name deep inside",
+        &token_of_text(&format!(r#"{{"customerID":7,"x":[{{"a":1,"a":2}}],"exp":{exp}}}"#)),
+    );
     for wrong in [r#""x""#, &format!(r#""{exp}""#), "true", "false", "null", "[]", "{}", "-1", "253402300800", "1e300"]
     {
-        bad(&format!("exp {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{wrong}}}"#)));
+        bad(&format!("exp {wrong}"), &token_of_text(&format!(r#"{{"customerID":7,"exp":{wrong}}}"#)));
         for name in ["nbf", "iat"] {
-            bad(&format!("{name} {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{exp},"{name}":{wrong}}}"#)));
+            bad(
+                &format!("{name} {wrong}"),
+                &token_of_text(&format!(r#"{{"customerID":7,"exp":{exp},"{name}":{wrong}}}"#)),
+            );
         }
     }
     bad("not yet valid", &token(json!({ "customerID": 7, "nbf": now() + 90 })));
-    bad("over 8 KiB", &around(8 * 1024).1);
+    bad("over 8 KiB", &tokens_around(8 * 1024).1);
 
     with("expired", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": now() - 60 })))], Expired);
     with("expired in 1970", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": 0 })))], Expired);
@@ -191,7 +197,7 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
         r#""a\u0000b""#,
         &long,
     ] {
-        let token = raw(&format!(r#"{{"exp":{exp},"customerID":{tenant}}}"#));
+        let token = token_of_text(&format!(r#"{{"exp":{exp},"customerID":{tenant}}}"#));
         with(&format!("the tenant {tenant}"), &[&format!("Bearer {token}")], Forbidden);
     }
     all
@@ -201,15 +207,16 @@ fn intruders() -> Vec<(String, Vec<String>, Rejection)> {
 async fn bad_tokens_are_rejected_on_every_route() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let end_user = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
+    let end_user = tenant.create(json!({ "firstname": "Existing", "uids": [{ "uid": "existing@example.com" }] })).await;
     let id = &end_user["endUserID"];
     let mut routes = routes();
     assert!(routes.len() >= 8, "{routes:?}");
 
-    for (what, headers, expected) in intruders() {
+    for (what, headers, expected) in invalid_credentials() {
         for (method, path) in &routes {
-            let send =
-                headers.iter().fold(request(method, path, id), |send, value| send.header("authorization", value));
+            let send = headers
+                .iter()
+                .fold(effective_request(method, path, id), |send, value| send.header("authorization", value));
             assert_rejected(send.to(&app).await, expected, &format!("{method} {path} with {what}"));
         }
     }
@@ -225,7 +232,7 @@ async fn bad_tokens_are_rejected_on_every_route() {
     // With a valid token each of the same requests has its effect.
     routes.sort_by_key(|(method, _)| method == "DELETE");
     for (method, path) in &routes {
-        let response = tenant.send(request(method, path, id)).await;
+        let response = tenant.send(effective_request(method, path, id)).await;
         assert!((200..300).contains(&response.status), "{method} {path}: {} {}", response.status, response.text());
     }
     tenant.get(&format!("/api/EndUsers/{id}")).await.expect(404);
@@ -235,12 +242,12 @@ async fn bad_tokens_are_rejected_on_every_route() {
 async fn valid_tokens_are_accepted_in_every_form() {
     let app = App::start().await;
     let exp = now() + 600;
-    let claims = |more: &str| raw(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
+    let claims = |more: &str| token_of_text(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
     let mut tokens = vec![
-        raw(&good_claims()),
-        around(8 * 1024).0,
-        raw(&format!(r#"{{"customerID":7,"exp":{exp}.75}}"#)),
-        raw(r#"{"customerID":7,"exp":253402300799}"#),
+        token_of_text(&good_claims()),
+        tokens_around(8 * 1024).0,
+        token_of_text(&format!(r#"{{"customerID":7,"exp":{exp}.75}}"#)),
+        token_of_text(r#"{"customerID":7,"exp":253402300799}"#),
         claims(r#","nbf":0,"iat":0"#),
         claims(&format!(r#","nbf":{},"iat":{}"#, now() + 15, now() + 500)),
         token(json!({ "customerID": 7, "exp": now() - 15 })),
@@ -261,7 +268,7 @@ async fn valid_tokens_are_accepted_in_every_form() {
     }
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         let send = TestRequest::new("GET", "/api/EndUsers")
-            .header("authorization", &format!("{scheme} {}", raw(&good_claims())));
+            .header("authorization", &format!("{scheme} {}", token_of_text(&good_claims())));
         send.to(&app).await.expect(200);
     }
 }
@@ -329,7 +336,7 @@ async fn other_token_types_of_the_issuer_are_rejected() {
     for (what, typ, claims) in [
         ("an ID token, which is for the client", "JWT", json!({ "aud": "client-1", "nonce": "n", "scope": "read" })),
         ("an access token for another service", "at+jwt", json!({ "aud": "billing", "scope": "read" })),
-        ("a token for nobody in particular", "JWT", json!({ "scope": "read" })),
+        ("a token without an audience", "JWT", json!({ "scope": "read" })),
         ("an ID token of its own type", "id+jwt", access.clone()),
         ("a logout token", "logout+jwt", access.clone()),
         ("a security event", "secevent+jwt", access.clone()),
@@ -338,39 +345,39 @@ async fn other_token_types_of_the_issuer_are_rejected() {
         assert_rejected(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
     }
     let without_scope = signed("JWT", json!({ "aud": "contacts" }));
-    assert_rejected(without_scope.get("/api/EndUsers").await, Forbidden, "a token that was given no scope");
+    assert_rejected(without_scope.get("/api/EndUsers").await, Forbidden, "a token without a scope");
 }
 
 #[tokio::test]
 async fn read_scope_only_reads_and_write_scope_does_both() {
-    let app = App::with(&[("JWT_READ_SCOPE", "people:read"), ("JWT_WRITE_SCOPE", "people:write")]).await;
+    let app = App::with(&[("JWT_READ_SCOPE", "end-users:read"), ("JWT_WRITE_SCOPE", "end-users:write")]).await;
     let caller = |claims: Value| {
         let mut all = json!({ "customerID": 7 });
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
         app.caller(Some(token(all)))
     };
-    let refused = [
+    let rejected = [
         json!({}),
         json!({ "scope": "" }),
-        json!({ "scope": "people" }),
-        json!({ "scope": "People:Read" }),
-        json!({ "scope": "people:reader xpeople:write" }),
+        json!({ "scope": "end-users" }),
+        json!({ "scope": "End-Users:Read" }),
+        json!({ "scope": "end-users:reader xend-users:write" }),
         json!({ "scope": [] }),
-        json!({ "scope": ["people:read people:write"] }),
-        json!({ "scope": { "people:write": true } }),
+        json!({ "scope": ["end-users:read end-users:write"] }),
+        json!({ "scope": { "end-users:write": true } }),
         json!({ "scope": 7 }),
     ];
-    for claims in refused {
+    for claims in rejected {
         let caller = caller(claims.clone());
         assert_rejected(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
         let response = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
         assert_rejected(response, Forbidden, &format!("POST with {claims}"));
     }
     for scope in [
-        json!({ "scope": "a people:read b" }),
-        json!({ "scope": ["people:read"] }),
-        json!({ "scp": "people:read" }),
-        json!({ "scp": ["people:read"] }),
+        json!({ "scope": "a end-users:read b" }),
+        json!({ "scope": ["end-users:read"] }),
+        json!({ "scp": "end-users:read" }),
+        json!({ "scp": ["end-users:read"] }),
     ] {
         let caller = caller(scope.clone());
         assert_eq!(caller.get("/api/EndUsers?search=no").await.expect(200)["totalCount"], 0, "{scope}");
@@ -385,9 +392,9 @@ async fn read_scope_only_reads_and_write_scope_does_both() {
         }
     }
     for scope in [
-        json!({ "scope": "people:write" }),
-        json!({ "scope": ["x", "people:write"] }),
-        json!({ "scp": ["people:write"] }),
+        json!({ "scope": "end-users:write" }),
+        json!({ "scope": ["x", "end-users:write"] }),
+        json!({ "scp": ["end-users:write"] }),
     ] {
         let caller = caller(scope);
         let end_user = caller.create(json!({ "firstname": "Yes" })).await;
@@ -406,11 +413,11 @@ async fn tenant_claim_and_leeway_are_configurable() {
         caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&end_user["endUserID"]).await,
         end_user
     );
-    assert_rejected(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
+    assert_rejected(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default claim name");
     let late = caller(json!({ "https://x.test/tenant": 7, "exp": now() - 2 }));
-    assert_rejected(late.get("/api/EndUsers").await, Expired, "two seconds late");
+    assert_rejected(late.get("/api/EndUsers").await, Expired, "expired two seconds ago");
     let early = caller(json!({ "https://x.test/tenant": 7, "nbf": now() + 20 }));
-    assert_rejected(early.get("/api/EndUsers").await, Invalid, "twenty seconds early");
+    assert_rejected(early.get("/api/EndUsers").await, Invalid, "valid in twenty seconds");
 }
 
 fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
@@ -452,7 +459,7 @@ async fn start_requires_exactly_one_valid_key() {
     }
     let none = AuthConfig::from_lookup(&|_| None).unwrap_err().to_string();
     assert!(["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"].iter().all(|name| none.contains(name)), "{none}");
-    assert!(AuthConfig::from_lookup(&|_| Some(String::new())).is_err(), "empty ones count as unset");
+    assert!(AuthConfig::from_lookup(&|_| Some(String::new())).is_err(), "an empty variable counts as unset");
 }
 
 #[tokio::test]
@@ -474,8 +481,8 @@ fn ed25519_pem() -> String {
 async fn public_key_is_never_used_as_a_secret() {
     let pem = ed25519_pem();
     let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-    let honest = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
-    app.caller(Some(honest)).get("/api/EndUsers").await.expect(200);
+    let valid = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
+    app.caller(Some(valid)).get("/api/EndUsers").await.expect(200);
     let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519.x).unwrap()).into_owned();
     for secret in [pem.as_str(), pem.trim_end(), &raw_key] {
         let forged = signed_with(secret, Algorithm::HS256, HEADER, &good_claims());

@@ -13,7 +13,7 @@ use shared::store::{Entry, Meter};
 use crate::support::app::{App, Caller, Response, TestRequest};
 use crate::support::functions::{end_user, unwatched};
 
-async fn thousand(app: &App) -> Caller<'_> {
+async fn thousand_end_users(app: &App) -> Caller<'_> {
     let tenant = app.tenant(7);
     let all: Vec<_> = (0..1_000).collect();
     for chunk in all.chunks(50) {
@@ -24,7 +24,7 @@ async fn thousand(app: &App) -> Caller<'_> {
 }
 
 #[track_caller]
-fn within(response: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
+fn assert_within(response: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
     assert!(response.status < 300, "{}", response.text());
     let cost = response.cost();
     // docs/data-model.md has these lines: cargo test --workspace --test suite budgets -- --nocapture
@@ -37,40 +37,40 @@ fn within(response: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_stay_within_budget_at_1000_end_users() {
     let app = App::start().await;
-    let tenant = thousand(&app).await;
-    let page = within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
+    let tenant = thousand_end_users(&app).await;
+    let page = assert_within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
     assert_eq!(page["totalCount"], 1_000);
     let id = page["items"][3]["endUserID"].clone();
     let path = format!("/api/EndUsers/{id}");
     let email = page["items"][3]["uids"][0]["uid"].as_str().unwrap().to_owned();
 
-    within(tenant.get(&path).await, (1.0, 1.0, 0.0));
-    let found = within(tenant.get(&format!("/api/EndUsers/byUid?uid={email}")).await, (2.0, 3.0, 0.0));
+    assert_within(tenant.get(&path).await, (1.0, 1.0, 0.0));
+    let found = assert_within(tenant.get(&format!("/api/EndUsers/byUid?uid={email}")).await, (2.0, 3.0, 0.0));
     assert_eq!(found.as_array().unwrap().len(), 1);
-    within(tenant.get("/api/EndUsers/byUid?uid=%2B32470000042").await, (2.0, 3.0, 0.0));
-    within(tenant.get("/api/EndUsers?sortBy=lastname").await, (2.0, 12.0, 0.0));
-    within(tenant.get("/api/EndUsers?sortBy=name&sortOrder=desc").await, (2.0, 12.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers/byUid?uid=%2B32470000042").await, (2.0, 3.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers?sortBy=lastname").await, (2.0, 12.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers?sortBy=name&sortOrder=desc").await, (2.0, 12.0, 0.0));
     for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "sortBy=gender"] {
-        let page = within(tenant.get(&format!("/api/EndUsers?pageNumber=99&{order}")).await, (4.0, 34.0, 0.0));
+        let page = assert_within(tenant.get(&format!("/api/EndUsers?pageNumber=99&{order}")).await, (4.0, 34.0, 0.0));
         assert_eq!(page["items"].as_array().unwrap().len(), 10);
     }
     // In the default order the first 1,000 rows are read from the documents, so that they show all writes.
     let read = 2.0 + 990.0 / 4.0;
-    let page = within(tenant.get("/api/EndUsers?pageNumber=99").await, (3.0, read, 0.0));
+    let page = assert_within(tenant.get("/api/EndUsers?pageNumber=99").await, (3.0, read, 0.0));
     assert_eq!(page["items"].as_array().unwrap().len(), 10);
-    let found = within(tenant.get("/api/EndUsers?search=first42").await, (2.0, 12.0 + 11.0 / 80.0, 0.0));
+    let found = assert_within(tenant.get("/api/EndUsers?search=first42").await, (2.0, 12.0 + 11.0 / 80.0, 0.0));
     assert_eq!(found["totalCount"], 11);
-    let found = within(tenant.get("/api/EndUsers?search=acme").await, (2.0, 12.0 + 1_000.0 / 80.0, 0.0));
+    let found = assert_within(tenant.get("/api/EndUsers?search=acme").await, (2.0, 12.0 + 1_000.0 / 80.0, 0.0));
     assert_eq!(found["totalCount"], 1_000);
 
-    within(tenant.put(&path, json!({ "firstname": "Janet" })).await, (2.0, 1.0, 3.0));
+    assert_within(tenant.put(&path, json!({ "firstname": "Janet" })).await, (2.0, 1.0, 3.0));
     let assign = json!({ "endUserID": id, "uid": "another@example.com" });
-    within(tenant.post("/api/EndUserUIDs/assign", assign.clone()).await, (3.0, 1.0, 7.0));
-    within(tenant.post("/api/EndUserUIDs/assign", assign).await, (1.0, 1.0, 0.0));
+    assert_within(tenant.post("/api/EndUserUIDs/assign", assign.clone()).await, (3.0, 1.0, 7.0));
+    assert_within(tenant.post("/api/EndUserUIDs/assign", assign).await, (1.0, 1.0, 0.0));
     let uids = tenant.read(&id).await["uids"].clone();
     let removal = json!({ "uids": [{ "endUserUIDID": uids[2]["endUserUIDID"], "markAsDeleted": true }] });
     tenant.update(&id, removal).await;
-    within(tenant.delete(&path).await, (2.0, 1.0, 11.0));
+    assert_within(tenant.delete(&path).await, (2.0, 1.0, 11.0));
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn every_create_costs_two_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for i in 0..100 {
-        within(tenant.post("/api/EndUsers", end_user(i)).await, (2.0, 0.0, 12.0));
+        assert_within(tenant.post("/api/EndUsers", end_user(i)).await, (2.0, 0.0, 12.0));
     }
 }
 
@@ -87,9 +87,9 @@ async fn idempotency_key_adds_no_round_trip() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let create = || TestRequest::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&end_user(1));
-    within(tenant.send(create()).await, (2.0, 1.0, 14.0));
+    assert_within(tenant.send(create()).await, (2.0, 1.0, 14.0));
     // The replay took its ids concurrently with the look-up of the stored response.
-    within(tenant.send(create()).await, (1.0, 1.0, 1.0));
+    assert_within(tenant.send(create()).await, (1.0, 1.0, 1.0));
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn ticket_history_costs_three_round_trips() {
         events.push(json!({ "type": "message.upserted", "customerID": 7, "occurredAt": at, "message": message }));
     }
     app.events(&events).await;
-    let page = within(tenant.get(&format!("/api/EndUsers/{id}/tickets")).await, (3.0, 20.0, 0.0));
+    let page = assert_within(tenant.get(&format!("/api/EndUsers/{id}/tickets")).await, (3.0, 20.0, 0.0));
     assert_eq!(page["totalCount"], 30);
     assert_eq!(page["items"][0]["ticketID"], 30);
     assert_eq!(page["items"][0]["aiFeedbackComments"], json!(["wrong tone"]));
@@ -145,7 +145,7 @@ async fn indexing_writes_one_entry_per_order_and_word() {
     assert!(cost.read_units <= 4.0 && cost.write_units <= 18.0 + words as f64, "{cost:?} for {words} words");
 
     scope.index_end_users([created.id]).await.unwrap();
-    assert_eq!(meter.cost().write_units, cost.write_units, "indexing again writes nothing");
+    assert_eq!(meter.cost().write_units, cost.write_units, "indexing again must write nothing");
 }
 
 #[tokio::test]

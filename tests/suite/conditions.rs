@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{App, Caller, Response, TestRequest};
 
-fn with(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
+fn conditional(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
     let send = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
     if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
 }
@@ -53,28 +53,28 @@ async fn stale_if_match_is_412_and_writes_nothing() {
     let weak = format!("W/{current}");
     for tag in [stale.as_str(), weak.as_str(), "\"nonsense\"", "nonsense", "\"\"", ""] {
         for method in ["PUT", "DELETE"] {
-            let problem = tenant.send(with(method, &id, "if-match", tag)).await.expect(412);
+            let problem = tenant.send(conditional(method, &id, "if-match", tag)).await.expect(412);
             assert_eq!(problem["title"], "Precondition Failed", "{method} {tag}");
             assert_eq!(problem["detail"], "the end user is at another revision than the request is meant for");
         }
-        tenant.send(with("GET", &id, "if-match", tag)).await.expect(412);
+        tenant.send(conditional("GET", &id, "if-match", tag)).await.expect(412);
     }
     for method in ["PUT", "DELETE"] {
         for tag in ["*", current.as_str(), weak.as_str()] {
-            tenant.send(with(method, &id, "if-none-match", tag)).await.expect(412);
+            tenant.send(conditional(method, &id, "if-none-match", tag)).await.expect(412);
         }
     }
     assert_eq!(read(&tenant, &id).await.json(), now.json());
 
     let listed = format!("{stale}, {current}");
-    tenant.send(with("PUT", &id, "if-match", &listed)).await.expect(204);
-    tenant.send(with("PUT", &id, "if-none-match", &stale)).await.expect(204);
-    tenant.send(with("PUT", &id, "if-match", "*")).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-match", &listed)).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-none-match", &stale)).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-match", "*")).await.expect(204);
     let current = etag(&read(&tenant, &id).await);
-    tenant.send(with("DELETE", &id, "if-match", &current)).await.expect(204);
+    tenant.send(conditional("DELETE", &id, "if-match", &current)).await.expect(204);
     // 404 comes before 412.
     for (method, tag) in [("GET", "*"), ("PUT", current.as_str()), ("DELETE", stale.as_str())] {
-        tenant.send(with(method, &id, "if-match", tag)).await.expect(404);
+        tenant.send(conditional(method, &id, "if-match", tag)).await.expect(404);
     }
 }
 
@@ -86,18 +86,18 @@ async fn matching_if_none_match_is_304() {
     let whole = read(&tenant, &id).await;
     let current = etag(&whole);
     for tag in [current.clone(), format!("W/{current}"), "*".to_owned(), format!("\"0\",{current}")] {
-        let response = tenant.send(with("GET", &id, "if-none-match", &tag)).await;
+        let response = tenant.send(conditional("GET", &id, "if-none-match", &tag)).await;
         assert_eq!((response.status, response.text().as_str()), (304, ""), "{tag}");
         assert_eq!(etag(&response), current);
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert_eq!(response.header("content-type"), None);
     }
     for tag in ["\"0\"", "nonsense", ""] {
-        let response = tenant.send(with("GET", &id, "if-none-match", tag)).await;
+        let response = tenant.send(conditional("GET", &id, "if-none-match", tag)).await;
         assert_eq!(response.expect(200), whole.json(), "{tag}");
     }
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
-    tenant.send(with("GET", &id, "if-none-match", &current)).await.expect(200);
+    tenant.send(conditional("GET", &id, "if-none-match", &current)).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

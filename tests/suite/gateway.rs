@@ -90,11 +90,11 @@ async fn every_function_response_has_the_standard_headers() {
                 "a body",
             ),
             (authorized(&method, &path.replace(&id, "x")), "another id"),
-            (authorized(&method, &path.replace(&id, "2147483647")), "nobody"),
+            (authorized(&method, &path.replace(&id, "2147483647")), "unknown end user"),
             (authorized(&method, &path).header("content-type", "text/plain").body("x"), "plain text"),
         ];
         for (send, what) in requests {
-            if method == "DELETE" && !["no token", "another id", "nobody"].contains(&what) {
+            if method == "DELETE" && !["no token", "another id", "unknown end user"].contains(&what) {
                 continue;
             }
             last.push((send.to(&app).await, format!("{method} {path}: {what}")));
@@ -210,7 +210,7 @@ async fn cors_is_off_by_default() {
     }
 }
 
-fn list(header: Option<&str>) -> Vec<String> {
+fn comma_separated(header: Option<&str>) -> Vec<String> {
     let mut items: Vec<_> = header.unwrap_or_default().split(',').map(|item| item.trim().to_lowercase()).collect();
     items.sort();
     items
@@ -223,9 +223,9 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
         let response = preflight(origin, "/api/EndUsers/1").to(&app).await;
         assert!(matches!(response.status, 200 | 204), "{}", response.status);
         assert_eq!(response.header(CORS[0]), Some(origin));
-        assert_eq!(list(response.header(CORS[1])), ["delete", "get", "post", "put"]);
+        assert_eq!(comma_separated(response.header(CORS[1])), ["delete", "get", "post", "put"]);
         let allowed = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"];
-        assert_eq!(list(response.header(CORS[2])), allowed);
+        assert_eq!(comma_separated(response.header(CORS[2])), allowed);
         assert_eq!(response.header(CORS[4]), None);
 
         let exposed = [
@@ -244,7 +244,7 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
         ] {
             let response = send.header("origin", origin).to(&app).await;
             assert_eq!(response.header(CORS[0]), Some(origin), "{}", response.status);
-            assert_eq!(list(response.header(CORS[3])), exposed);
+            assert_eq!(comma_separated(response.header(CORS[3])), exposed);
             assert_eq!(response.header(CORS[4]), None);
         }
     }
@@ -265,7 +265,7 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
 }
 
 /// The response to raw bytes that no regular client sends.
-async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
+async fn send_raw(app: &App, head: &[u8]) -> Vec<u8> {
     let address = app.system.address();
     let head = head.to_vec();
     let exchange = move || {
@@ -413,7 +413,7 @@ async fn unusual_request_lines_and_hosts_never_cause_a_5xx() {
     let responses = heads.into_iter().map(|head| {
         let rest = format!("Authorization: Bearer {token}\r\nConnection: close\r\n\r\n");
         let (app, whole) = (&app, [&head[..], rest.as_bytes()].concat());
-        async move { (head, raw(app, &whole).await) }
+        async move { (head, send_raw(app, &whole).await) }
     });
     for (head, response) in futures::future::join_all(responses).await {
         let (head, response) =
@@ -436,13 +436,13 @@ async fn two_authorization_headers_are_rejected() {
             "GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\nAuthorization: {first}\r\nauthorization: {second}\r\n\
              Connection: close\r\n\r\n"
         );
-        let response = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+        let response = String::from_utf8(send_raw(&app, head.as_bytes()).await).unwrap();
         assert!(response.starts_with("HTTP/1.1 401"), "{first} and {second}: {response}");
     }
 }
 
 /// An event of payload format 2.0 with changes that the gateway never makes.
-fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
+fn modified_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
     let (method, path) = route.split_once(' ').unwrap();
     let authorization = format!("Bearer {}", token(json!({ "customerID": 7 })));
     let mut event = json!({
@@ -480,7 +480,7 @@ async fn unusual_events_never_cause_a_5xx() {
         (json!({ "/body": null, "/isBase64Encoded": true }), 400),
         (json!({ "/body": jane }), 400),
     ] {
-        let response = app.system.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
+        let response = app.system.invoke("create-end-user", &modified_event(create, changes.clone())).await.unwrap();
         assert_eq!(response["statusCode"], status, "{changes}: {response}");
     }
     for changes in [
@@ -500,7 +500,7 @@ async fn unusual_events_never_cause_a_5xx() {
         json!({ "/requestContext/requestId": "\u{e9}\n" }),
         json!({ "/requestContext/requestId": null }),
     ] {
-        let response = app.system.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
+        let response = app.system.invoke("list-end-users", &modified_event("GET /api/EndUsers", changes.clone())).await;
         let response = response.unwrap_or_else(|| panic!("{changes}: it crashed"));
         assert!([200, 400].contains(&response["statusCode"].as_u64().unwrap()), "{changes}: {response}");
     }
@@ -516,7 +516,7 @@ async fn quotes_and_brackets_in_a_query_are_literal() {
     let head = format!(
         "GET /api/EndUsers/byUid?uid=%3Ca\"b%3E HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     );
-    let response = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+    let response = String::from_utf8(send_raw(&app, head.as_bytes()).await).unwrap();
     assert!(
         response.starts_with("HTTP/1.1 200") && response.ends_with(&json!([end_user]).to_string())
             || response.starts_with("HTTP/1.1 400"),
@@ -553,7 +553,7 @@ async fn ticket_events_are_accepted_even_if_invalid() {
     let lines =
         format!("{}\r\n\n{}\n{}\n", ticket(2, "jane@x.test"), r#"{"type":"nothing"}"#, ticket(3, "jane@x.test"));
     post("application/x-ndjson", lines.into()).to(&app).await.expect(202);
-    assert_eq!(tickets().await, [1, 2, 3], "a bad event takes no neighbour down");
+    assert_eq!(tickets().await, [1, 2, 3], "an invalid event affects no other event");
     assert_eq!(app.system.dead_letters().await, [r#"{"type":"nothing"}"#]);
 
     for (kind, body) in [
@@ -567,7 +567,7 @@ async fn ticket_events_are_accepted_even_if_invalid() {
         let response = post(kind, body).to(&app).await;
         assert_eq!(response.status, 400, "{what}: {}", response.text());
     }
-    assert_eq!(tickets().await, [1, 2, 3], "of a bad body none is taken");
+    assert_eq!(tickets().await, [1, 2, 3], "an invalid body is rejected as a whole");
     assert_eq!(app.system.dead_letters().await.len(), 1);
 }
 
@@ -606,7 +606,7 @@ async fn ticket_events_are_json_or_ndjson() {
     assert_eq!(
         app.system.dead_letters().await,
         [r#"{"type":"nonsense"}"#, r#"{"a":1}"#, "[2]"],
-        "taken, tried and set aside"
+        "the event is accepted, retried and moved to the dead letters"
     );
 }
 

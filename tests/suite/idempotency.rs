@@ -124,8 +124,8 @@ async fn document_lists_at_most_500_stored_responses() {
     let more = (0..498).map(|n| reference(format!("{n:032}"))).collect();
     update.expression_attribute_values(":more", AttributeValue::L(more)).send().await.unwrap();
 
-    assert!(!assign("500th").await && assign("oldest").await, "500 are remembered");
-    assert!(!assign("501st").await && !assign("oldest").await, "the oldest gave way");
+    assert!(!assign("500th").await && assign("oldest").await, "500 are stored");
+    assert!(!assign("501st").await && !assign("oldest").await, "the oldest was replaced");
     assert!(assign("500th").await && assign("501st").await);
     tenant.delete(&format!("{CREATE}/{id}")).await.expect(204);
     app.settle().await;
@@ -150,7 +150,7 @@ async fn assign_is_idempotent_with_a_key() {
     tenant.update(&id, json!({ "uids": [{ "endUserUIDID": uid, "markAsDeleted": true }] })).await;
     let again = tenant.send(keyed(ASSIGN, "l", &link)).await;
     assert_eq!((again.status, replayed(&again), &again.body), (200, true, &already.body), "{}", again.text());
-    assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was linked anew");
+    assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was linked again");
 }
 
 #[tokio::test]
@@ -258,8 +258,8 @@ async fn stored_response_expires_after_a_day() {
     };
     let item =
         || app.system.client().get_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
-    let kept = item().send().await.unwrap().item.expect("the response is kept");
-    let expires: u64 = kept["expiresAt"].as_n().unwrap().parse().unwrap();
+    let stored = item().send().await.unwrap().item.expect("the stored response");
+    let expires: u64 = stored["expiresAt"].as_n().unwrap().parse().unwrap();
     let day = 24 * 60 * 60;
     assert!((day - 60..=day).contains(&(expires - crate::support::app::now())), "{expires}");
 

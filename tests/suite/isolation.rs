@@ -16,7 +16,7 @@ fn ticket(customer: &str) -> Value {
 }
 
 /// The status, and the body without the request id.
-fn seen(response: Response) -> (u16, Value) {
+fn without_instance(response: Response) -> (u16, Value) {
     let mut body = response.json();
     if let Some(body) = body.as_object_mut() {
         body.remove("instance");
@@ -24,7 +24,7 @@ fn seen(response: Response) -> (u16, Value) {
     (response.status, body)
 }
 
-async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
+async fn all_views(tenant: &Caller<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
         "/api/EndUsers",
@@ -44,17 +44,17 @@ async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
 async fn tenant_sees_counts_and_finds_only_its_end_users() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
-    let empty = everything(&two).await;
+    let empty = all_views(&two).await;
     one.create(jane()).await;
     app.events(&[ticket("one")]).await;
-    assert_eq!(everything(&two).await, empty);
+    assert_eq!(all_views(&two).await, empty);
     assert_eq!(empty[0], json!({ "items": [], "totalCount": 0, "totalPages": 0 }));
 
     let hers = two.create(jane()).await;
     app.events(&[ticket("two")]).await;
     let tickets = two.get(&format!("/api/EndUsers/{}/tickets", hers["endUserID"])).await.expect(200);
     assert_eq!((&tickets["totalCount"], &tickets["items"][0]["subject"]), (&json!(1), &json!("two")));
-    for found in everything(&two).await {
+    for found in all_views(&two).await {
         let items = found.get("items").unwrap_or(&found);
         assert_eq!(items, &json!([hers]), "{found}");
     }
@@ -84,11 +84,11 @@ async fn record_of_another_tenant_looks_nonexistent() {
     };
     for (theirs, missing) in requests(id).into_iter().zip(requests(4711)) {
         let (theirs, missing) = (two.send(theirs).await, two.send(missing).await);
-        assert_eq!(theirs.cost(), missing.cost(), "the same work is done for {}", theirs.request);
+        assert_eq!(theirs.cost(), missing.cost(), "the same cost is expected for {}", theirs.request);
         assert_eq!(theirs.status, 404, "{}", theirs.text());
-        assert_eq!(seen(theirs), seen(missing));
+        assert_eq!(without_instance(theirs), without_instance(missing));
     }
-    assert_eq!(one.read(&json!(id)).await, hers, "nothing was touched");
+    assert_eq!(one.read(&json!(id)).await, hers, "nothing was changed");
     assert_eq!(two.by_uid("evil@example.com").await, [0u64; 0]);
 }
 
@@ -126,7 +126,7 @@ async fn only_the_token_selects_the_tenant() {
     let mut plain: Vec<_> = expected.as_object().unwrap().keys().collect();
     names.sort();
     plain.sort();
-    assert_eq!(names, plain, "nothing of it is kept or shown");
+    assert_eq!(names, plain, "no tenant of the body is stored or shown");
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=erp-1"] {
         let with = if path.contains('?') { '&' } else { '?' };
         let asked = TestRequest::new("GET", &format!("{path}{with}customerID=one&tenant=one"));

@@ -80,7 +80,7 @@ fn instances() -> usize {
 }
 
 /// Makes as many instances fetch the key set as `n` concurrent requests need. The set contains `kid`.
-async fn warm(issuer: &Issuer, app: &App, kid: &str, n: usize) {
+async fn warm_up(issuer: &Issuer, app: &App, kid: &str, n: usize) {
     let published = issuer.reaction.lock().unwrap().clone();
     issuer.react_with(&reaction(move |stream| {
         std::thread::sleep(Duration::from_millis(500));
@@ -100,7 +100,7 @@ async fn key_is_found_by_kid_and_key_set_is_fetched_once() {
     }
     assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, "the key of another kid");
     assert_rejected(get(&app, headed(r#"{"alg":"HS256","kid":"shared"}"#)).await, Invalid, "a symmetric key in a set");
-    assert_eq!(issuer.fetched(), 2, "for the first token, and for the kid that names no key");
+    assert_eq!(issuer.fetched(), 2, "one fetch for the first token and one for the unknown kid");
 
     let without_kid = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
     assert_rejected(get(&app, without_kid).await, Invalid, "no kid");
@@ -146,7 +146,7 @@ async fn replaced_key_is_valid_from_the_next_fetch() {
     issuer.publish(&[jwk("a", &OTHER)]);
     assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, "a key that was not fetched yet");
     assert_accepted(get(&app, token("a", &ED25519)).await);
-    assert_eq!(issuer.fetched(), 1, "a bad signature is no reason to fetch");
+    assert_eq!(issuer.fetched(), 1, "an invalid signature causes no fetch");
 
     assert_rejected(get(&app, token("unknown", &OTHER)).await, Invalid, "a kid that is in no set");
     assert_eq!(issuer.fetched(), 2);
@@ -161,9 +161,9 @@ async fn issuer_down_at_start_is_503_until_it_responds() {
         ("500", response("500 Internal Server Error", "text/plain", "no")),
         ("silent", silent()),
     ];
-    for (what, act) in down {
+    for (what, reaction) in down {
         let issuer = Issuer::start();
-        issuer.react_with(&act);
+        issuer.react_with(&reaction);
         let app = issuer.app().await;
         assert_unavailable(get(&app, token("a", &ED25519)).await, what);
         assert_rejected(get(&app, "garbage".to_owned()).await, Invalid, what);
@@ -251,11 +251,11 @@ async fn urls_in_a_request_are_never_fetched() {
 }
 
 /// Responses that are no key set, although they may contain `good`.
-fn no_sets(good: &str, elsewhere: &str) -> Vec<(String, Reaction)> {
+fn invalid_key_sets(good: &str, elsewhere: &str) -> Vec<(String, Reaction)> {
     let json = |body: &str| response("200 OK", "application/json", body);
     let length = |n: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\n\r\n");
     let mut all: Vec<(String, Reaction)> = Vec::new();
-    let mut with = |what: &str, act: Reaction| all.push((what.to_owned(), act));
+    let mut with = |what: &str, reaction: Reaction| all.push((what.to_owned(), reaction));
 
     with("over 1 MiB", json(&format!("{good}{}", " ".repeat(1 << 20))));
     with("endless", endless(&length(usize::MAX), " ", Duration::ZERO));
@@ -302,22 +302,23 @@ async fn invalid_key_set_neither_adds_nor_removes_keys() {
     let elsewhere = Issuer::publishing(&[jwk("a", &ED25519), jwk("b", &OTHER)]);
     let good = key_set(&[jwk("b", &OTHER)]);
     // Sequential cases would take the sum of the time-outs. Fully concurrent ones would starve the valid key sets.
-    let tried = stream::iter(no_sets(&good, &elsewhere.url)).for_each_concurrent(4, async |(what, act)| {
-        let cold = Issuer::start();
-        cold.react_with(&act);
-        let app = cold.app().await;
-        assert_unavailable(get(&app, token("b", &OTHER)).await, &what);
+    let tried =
+        stream::iter(invalid_key_sets(&good, &elsewhere.url)).for_each_concurrent(4, async |(what, reaction)| {
+            let cold = Issuer::start();
+            cold.react_with(&reaction);
+            let app = cold.app().await;
+            assert_unavailable(get(&app, token("b", &OTHER)).await, &what);
 
-        let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
-        let app = issuer.app().await;
-        assert_accepted(get(&app, token("a", &ED25519)).await);
-        issuer.react_with(&act);
-        assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, &what);
-        assert_accepted(get(&app, token("a", &ED25519)).await);
-        assert_eq!(issuer.fetched(), 2, "{what}");
-    });
+            let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
+            let app = issuer.app().await;
+            assert_accepted(get(&app, token("a", &ED25519)).await);
+            issuer.react_with(&reaction);
+            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, &what);
+            assert_accepted(get(&app, token("a", &ED25519)).await);
+            assert_eq!(issuer.fetched(), 2, "{what}");
+        });
     tried.await;
-    assert_eq!(elsewhere.fetched(), 0, "a redirect is not followed");
+    assert_eq!(elsewhere.fetched(), 0, "redirects are not followed");
 }
 
 #[tokio::test]
@@ -389,7 +390,7 @@ async fn slow_issuer_delays_no_caller_with_a_known_key() {
     for (what, slow) in [("silent", silent()), ("a drip", endless(CHUNKED, "1\r\n \r\n", DRIP))] {
         let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
         let app = issuer.app().await;
-        warm(&issuer, &app, "a", 4).await;
+        warm_up(&issuer, &app, "a", 4).await;
         let before = issuer.fetched();
         issuer.react_with(&slow);
 
@@ -437,14 +438,14 @@ async fn sequential_unknown_kids_cause_one_fetch() {
         assert_rejected(get(&app, token(&format!("x{n}"), &ED25519)).await, Invalid, "an unknown kid");
         assert_accepted(get(&app, token("a", &ED25519)).await);
     }
-    assert_eq!(issuer.fetched(), 2, "one after another");
+    assert_eq!(issuer.fetched(), 2, "fetches for sequential kids");
 }
 
 #[tokio::test]
 async fn concurrent_unknown_kids_cause_one_fetch() {
     let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
     let app = issuer.app().await;
-    warm(&issuer, &app, "a", 4).await;
+    warm_up(&issuer, &app, "a", 4).await;
     for wave in 0..3 {
         let flood = join_all((0..60).map(|n| get(&app, token(&format!("x{wave}-{n}"), &ED25519))));
         let known = join_all((0..20).map(|_| get(&app, token("a", &ED25519))));

@@ -14,7 +14,7 @@ async fn totals(caller: &Caller<'_>, query: &str) -> (u64, u64) {
 }
 
 /// Creates end users with these values of one field and returns their ids.
-async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
+async fn create_with(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
     let mut ids = Vec::new();
     for value in values {
         ids.push(caller.create(json!({ field: value })).await["endUserID"].as_u64().unwrap());
@@ -23,7 +23,7 @@ async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64
 }
 
 /// The values of a field on the page with this query.
-async fn column(caller: &Caller<'_>, field: &str, query: &str) -> Vec<Value> {
+async fn values_of(caller: &Caller<'_>, field: &str, query: &str) -> Vec<Value> {
     let page = caller.get(&format!("/api/EndUsers?{query}")).await.expect(200);
     page["items"].as_array().unwrap().iter().map(|row| row[field].clone()).collect()
 }
@@ -85,7 +85,7 @@ async fn page_has_full_end_users_and_both_totals() {
 async fn default_page_is_the_first_ten_rows() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "firstname", &["x"; 23]).await;
+    let all = create_with(&caller, "firstname", &["x"; 23]).await;
     app.settle().await;
     for sort in ["", "&sortBy=firstname", "&search=x", "&search=x&sortBy=name"] {
         assert_eq!(caller.list(&format!("a=b{sort}")).await, all[..10], "{sort}");
@@ -102,7 +102,7 @@ async fn default_page_is_the_first_ten_rows() {
 async fn page_past_the_end_is_empty_with_true_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_users(&caller, "firstname", &["x"; 11]).await;
+    create_with(&caller, "firstname", &["x"; 11]).await;
     app.settle().await;
     for sort in ["", "&sortOrder=desc", "&sortBy=lang", "&search=x", "&search=x&sortBy=lang"] {
         for (query, pages) in [
@@ -122,7 +122,7 @@ async fn page_past_the_end_is_empty_with_true_totals() {
 async fn total_pages_are_rounded_up() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_users(&caller, "firstname", &["x"; 10]).await;
+    create_with(&caller, "firstname", &["x"; 10]).await;
     for (size, pages) in [(1, 10), (3, 4), (5, 2), (9, 2), (10, 1), (11, 1), (100, 1)] {
         assert_eq!(totals(&caller, &format!("pageSize={size}")).await, (10, pages));
     }
@@ -175,7 +175,7 @@ async fn all_errors_of_page_and_order_are_reported_at_once() {
 async fn default_order_is_by_id_and_desc_reverses_it() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
+    let all = create_with(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
     assert!(all.is_sorted());
     for query in ["a=b", "sortOrder=asc", "sortBy=endUserID", "SORTBY=ENDUSERID&SortOrder=ASC", "sortBy=&sortOrder="] {
         assert_eq!(caller.list(&format!("{query}&pageSize=100")).await, all, "{query}");
@@ -238,7 +238,7 @@ async fn name_sorts_as_first_and_last_name_joined() {
         caller.create(json!({ "firstname": first, "lastname": last })).await;
     }
     app.settle().await;
-    let names = column(&caller, "name", "sortBy=name").await;
+    let names = values_of(&caller, "name", "sortBy=name").await;
     assert_eq!(names, ["", "Jan", "Jan", "Jan A b", "Jan a c", "Jan Zoe"].map(Value::from));
 }
 
@@ -291,9 +291,9 @@ async fn text_sorts_by_root_collation_with_empty_first() {
     // The order of creation differs from the sort order: every fifth value, from five starts.
     let mut shuffled: Vec<&str> = (0..5).flat_map(|start| COLLATED.iter().skip(start).step_by(5)).copied().collect();
     shuffled.insert(7, "");
-    end_users(&caller, "lastname", &shuffled).await;
+    create_with(&caller, "lastname", &shuffled).await;
     app.settle().await;
-    let rows = column(&caller, "lastname", "sortBy=lastname&pageSize=100").await;
+    let rows = values_of(&caller, "lastname", "sortBy=lastname&pageSize=100").await;
     let rows: Vec<&str> = rows.iter().map(|value| value.as_str().unwrap_or("")).collect();
     let at = |text: &str| rows.iter().position(|row| *row == text).unwrap();
     assert_eq!(rows.len(), COLLATED.len() + 1);
@@ -340,7 +340,7 @@ async fn text_sorts_by_root_collation_with_empty_first() {
     ] {
         assert!(at(pair.0) < at(pair.1), "{pair:?} in {rows:?}");
     }
-    let back = column(&caller, "lastname", "sortBy=lastname&pageSize=100&sortOrder=desc").await;
+    let back = values_of(&caller, "lastname", "sortBy=lastname&pageSize=100&sortOrder=desc").await;
     let back: Vec<&str> = back.iter().map(|value| value.as_str().unwrap_or("")).collect();
     assert_eq!(back, reversed(&rows));
 }
@@ -351,7 +351,7 @@ async fn ties_are_sorted_by_id_in_the_direction_of_the_order() {
     let caller = app.tenant(1);
     // Composed and decomposed forms are equal.
     let all =
-        end_users(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
+        create_with(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
     app.settle().await;
     let asc: Vec<u64> = [2, 4, 7, 6, 0, 1, 3, 5, 8].map(|at| all[at]).to_vec();
     assert_eq!(caller.list("sortBy=city").await, asc);
@@ -374,7 +374,7 @@ async fn long_values_sort_beyond_200_common_characters() {
     for unit in ["x", "é", "語"] {
         let long = |end: &str| format!("{}{end}", unit.repeat(200));
         let values = [long("c"), long("a"), long(""), long("b"), long("B")];
-        let all = end_users(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
+        let all = create_with(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
         app.settle().await;
         let sorted = if unit == "é" { None } else { Some([2, 1, 3, 4, 0].map(|at| all[at])) };
         let listed = caller.list("sortBy=customerRef&pageSize=100").await;
@@ -391,7 +391,7 @@ async fn unusual_and_longest_values_are_sorted_and_paged() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = ["\u{fdfa}".repeat(200), "😀".repeat(200), "#".repeat(200), "\u{10fffd}".repeat(200), "~".repeat(200)];
-    let mut all = end_users(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
+    let mut all = create_with(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
     app.settle().await;
     for field in ["firstname", "name"] {
         let mut listed = Vec::new();
@@ -413,14 +413,14 @@ async fn default_list_reads_its_own_writes() {
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 1..=12_u64 {
-        all.extend(end_users(&caller, "firstname", &["x"]).await);
+        all.extend(create_with(&caller, "firstname", &["x"]).await);
         assert_eq!(totals(&caller, "pageSize=5").await, (n, n.div_ceil(5)));
         let last = (n - 1) / 5;
         assert_eq!(caller.list(&format!("pageSize=5&pageNumber={}", last + 1)).await, all[last as usize * 5..]);
         assert_eq!(caller.list("sortOrder=desc&pageSize=1").await, [*all.last().unwrap()]);
     }
     caller.update(&json!(all[3]), json!({ "firstname": "new" })).await;
-    assert_eq!(column(&caller, "firstname", "pageSize=1&pageNumber=4").await, ["new"]);
+    assert_eq!(values_of(&caller, "firstname", "pageSize=1&pageNumber=4").await, ["new"]);
     for id in [all[0], all[5], all[11]] {
         caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204);
         all.retain(|other| *other != id);
@@ -434,12 +434,12 @@ async fn default_list_reads_its_own_writes() {
 async fn settled_sorted_list_shows_every_write() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "lastname", &["b", "d", "f"]).await;
+    let all = create_with(&caller, "lastname", &["b", "d", "f"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, all);
     caller.update(&json!(all[0]), json!({ "lastname": "e" })).await;
     caller.delete(&format!("/api/EndUsers/{}", all[2])).await.expect(204);
-    let new = end_users(&caller, "lastname", &["a"]).await;
+    let new = create_with(&caller, "lastname", &["a"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, [new[0], all[1], all[0]]);
     assert_eq!(totals(&caller, "sortBy=lastname").await, (3, 1));
@@ -452,7 +452,7 @@ async fn settled_sorted_list_shows_every_write() {
 async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
+    let all = create_with(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
     app.settle().await;
     let (mut gone, mut names) = (BTreeSet::new(), std::collections::BTreeMap::new());
     for round in 0..6_usize {
@@ -472,8 +472,8 @@ async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
             let page = caller.get(&format!("/api/EndUsers?{query}&pageSize=100")).await.expect(200);
             let shown = ids(&page["items"]);
             let distinct: BTreeSet<u64> = shown.iter().copied().collect();
-            assert_eq!(distinct.len(), shown.len(), "{query} shows somebody twice: {page}");
-            assert!(distinct.is_disjoint(&gone), "{query} shows a deleted person: {page}");
+            assert_eq!(distinct.len(), shown.len(), "{query} shows an end user twice: {page}");
+            assert!(distinct.is_disjoint(&gone), "{query} shows a deleted end user: {page}");
             for row in page["items"].as_array().unwrap() {
                 if let Some(name) = names.get(&row["endUserID"].as_u64().unwrap()) {
                     assert_eq!(row["lastname"], json!(name), "{query} shows an old name");
@@ -487,8 +487,8 @@ async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
 async fn list_excludes_end_users_of_other_tenants() {
     let app = App::start().await;
     let (mine, theirs) = (app.tenant("a"), app.tenant("A"));
-    let my = end_users(&mine, "lastname", &["b", "d"]).await;
-    end_users(&theirs, "lastname", &["a", "c", "e"]).await;
+    let my = create_with(&mine, "lastname", &["b", "d"]).await;
+    create_with(&theirs, "lastname", &["a", "c", "e"]).await;
     app.settle().await;
     for query in ["a=b", "sortBy=lastname", "sortBy=endUserID", "search=b", "search=d&sortBy=lastname"] {
         let listed = mine.list(query).await;
@@ -498,7 +498,7 @@ async fn list_excludes_end_users_of_other_tenants() {
     assert_eq!(totals(&theirs, "sortBy=lastname").await, (3, 1));
     assert_eq!(totals(&mine, "search=a").await, (0, 0));
     // A number and its digits name one tenant. Another spelling names another tenant.
-    end_users(&app.tenant(7), "lastname", &["x"]).await;
+    create_with(&app.tenant(7), "lastname", &["x"]).await;
     assert_eq!(totals(&app.tenant("7"), "a=b").await, (1, 1));
     assert_eq!(totals(&app.tenant("07"), "a=b").await, (0, 0));
 }
@@ -537,7 +537,7 @@ async fn pages_of_250_end_users_show_each_exactly_once() {
 async fn concurrent_creates_get_unique_ids_and_an_exact_count() {
     let app = App::start().await;
     let callers: Vec<_> = (0..16).map(|_| app.tenant(1)).collect();
-    let work = callers.iter().map(|caller| end_users(caller, "firstname", &["x"; 5]));
+    let work = callers.iter().map(|caller| create_with(caller, "firstname", &["x"; 5]));
     let ids = join_all(work).await;
     assert!(ids.iter().all(|mine| mine.windows(2).all(|pair| pair[0] < pair[1])), "{ids:?}");
     let distinct: BTreeSet<u64> = ids.iter().flatten().copied().collect();

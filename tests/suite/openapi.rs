@@ -15,7 +15,7 @@ fn openapi_json_is_generated_from_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi.json");
     let written = std::fs::read_to_string(path).expect("openapi.json");
     let made = document().to_pretty_json().expect("a document") + "\n";
-    assert!(written == made, "openapi.json is another; write it with: cargo run -q -- openapi >openapi.json");
+    assert!(written == made, "openapi.json is stale; generate it with: cargo run -q -- openapi >openapi.json");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn every_response_example_conforms_to_its_schema() {
 }
 
 /// Sends the example request of an operation and expects the example response of `status`.
-async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
+async fn assert_example(caller: &Caller<'_>, id: &str, status: u16) {
     let (method, path, operation) =
         operations().find(|(_, _, operation)| operation["operationId"] == id).expect("an operation");
     let parameters = operation["parameters"].as_array().expect("parameters");
@@ -85,18 +85,18 @@ async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
         Some(body) => send.json(body),
         None => send,
     };
-    let promised = &operation["responses"][status.to_string()]["content"]["application/json"]["example"];
-    assert_eq!(caller.send(send).await.expect(status), *promised, "{id}");
+    let expected = &operation["responses"][status.to_string()]["content"]["application/json"]["example"];
+    assert_eq!(caller.send(send).await.expect(status), *expected, "{id}");
 }
 
 #[tokio::test]
 async fn request_examples_get_the_example_responses() {
     let app = App::start().await;
     let caller = app.tenant(7);
-    try_out(&caller, "createEndUser", 201).await;
+    assert_example(&caller, "createEndUser", 201).await;
     app.settle().await;
     for id in ["listEndUsers", "getEndUser", "findEndUsersByUid"] {
-        try_out(&caller, id, 200).await;
+        assert_example(&caller, id, 200).await;
     }
     let at = "2026-11-23T10:05:00Z";
     app.events(&[
@@ -113,10 +113,10 @@ async fn request_examples_get_the_example_responses() {
             "feedbackComment": "The answer quoted the wrong invoice." } }),
     ])
     .await;
-    try_out(&caller, "listEndUserTickets", 200).await;
-    try_out(&caller, "assignEndUserUid", 201).await;
-    try_out(&caller, "assignEndUserUid", 200).await;
-    try_out(&caller, "updateEndUser", 204).await;
+    assert_example(&caller, "listEndUserTickets", 200).await;
+    assert_example(&caller, "assignEndUserUid", 201).await;
+    assert_example(&caller, "assignEndUserUid", 200).await;
+    assert_example(&caller, "updateEndUser", 204).await;
     assert_eq!(caller.by_uid("jane.new@example.com").await, [1]);
-    try_out(&caller, "deleteEndUser", 204).await;
+    assert_example(&caller, "deleteEndUser", 204).await;
 }

@@ -9,13 +9,13 @@ fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn ask(caller: &Caller<'_>, search: &str) -> Response {
+async fn search_page(caller: &Caller<'_>, search: &str) -> Response {
     caller.get(&format!("/api/EndUsers?pageSize=100&search={}", encoded(search))).await
 }
 
 /// The ids that a search finds. Asserts that `totalCount` is their number.
 async fn found(caller: &Caller<'_>, search: &str) -> Vec<u64> {
-    let page = ask(caller, search).await.expect(200);
+    let page = search_page(caller, search).await.expect(200);
     let ids = ids(&page["items"]);
     assert_eq!(page["totalCount"], json!(ids.len()), "{search}");
     assert_eq!(page["totalPages"], json!(u8::from(!ids.is_empty())), "{search}");
@@ -27,7 +27,7 @@ async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
 }
 
 /// Creates an end user and asserts which searches find it (`true`) or do not.
-async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
+async fn assert_searches(app: &App, body: Value, searches: &[(&str, bool)]) {
     let caller = app.tenant(1);
     let id = end_user(&caller, body).await;
     app.settle().await;
@@ -59,7 +59,7 @@ async fn every_search_word_must_be_a_prefix_of_some_word() {
         ("anna bergen", false),
         ("den x", false),
     ];
-    one(&app, json!({ "firstname": "Anna-Liese", "lastname": "Van den Berg" }), &searches).await;
+    assert_searches(&app, json!({ "firstname": "Anna-Liese", "lastname": "Van den Berg" }), &searches).await;
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn case_marks_and_width_are_ignored() {
         ("ИОД", true),
         ("zo e", false),
     ];
-    one(&app, json!({ "firstname": "Zoë Garc\u{327}on ﬁnance", "lastname": "ΕΛΛΆΣ Йод" }), &searches).await;
+    assert_searches(&app, json!({ "firstname": "Zoë Garc\u{327}on ﬁnance", "lastname": "ΕΛΛΆΣ Йод" }), &searches).await;
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn first_100_words_of_contact_details_are_searched() {
         ("w001 beyond", false),
     ];
     let body = json!({ "firstname": "x", "lastname": "w100", "otherContactDetails": words.join(" ") });
-    one(&app, body, &searches).await;
+    assert_searches(&app, body, &searches).await;
     // The words of other fields do not count towards the hundred.
     assert_eq!(found(&app.tenant(1), "w100").await.len(), 1);
 }
@@ -392,7 +392,7 @@ async fn search_has_at_most_320_characters_and_20_words() {
     for search in
         ["e".repeat(321), ["ab"; 21].join(" "), ["1"; 21].join("."), "😀".repeat(321), format!("{}@x", "e".repeat(320))]
     {
-        let problem = ask(&caller, &search).await.expect(400);
+        let problem = search_page(&caller, &search).await.expect(400);
         assert_eq!(problem["errors"].as_object().unwrap().keys().collect::<Vec<_>>(), ["search"], "{search}");
     }
     assert_eq!(found(&caller, &format!("{}@x", "e".repeat(318))).await, [0; 0]);
@@ -403,7 +403,7 @@ async fn search_with_control_characters_is_400() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for search in ["a\u{0}b", "a\u{1}", "\u{7f}x", "a\u{85}b"] {
-        assert_eq!(ask(&caller, search).await.errors(), ["search"], "{search:?}");
+        assert_eq!(search_page(&caller, search).await.errors(), ["search"], "{search:?}");
     }
     assert_eq!(found(&caller, "a\tb\r\nc").await, [0; 0]);
 }
@@ -426,7 +426,7 @@ async fn letters_of_every_script_are_searched() {
     ];
     let body =
         json!({ "firstname": "東京都 हिन्दी مرحبا", "lastname": "שלום 한국어 𝒜da", "houseNumber": "٤٧", "city": "ไทย" });
-    one(&app, body, &searches).await;
+    assert_searches(&app, body, &searches).await;
 }
 
 #[tokio::test]
@@ -446,7 +446,7 @@ async fn search_follows_changes_and_removals() {
         .await;
     // The index may lag behind the write, but every end user in a response matches.
     for search in ["before", "old@"] {
-        assert!(ids(&ask(&caller, search).await.expect(200)["items"]).is_empty(), "{search}");
+        assert!(ids(&search_page(&caller, search).await.expect(200)["items"]).is_empty(), "{search}");
     }
     app.settle().await;
     for (search, expected) in [
@@ -460,7 +460,7 @@ async fn search_follows_changes_and_removals() {
         assert_eq!(found(&caller, search).await.len(), usize::from(expected), "{search}");
     }
     caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204);
-    assert!(ids(&ask(&caller, "after").await.expect(200)["items"]).is_empty());
+    assert!(ids(&search_page(&caller, "after").await.expect(200)["items"]).is_empty());
     app.settle().await;
     assert_eq!(found(&caller, "after").await, [0; 0]);
 }
@@ -527,7 +527,7 @@ async fn phone_is_found_without_its_trunk_prefix() {
         ("70123456", false),
         ("00470", false),
     ];
-    one(&app, body, &searches).await;
+    assert_searches(&app, body, &searches).await;
 }
 
 /// Distinct words of two letters and 33 signs. A sign folds to six letters of three bytes, so a word has 596 bytes.

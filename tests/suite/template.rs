@@ -35,13 +35,13 @@ fn functions(document: &Value) -> Vec<(String, Value)> {
 }
 
 /// The value and everything in it, depth first.
-fn walk(value: &Value) -> Vec<&Value> {
+fn descendants(value: &Value) -> Vec<&Value> {
     let inner: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
         Value::Object(members) => members.values().collect(),
         _ => Vec::new(),
     };
-    [value].into_iter().chain(inner.into_iter().flat_map(walk)).collect()
+    [value].into_iter().chain(inner.into_iter().flat_map(descendants)).collect()
 }
 
 /// The strings of a value that is one string or a list of strings.
@@ -102,7 +102,7 @@ fn every_function_package_is_one_function_and_binary() {
 /// The statements of a function's role. Asserts that its only other policy is the one for traces.
 fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
     let role = function["Properties"]["Role"]["GetAtt"].as_str().unwrap().strip_suffix(".Arn").unwrap();
-    assert_eq!(role, format!("{name}Role"), "every function has a role of its own");
+    assert_eq!(role, format!("{name}Role"), "every function has its own role");
     let role = &document["Resources"][role]["Properties"];
     let trust =
         json!([{ "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" }]);
@@ -334,10 +334,10 @@ fn every_setting_is_a_parameter() {
     assert_eq!(secret["If"][1]["If"][1], json!({ "Sub": version }), "a new version changes every function");
     assert_eq!(parameters["JwtSecret"]["NoEcho"], true);
     for (name, parameter) in parameters {
-        let used = walk(&document["Resources"])
+        let used = descendants(&document["Resources"])
             .into_iter()
-            .chain(walk(&document["Globals"]))
-            .chain(walk(&document["Conditions"]));
+            .chain(descendants(&document["Globals"]))
+            .chain(descendants(&document["Conditions"]));
         let here = |value: &Value| {
             value["Ref"] == **name || value.as_str().is_some_and(|s| s.contains(&format!("${{{name}}}")))
         };
@@ -508,7 +508,7 @@ fn dashboard_shows_all_alarms_and_log_metrics() {
         for dimension in if name == "readUnits" || name == "writeUnits" { &DIMENSIONS[..] } else { &DIMENSIONS[..1] } {
             let search = format!("SEARCH('{{\"${{AWS::StackName}}\",{dimension}}} MetricName=\"{name}\"'");
             let expressions =
-                properties.iter().flat_map(|p| walk(&p["metrics"])).filter_map(|m| m["expression"].as_str());
+                properties.iter().flat_map(|p| descendants(&p["metrics"])).filter_map(|m| m["expression"].as_str());
             assert!(expressions.into_iter().any(|e| e.starts_with(&search)), "{name} by {dimension}");
         }
     }

@@ -34,7 +34,7 @@ async fn duplicate_uids_of_a_create_become_one() {
     assert_eq!(shown(&end_user), ["*Email A@X.be", "crm 42"]);
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
     let end_user = tenant.create(json!({ "uids": [email("b@x.be", true), email("B@x.be", false)] })).await;
-    assert_eq!(shown(&end_user), ["Email B@x.be"], "the entries count in their order");
+    assert_eq!(shown(&end_user), ["Email B@x.be"], "the elements apply in order");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn removals_are_applied_first_and_are_idempotent() {
         { "uid": "B@X.BE", "isPrimary": "not looked at", "markAsDeleted": true },
         { "uidType": "Email", "uid": "not there", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
-    assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary promotes none");
+    assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary UID promotes no other");
 }
 
 #[tokio::test]
@@ -306,9 +306,9 @@ async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
     set_counter(&app, "uids", GREATEST - 2).await;
     let link = |uid: &str| json!({ "endUserID": id, "uid": uid });
     let two = json!({ "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }, { "uid": "c@x.be" }] });
-    let refused = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
-    assert_eq!((&refused["code"], &refused["status"]), (&json!("ids_exhausted"), &json!(409)));
-    assert_eq!(refused["detail"], "this tenant has used all its ids; nothing was written");
+    let rejected = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
+    assert_eq!((&rejected["code"], &rejected["status"]), (&json!("ids_exhausted"), &json!(409)));
+    assert_eq!(rejected["detail"], "this tenant has used all its ids; nothing was written");
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
 
     // A rejected request uses no ids.
@@ -316,16 +316,16 @@ async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
         let linked = tenant.post("/api/EndUserUIDs/assign", link(&format!("{last}@x.be"))).await.expect(201);
         assert_eq!(linked["endUserUIDID"], last);
     }
-    let refused = tenant.post("/api/EndUserUIDs/assign", link("one-more@x.be")).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
-    let refused = tenant.post("/api/EndUsers", json!({ "uids": [{ "uid": "john@x.be" }] })).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUserUIDs/assign", link("one-more@x.be")).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUsers", json!({ "uids": [{ "uid": "john@x.be" }] })).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
     tenant.post("/api/EndUserUIDs/assign", link("jane@x.be")).await.expect(200);
     tenant.update(&id, json!({ "firstname": "Jane", "uids": [{ "uid": "jane@x.be" }] })).await;
     tenant.create(json!({ "firstname": "Without UIDs" })).await;
 
     set_counter(&app, "endUsers", GREATEST).await;
-    let refused = tenant.post("/api/EndUsers", json!({ "firstname": "Joe" })).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUsers", json!({ "firstname": "Joe" })).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
 }

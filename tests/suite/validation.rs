@@ -55,7 +55,7 @@ async fn member_names_are_caseless_and_unique() {
     assert_eq!(
         tenant.send(TestRequest::new("POST", END_USERS).body(body)).await.errors(),
         expected,
-        "it hides no other fault"
+        "it hides no other error"
     );
 }
 
@@ -422,9 +422,9 @@ async fn null_clears_a_text_and_counts_as_absent_elsewhere() {
         let id = &end_user["endUserID"];
         tenant.update(id, json!({})).await;
         tenant.update(id, json!({ "uids": null, "customerType": clear })).await;
-        assert_eq!(tenant.read(id).await, end_user, "nothing was said");
+        assert_eq!(tenant.read(id).await, end_user, "the update was empty");
         tenant.update(id, end_user.clone()).await;
-        assert_eq!(tenant.read(id).await, end_user, "what was read can be sent back");
+        assert_eq!(tenant.read(id).await, end_user, "a read document can be sent back");
         let cleared: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), clear.clone())).collect();
         tenant.update(id, cleared.into()).await;
         let read = tenant.read(id).await;

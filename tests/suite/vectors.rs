@@ -83,19 +83,19 @@ async fn naughty_strings_are_found_or_rejected_with_a_reason() {
         let body = json!({ "firstname": naughty, "otherContactDetails": naughty, "uids": [{ "uidType": "Other", "uid": naughty }] });
         let response = tenant.post("/api/EndUsers", body).await;
         let uid = percent_encoding::utf8_percent_encode(naughty, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let kept = clean(naughty);
+        let stored_text = stored_form(naughty);
         let searched = tenant.get(&format!("/api/EndUsers?search={uid}")).await;
-        let search = kept.as_deref().filter(|kept| kept.chars().count() <= 320).map(Search::parse);
+        let search = stored_text.as_deref().filter(|stored_text| stored_text.chars().count() <= 320).map(Search::parse);
         match searched.status {
             200 => assert!(search.is_some_and(|search| search.is_ok()), "{naughty:?}"),
             _ => {
                 assert!(searched.errors() == ["search"] && search.is_none_or(|search| search.is_err()), "{naughty:?}")
             }
         }
-        let reasons = match &kept {
+        let reasons = match &stored_text {
             None => vec!["firstname", "otherContactDetails", "uids[0].uid"],
-            Some(kept) => {
-                let (length, blank) = (kept.chars().count(), kept.is_empty());
+            Some(stored_text) => {
+                let (length, blank) = (stored_text.chars().count(), stored_text.is_empty());
                 let errors = [("firstname", length > 200), ("uids[0].uid", length > 320 || blank)];
                 errors.into_iter().filter(|(_, error)| *error).map(|(path, _)| path).collect()
             }
@@ -115,7 +115,7 @@ async fn naughty_strings_are_found_or_rejected_with_a_reason() {
 }
 
 /// The stored form of a text, trimmed and composed; `None` if it contains control characters.
-fn clean(value: &str) -> Option<String> {
+fn stored_form(value: &str) -> Option<String> {
     text::clean(value, text::Limit::Chars(usize::MAX)).ok()
 }
 
@@ -167,12 +167,12 @@ async fn naughty_strings_are_returned_from_every_field() {
         ];
         let body: serde_json::Map<_, _> = limits.iter().map(|(name, _)| ((*name).to_owned(), json!(naughty))).collect();
         let response = tenant.post("/api/EndUsers", body.into()).await;
-        let Some(kept) = clean(naughty) else {
+        let Some(stored_text) = stored_form(naughty) else {
             assert_eq!(response.errors().len(), limits.len(), "{naughty:?}");
             continue;
         };
         let mut over: Vec<_> =
-            limits.iter().filter(|(_, limit)| kept.chars().count() > *limit).map(|(name, _)| *name).collect();
+            limits.iter().filter(|(_, limit)| stored_text.chars().count() > *limit).map(|(name, _)| *name).collect();
         over.sort_unstable();
         if !over.is_empty() {
             assert_eq!(response.errors(), over, "{naughty:?}");
@@ -180,10 +180,10 @@ async fn naughty_strings_are_returned_from_every_field() {
         }
         let end_user = response.expect(201);
         for (name, _) in limits {
-            assert_eq!(end_user[name].as_str().unwrap_or_default(), kept, "{name} of {naughty:?}");
+            assert_eq!(end_user[name].as_str().unwrap_or_default(), stored_text, "{name} of {naughty:?}");
         }
         let encoded = percent_encoding::utf8_percent_encode(naughty, percent_encoding::NON_ALPHANUMERIC).to_string();
-        if !kept.is_empty() {
+        if !stored_text.is_empty() {
             let found = tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.expect(200);
             assert!(found.as_array().unwrap().contains(&end_user), "{naughty:?}");
         }
@@ -212,7 +212,7 @@ async fn naughty_strings_are_returned_from_every_field() {
 }
 
 /// The pattern of a valid e-mail address in the HTML Living Standard.
-fn html(address: &str) -> bool {
+fn is_html_email(address: &str) -> bool {
     let Some((local, domain)) = address.split_once('@') else { return false };
     let atom = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
     let label = |label: &str| {
@@ -225,8 +225,8 @@ fn html(address: &str) -> bool {
 }
 
 /// Posts values as UIDs of one type, 40 per end user, and returns which of them are invalid.
-async fn at_fault(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&String]) -> BTreeSet<usize> {
-    let mut faulty = BTreeSet::new();
+async fn invalid_uids(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&String]) -> BTreeSet<usize> {
+    let mut invalid = BTreeSet::new();
     for (chunk, values) in values.chunks(40).enumerate() {
         let uids: Vec<_> = values.iter().map(|value| json!({ "uidType": kind, "uid": value })).collect();
         let response = tenant.post("/api/EndUsers", json!({ "country": country, "uids": uids })).await;
@@ -235,10 +235,10 @@ async fn at_fault(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&Str
         }
         for path in response.errors() {
             let index = path.strip_prefix("uids[").and_then(|rest| rest.strip_suffix("].uid")).unwrap();
-            faulty.insert(chunk * 40 + index.parse::<usize>().unwrap());
+            invalid.insert(chunk * 40 + index.parse::<usize>().unwrap());
         }
     }
-    faulty
+    invalid
 }
 
 /// The rows of `email.csv` for which docs/api.md differs from the HTML pattern.
@@ -274,15 +274,15 @@ async fn email_follows_the_html_rule_with_an_ascii_domain() {
             continue;
         };
         let by_html = row["valid_html5"] == "true";
-        assert_eq!(html(&address), by_html, "{}: the vectors' own verdict", row["id"]);
+        assert_eq!(is_html_email(&address), by_html, "{}: the vectors' own verdict", row["id"]);
         // White space at both ends is trimmed first.
-        let trimmed = html(address.trim());
+        let trimmed = is_html_email(address.trim());
         different += usize::from(trimmed != by_html || differs(&row["id"]));
         cases.push((row["id"].clone(), address, trimmed ^ differs(&row["id"])));
     }
     let values: Vec<_> = cases.iter().map(|(_, address, _)| address).collect();
-    let faulty = at_fault(&tenant, "", "Email", &values).await;
-    let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., valid))| faulty.contains(i) == *valid).collect();
+    let invalid = invalid_uids(&tenant, "", "Email", &values).await;
+    let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., valid))| invalid.contains(i) == *valid).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 
     let valid: Vec<_> = cases.iter().filter(|(.., valid)| *valid).map(|(_, address, _)| address).collect();
@@ -298,11 +298,11 @@ async fn email_follows_the_html_rule_with_an_ascii_domain() {
 
 /// The rows of `phone.csv` for which docs/api.md differs from libphonenumber.
 const PHONE_DIFFERENCES: [(&str, Option<&str>, &str); 5] = [
-    ("ph-1222", Some("+18762101234"), "a leading 00 is taken as + where the region has another exit code"),
-    ("ph-1431", Some("+821020000000"), "a leading 00 is taken as + where the region has another exit code"),
+    ("ph-1222", Some("+18762101234"), "a leading 00 is read as + although the region has another exit code"),
+    ("ph-1431", Some("+821020000000"), "a leading 00 is read as + although the region has another exit code"),
     ("ph-1795", None, "a letter is never a keypad digit"),
     ("ph-1827", Some("+32470123456"), "any Unicode space separates"),
-    ("ph-1861", None, "a letter is a fault, not a sign to skip"),
+    ("ph-1861", None, "a letter is an error and is not skipped"),
 ];
 
 #[tokio::test]
@@ -336,8 +336,9 @@ async fn phone_number_is_parsed_by_its_country() {
     }
     for (region, cases) in by_region {
         let values: Vec<_> = cases.iter().map(|(_, raw, _)| raw).collect();
-        let faulty = at_fault(&tenant, region, "Phone", &values).await;
-        let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., e))| faulty.contains(i) == e.is_some()).collect();
+        let invalid = invalid_uids(&tenant, region, "Phone", &values).await;
+        let wrong: Vec<_> =
+            cases.iter().enumerate().filter(|(i, (.., e))| invalid.contains(i) == e.is_some()).collect();
         assert!(wrong.is_empty(), "{region}: {wrong:#?}");
         let said = cases.iter().filter_map(|(id, raw, expected)| {
             let expected = expected.as_deref().filter(|expected| !expected.is_empty())?;
@@ -358,7 +359,7 @@ async fn phone_number_is_parsed_by_its_country() {
             assert_eq!(stored, distinct, "{region}: {chunk:#?}");
         }
     }
-    println!("phone.csv: {} numbers, {valid} taken, {different} differences", rows.len());
+    println!("phone.csv: {} numbers, {valid} accepted, {different} differences", rows.len());
 }
 
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -437,25 +438,26 @@ async fn invalid_tokens_are_rejected_and_never_500() {
         let setting = key_setting(key).filter(|_| vectors.iter().all(|vector| vector["scope"] == "token"));
         if let Some((name, value)) = setting {
             let app = App::with(&[&[("JWT_SECRET", ""), (name, value.as_str())], &rules[..]].concat()).await;
-            judge(&app, &vectors, true, &mut tally).await;
+            assert_verdicts(&app, &vectors, true, &mut tally).await;
         } else {
             // An issuer can publish a key that no setting accepts.
             let published = key["keys"].as_array().cloned().unwrap_or_else(|| vec![key.clone()]);
-            let taken = published.iter().any(|key| key_setting(key).is_some_and(|(name, _)| name == "JWT_PUBLIC_KEY"));
+            let is_configurable =
+                published.iter().any(|key| key_setting(key).is_some_and(|(name, _)| name == "JWT_PUBLIC_KEY"));
             let issuer = Issuer::publishing(&published);
-            judge(&issuer.app().await, &vectors, taken, &mut tally).await;
+            assert_verdicts(&issuer.app().await, &vectors, is_configurable, &mut tally).await;
         }
     }
     let Tally { sent, invalid, no_claims, on_purpose, unsendable } = tally;
     assert_eq!(sent + unsendable, vectors.len());
     println!(
         "jws.json: {sent} tokens, {invalid} of them invalid, {no_claims} of good signatures over no good claims; \
-         refused on purpose: {on_purpose:?}; no header holds: {unsendable}"
+         rejected on purpose: {on_purpose:?}; not sendable in a header: {unsendable}"
     );
 }
 
 /// Sends tokens to a system that has their key. If `usable` is false, the system cannot use the key.
-async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
+async fn assert_verdicts(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
     for vector in vectors {
         let header = format!("Bearer {}", vector["token"].as_str().unwrap());
         if http::HeaderValue::from_bytes(header.as_bytes()).is_err() {

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::support::functions::{json_of, unwatched};
+use crate::support::proxied::Troubled;
+
 use super::*;
 
 #[tokio::test]
@@ -53,12 +56,15 @@ async fn delivery_order_does_not_matter() {
         if tenant % 3 == 0 {
             events.reverse();
         }
-        let mine: Vec<Value> =
-            events.iter().chain(events.iter().rev()).map(|e| but(e.clone(), "customerID", json!(tenant))).collect();
+        let mine: Vec<Value> = events
+            .iter()
+            .chain(events.iter().rev())
+            .map(|e| with_member(e.clone(), "customerID", json!(tenant)))
+            .collect();
         app.events(&mine).await;
         let caller = app.tenant(tenant);
         let id = jane(&caller).await;
-        seen.push(only(&caller, id).await);
+        seen.push(only_ticket(&caller, id).await);
     }
     assert_eq!(seen[0]["subject"], "latest");
     assert_eq!(seen[0]["topics"], json!(["new"]));
@@ -73,19 +79,19 @@ async fn older_event_never_overwrites_a_newer_one() {
     let caller = app.tenant(1);
     let id = jane(&caller).await;
     let at = |minute: &str, subject: &str| {
-        but(upserted(1, JANE, json!({ "subject": subject })), "occurredAt", json!(minute))
+        with_member(upserted(1, JANE, json!({ "subject": subject })), "occurredAt", json!(minute))
     };
     app.events(&[at("2026-02-01T12:00:00.5Z", "newer")]).await;
     for older in
         ["2026-02-01T12:00:00Z", "2026-02-01T12:00:00.499999999Z", "2026-02-01T13:00:00+02:00", "2025-12-31T23:59:59Z"]
     {
         app.events(&[at(older, "older")]).await;
-        assert_eq!(only(&caller, id).await["subject"], "newer", "{older}");
+        assert_eq!(only_ticket(&caller, id).await["subject"], "newer", "{older}");
     }
     app.events(&[deleted(1, 1)]).await;
-    assert_eq!(only(&caller, id).await["subject"], "newer");
+    assert_eq!(only_ticket(&caller, id).await["subject"], "newer");
     app.events(&[at("2026-02-01T11:00:00.500000001-01:00", "newest")]).await;
-    assert_eq!(only(&caller, id).await["subject"], "newest");
+    assert_eq!(only_ticket(&caller, id).await["subject"], "newest");
 }
 
 #[tokio::test]
@@ -107,7 +113,7 @@ async fn upsert_replaces_the_whole_record() {
         message_at(2, 1, 1, 3, json!({})),
     ])
     .await;
-    let now = only(&caller, id).await;
+    let now = only_ticket(&caller, id).await;
     assert_eq!(
         (&now["subject"], &now["isClosed"], &now["customFieldsData"]),
         (&Value::Null, &Value::Null, &Value::Null)
@@ -127,16 +133,16 @@ async fn tie_is_won_by_a_delete_else_by_the_first_event() {
         .await;
     app.events(&[upserted(1, JANE, json!({ "subject": "second" })), message(1, 1, 3, json!({ "topics": ["second"] }))])
         .await;
-    let kept = only(&caller, id).await;
-    assert_eq!((&kept["subject"], &kept["topics"]), (&json!("first"), &json!(["first"])));
+    let stored = only_ticket(&caller, id).await;
+    assert_eq!((&stored["subject"], &stored["topics"]), (&json!("first"), &json!(["first"])));
     app.events(&[message_deleted(1, 1, 1)]).await;
-    assert_eq!(only(&caller, id).await["topics"], json!([]));
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!([]));
     app.events(&[message(1, 1, 3, json!({ "topics": ["again"] }))]).await;
-    assert_eq!(only(&caller, id).await["topics"], json!([]));
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!([]));
     app.events(&[deleted(1, 1)]).await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
     app.events(&[upserted(1, JANE, json!({ "subject": "again" }))]).await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
 }
 
 #[tokio::test]
@@ -149,9 +155,9 @@ async fn message_may_arrive_before_its_ticket() {
         message(2, 1, 4, json!({ "isEscalated": true, "feedbackComment": "early" })),
     ])
     .await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
     app.events(&[upserted(1, JANE, json!({}))]).await;
-    let ticket = only(&caller, id).await;
+    let ticket = only_ticket(&caller, id).await;
     assert_eq!(ticket["topics"], json!(["early"]));
     assert_eq!(ticket["lastEndUserMessageID"], 1);
     assert_eq!(ticket["aiFeedbackComments"], json!(["early"]));
@@ -190,7 +196,7 @@ async fn messages_of_a_deleted_ticket_expire() {
     // A newer upsert restores the ticket with its messages.
     app.events(&[event("ticket.upserted", 3, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
     assert!(message_expiry(&app).await.iter().all(|(_, expiry)| expiry.is_none()));
-    assert_eq!(only(&caller, id).await["topics"], json!(["a", "b", "c"]));
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!(["a", "b", "c"]));
 }
 
 #[tokio::test]
@@ -206,11 +212,11 @@ async fn late_upsert_does_not_undo_a_delete() {
         message(1, 2, 3, json!({ "topics": ["late"] })),
     ])
     .await;
-    assert_eq!(shown(&caller, id, "").await, [2]);
-    assert_eq!(only(&caller, id).await["topics"], json!([]));
+    assert_eq!(ticket_ids(&caller, id, "").await, [2]);
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!([]));
     // A later upsert restores the record.
     app.events(&[event("ticket.upserted", 6, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
-    assert_eq!(shown(&caller, id, "sortBy=ticketID").await, [1, 2]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID").await, [1, 2]);
 }
 
 #[tokio::test]
@@ -219,9 +225,9 @@ async fn restored_ticket_still_has_its_messages() {
     let caller = app.tenant(1);
     let id = jane(&caller).await;
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, json!({ "topics": ["t"] })), deleted(1, 2)]).await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
     app.events(&[event("ticket.upserted", 3, json!({ "ticket": ticket(1, JANE, json!({})) }))]).await;
-    assert_eq!(only(&caller, id).await["topics"], json!(["t"]));
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!(["t"]));
 }
 
 /// JSON events that are each invalid in a different way, with descriptions.
@@ -240,26 +246,26 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         ("a string", json!("ticket.upserted")),
         ("null", Value::Null),
         ("nothing", json!({})),
-        ("an unknown type", but(good(), "type", json!("ticket.closed"))),
-        ("another case of the type", but(good(), "type", json!("Ticket.Upserted"))),
-        ("a type that is no string", but(good(), "type", json!(1))),
+        ("an unknown type", with_member(good(), "type", json!("ticket.closed"))),
+        ("another case of the type", with_member(good(), "type", json!("Ticket.Upserted"))),
+        ("a type that is no string", with_member(good(), "type", json!(1))),
         ("no type", without(good(), &["type"])),
         ("no tenant", without(good(), &["customerID"])),
-        ("a null tenant", but(good(), "customerID", Value::Null)),
-        ("tenant 0", but(good(), "customerID", json!(0))),
-        ("a negative tenant", but(good(), "customerID", json!(-1))),
-        ("a fractional tenant", but(good(), "customerID", json!(1.5))),
-        ("a tenant above 2^53-1", but(good(), "customerID", json!(9_007_199_254_740_992_u64))),
-        ("a tenant with a sign in it", but(good(), "customerID", json!("a#b"))),
-        ("an empty tenant", but(good(), "customerID", json!(""))),
-        ("a tenant of 65 characters", but(good(), "customerID", json!("a".repeat(65)))),
+        ("a null tenant", with_member(good(), "customerID", Value::Null)),
+        ("tenant 0", with_member(good(), "customerID", json!(0))),
+        ("a negative tenant", with_member(good(), "customerID", json!(-1))),
+        ("a fractional tenant", with_member(good(), "customerID", json!(1.5))),
+        ("a tenant above 2^53-1", with_member(good(), "customerID", json!(9_007_199_254_740_992_u64))),
+        ("a tenant with a sign in it", with_member(good(), "customerID", json!("a#b"))),
+        ("an empty tenant", with_member(good(), "customerID", json!(""))),
+        ("a tenant of 65 characters", with_member(good(), "customerID", json!("a".repeat(65)))),
         ("no occurredAt", without(good(), &["occurredAt"])),
-        ("an occurredAt that is a number", but(good(), "occurredAt", json!(1_767_225_600))),
-        ("an occurredAt without an offset", but(good(), "occurredAt", json!("2026-01-01T00:00:00"))),
-        ("a day that is none", but(good(), "occurredAt", json!("2026-02-30T00:00:00Z"))),
+        ("an occurredAt that is a number", with_member(good(), "occurredAt", json!(1_767_225_600))),
+        ("an occurredAt without an offset", with_member(good(), "occurredAt", json!("2026-01-01T00:00:00"))),
+        ("a day that is none", with_member(good(), "occurredAt", json!("2026-02-30T00:00:00Z"))),
         ("no ticket", without(good(), &["ticket"])),
-        ("a ticket that is a list", but(good(), "ticket", json!([]))),
-        ("a null ticket", but(good(), "ticket", Value::Null)),
+        ("a ticket that is a list", with_member(good(), "ticket", json!([]))),
+        ("a null ticket", with_member(good(), "ticket", Value::Null)),
         ("no ticketID", without(good(), &["ticket", "ticketID"])),
         ("no uid", without(good(), &["ticket", "uid"])),
         ("no dateCreated", without(good(), &["ticket", "dateCreated"])),
@@ -324,7 +330,7 @@ async fn invalid_events_become_dead_letters() {
     }
     app.events(&events).await;
     let good: Vec<u64> = (1..=bad.len() as u64).collect();
-    assert_eq!(shown(&caller, id, "sortBy=ticketID&pageSize=100").await, good);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID&pageSize=100").await, good);
     let letters: Vec<Value> =
         app.system.dead_letters().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
     for (name, event) in &bad {
@@ -345,7 +351,7 @@ async fn event_with_duplicate_members_is_invalid() {
         .header("content-type", "application/json");
     send.body(twice).to(&app).await.expect(202);
     app.settle().await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
     assert_eq!(dead_letters(&app).await, 1);
 }
 
@@ -373,7 +379,7 @@ async fn values_at_their_limits_are_accepted() {
     ])
     .await;
     assert_eq!(dead_letters(&app).await, 0);
-    let ticket = only(&caller, id).await;
+    let ticket = only_ticket(&caller, id).await;
     assert_eq!(ticket["subject"], json!("😀".repeat(500)));
     assert_eq!(ticket["customFieldsData"], custom);
     assert_eq!(ticket["topics"], json!(topics));
@@ -386,7 +392,7 @@ async fn unknown_sender_is_stored_and_counts_as_none() {
     let caller = app.tenant(1);
     let id = jane(&caller).await;
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, json!({ "sender": "Robot", "topics": ["t"] }))]).await;
-    let ticket = only(&caller, id).await;
+    let ticket = only_ticket(&caller, id).await;
     assert_eq!((&ticket["topics"], &ticket["lastEndUserMessageID"]), (&json!(["t"]), &Value::Null));
     assert_eq!(dead_letters(&app).await, 0);
 }
@@ -405,8 +411,8 @@ async fn tickets_of_unusual_uids_match_their_end_users() {
     ];
     for (n, value) in (1..).zip(&values) {
         app.events(&[upserted(n, value, json!({ "subject": "odd" }))]).await;
-        let id = end_user(&caller, json!({ "uids": [{ "uidType": "Other", "uid": value }] })).await;
-        assert_eq!(only(&caller, id).await["ticketID"], json!(n), "{value:.20}");
+        let id = create(&caller, json!({ "uids": [{ "uidType": "Other", "uid": value }] })).await;
+        assert_eq!(only_ticket(&caller, id).await["ticketID"], json!(n), "{value:.20}");
     }
     assert_eq!(dead_letters(&app).await, 0);
 }
@@ -422,7 +428,7 @@ async fn ticket_with_very_many_topics_stays_writable() {
     events.push(message(61, 1, 4, json!({ "topics": ["plain"], "sender": "EndUser" })));
     app.events(&events).await;
     assert_eq!(dead_letters(&app).await, 0);
-    let ticket = only(&caller, id).await;
+    let ticket = only_ticket(&caller, id).await;
     assert_eq!(ticket["lastEndUserMessageID"], 61);
     // A topic has four characters and 96 emoji of four bytes. Two escaped quotes and a comma are five more bytes.
     let expected: Vec<_> = (1..=60).flat_map(topics).take(16 * 1024 / (388 + 5)).collect();
@@ -431,8 +437,8 @@ async fn ticket_with_very_many_topics_stays_writable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_delivery_does_not_undo_a_newer_one() {
-    let troubled = crate::support::proxied::Troubled::start(7).await;
-    let functions = crate::support::functions::unwatched(&troubled.app).await;
+    let troubled = Troubled::start(7).await;
+    let functions = unwatched(&troubled.app).await;
     let meter = shared::store::Meter::default();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     let tenant = shared::domain::ids::Tenant::parse("1").unwrap();
@@ -452,10 +458,7 @@ async fn slow_delivery_does_not_undo_a_newer_one() {
         drop(messages);
     };
     futures::future::join(take(topic(2, "B")), newer).await;
-    let update = shared::domain::end_user::PendingEndUser::read(
-        &crate::support::functions::json_of(json!({ "uids": [{ "uid": JANE }] })),
-        None,
-    );
+    let update = shared::domain::end_user::PendingEndUser::read(&json_of(json!({ "uids": [{ "uid": JANE }] })), None);
     let end_user = scope().create_end_user(&update.unwrap(), None).await.unwrap().answer;
     let tickets = scope().tickets_of(&end_user).await.unwrap();
     assert_eq!(tickets[0].computed.topics, ["A"]);

@@ -3,9 +3,9 @@
 use super::*;
 
 /// Creates the end user [`JANE`] with six tickets and returns its id.
-async fn six(app: &App) -> u64 {
+async fn jane_with_six_tickets(app: &App) -> u64 {
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({ "customerRef": "ref-1", "uids": [{ "uid": JANE }, { "uidType": "Phone", "uid": "+32470000000" }] }),
     )
@@ -43,7 +43,7 @@ async fn six(app: &App) -> u64 {
 async fn every_filter_narrows_the_history() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = six(&app).await;
+    let id = jane_with_six_tickets(&app).await;
     for (query, expected) in [
         ("", vec![1, 2, 3, 4, 5, 6]),
         ("status=Open", vec![1, 2]),
@@ -115,8 +115,8 @@ async fn every_filter_narrows_the_history() {
 #[tokio::test]
 async fn uid_filter_uses_the_default_region() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "BE")]).await;
-    let id = six(&app).await;
-    assert_eq!(shown(&app.tenant(1), id, "uid=0470/00.00.00&sortBy=ticketID").await, [2, 5]);
+    let id = jane_with_six_tickets(&app).await;
+    assert_eq!(ticket_ids(&app.tenant(1), id, "uid=0470/00.00.00&sortBy=ticketID").await, [2, 5]);
 }
 
 #[tokio::test]
@@ -160,21 +160,21 @@ async fn all_errors_of_the_filters_are_reported_at_once() {
     caller.get("/api/EndUsers/x/tickets").await.expect(400);
     // An end user of another tenant is 404.
     let theirs = app.tenant(2).get(&format!("/api/EndUsers/{id}/tickets")).await.expect(404);
-    let nobody = app.tenant(2).get("/api/EndUsers/999999/tickets").await.expect(404);
-    assert_eq!((&theirs["title"], &theirs["detail"]), (&nobody["title"], &nobody["detail"]));
+    let missing = app.tenant(2).get("/api/EndUsers/999999/tickets").await.expect(404);
+    assert_eq!((&theirs["title"], &theirs["detail"]), (&missing["title"], &missing["detail"]));
 }
 
 #[tokio::test]
 async fn default_order_is_newest_message_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = six(&app).await;
+    let id = jane_with_six_tickets(&app).await;
     // Tickets 5 and 6 tie; they follow the direction of the order.
     for query in ["", "sortOrder=desc", "sortBy=lastMessageDate&sortOrder=desc", "sortBy=&sortOrder="] {
-        assert_eq!(shown(&caller, id, query).await, [2, 4, 6, 5, 3, 1], "{query}");
+        assert_eq!(ticket_ids(&caller, id, query).await, [2, 4, 6, 5, 3, 1], "{query}");
     }
     for query in ["sortOrder=asc", "sortBy=lastMessageDate", "SORTBY=LASTMESSAGEDATE&sortOrder=ASC"] {
-        assert_eq!(shown(&caller, id, query).await, [1, 3, 5, 6, 4, 2], "{query}");
+        assert_eq!(ticket_ids(&caller, id, query).await, [1, 3, 5, 6, 4, 2], "{query}");
     }
 }
 
@@ -182,7 +182,7 @@ async fn default_order_is_newest_message_first() {
 async fn history_sorts_by_every_scalar_field_with_nulls_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = six(&app).await;
+    let id = jane_with_six_tickets(&app).await;
     for (field, expected) in [
         ("ticketID", [1, 2, 3, 4, 5, 6]),
         ("subject", [5, 1, 6, 4, 2, 3]),
@@ -200,9 +200,9 @@ async fn history_sorts_by_every_scalar_field_with_nulls_first() {
     ] {
         let back: Vec<u64> = expected.iter().rev().copied().collect();
         for name in [field.to_owned(), field.to_uppercase()] {
-            assert_eq!(shown(&caller, id, &format!("sortBy={name}")).await, expected, "{name}");
-            assert_eq!(shown(&caller, id, &format!("sortBy={name}&sortOrder=asc")).await, expected, "{name}");
-            assert_eq!(shown(&caller, id, &format!("sortBy={name}&sortOrder=desc")).await, back, "{name}");
+            assert_eq!(ticket_ids(&caller, id, &format!("sortBy={name}")).await, expected, "{name}");
+            assert_eq!(ticket_ids(&caller, id, &format!("sortBy={name}&sortOrder=asc")).await, expected, "{name}");
+            assert_eq!(ticket_ids(&caller, id, &format!("sortBy={name}&sortOrder=desc")).await, back, "{name}");
         }
     }
 }
@@ -221,7 +221,7 @@ async fn times_sort_as_instants_and_not_as_text() {
         on(5, "2026-01-01T23:00:00.123456789Z"),
     ])
     .await;
-    assert_eq!(shown(&caller, id, "sortOrder=asc").await, [1, 2, 5, 3, 4]);
+    assert_eq!(ticket_ids(&caller, id, "sortOrder=asc").await, [1, 2, 5, 3, 4]);
     let items = page(&caller, id, "sortOrder=asc").await["items"].clone();
     let times: Vec<&str> = items.as_array().unwrap().iter().map(|t| t["lastMessageDate"].as_str().unwrap()).collect();
     let utc = [
@@ -242,11 +242,11 @@ async fn history_is_paged() {
     let events: Vec<Value> = (1..=23).map(|n| upserted(n, JANE, json!({ "isSpam": n > 20 }))).collect();
     app.events(&events).await;
     let all: Vec<u64> = (1..=23).collect();
-    assert_eq!(shown(&caller, id, "sortBy=ticketID").await, all[..10]);
-    assert_eq!(shown(&caller, id, "sortBy=ticketID&pageNumber=3").await, all[20..]);
-    assert_eq!(shown(&caller, id, "sortBy=ticketID&pageNumber=2&pageSize=7").await, all[7..14]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID").await, all[..10]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID&pageNumber=3").await, all[20..]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID&pageNumber=2&pageSize=7").await, all[7..14]);
     // All tickets tie on lastMessageDate.
-    assert_eq!(shown(&caller, id, "pageSize=2").await, [23, 22]);
+    assert_eq!(ticket_ids(&caller, id, "pageSize=2").await, [23, 22]);
     let past = page(&caller, id, "pageNumber=4").await;
     assert_eq!(past, json!({ "items": [], "totalCount": 23, "totalPages": 3 }));
     let filtered = page(&caller, id, "isSpam=true&pageSize=2&pageNumber=2147483647").await;

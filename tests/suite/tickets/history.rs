@@ -50,7 +50,7 @@ async fn absent_ticket_fields_are_null_and_lists_are_empty() {
         "customerRepID": null, "isClosed": null, "isSpam": null, "dateCreated": day(1), "lastMessageDate": day(2),
         "customFieldsData": null, "topics": [], "aiFeedbackComments": [], "lastEndUserMessageID": null,
     });
-    assert_eq!(only(&caller, id).await, expected);
+    assert_eq!(only_ticket(&caller, id).await, expected);
 }
 
 #[tokio::test]
@@ -58,9 +58,9 @@ async fn history_without_uids_or_tickets_is_empty() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
-    let (nobody, id) = (end_user(&caller, json!({})).await, jane(&caller).await);
+    let (without_uids, id) = (create(&caller, json!({})).await, jane(&caller).await);
     app.events(&[upserted(1, "john@example.com", json!({}))]).await;
-    for id in [nobody, id] {
+    for id in [without_uids, id] {
         assert_eq!(page(&caller, id, "").await, empty);
         assert_eq!(page(&caller, id, "pageNumber=7&sortBy=uid&search=x").await, empty);
     }
@@ -80,7 +80,7 @@ async fn topics_are_in_order_of_first_occurrence() {
         message(40, 1, 6, json!({})),
     ])
     .await;
-    assert_eq!(only(&caller, id).await["topics"], json!(["first", "b", "between", "B", "second", "a", "late"]));
+    assert_eq!(only_ticket(&caller, id).await["topics"], json!(["first", "b", "between", "B", "second", "a", "late"]));
 }
 
 #[tokio::test]
@@ -100,13 +100,13 @@ async fn escalated_comments_are_newest_first() {
         message(3, 1, 1, escalated("second")),
     ])
     .await;
-    assert_eq!(only(&caller, id).await["aiFeedbackComments"], json!(["newest", "second", "third", "second"]));
+    assert_eq!(only_ticket(&caller, id).await["aiFeedbackComments"], json!(["newest", "second", "third", "second"]));
     app.events(&[
         message_at(2, 9, 1, 4, json!({ "isEscalated": false, "feedbackComment": "newest" })),
         message_deleted(7, 1, 2),
     ])
     .await;
-    assert_eq!(only(&caller, id).await["aiFeedbackComments"], json!(["third", "second"]));
+    assert_eq!(only_ticket(&caller, id).await["aiFeedbackComments"], json!(["third", "second"]));
 }
 
 #[tokio::test]
@@ -123,22 +123,22 @@ async fn last_end_user_message_is_set_if_it_is_the_only_one() {
         message(4, 1, 3, json!({})),
     ])
     .await;
-    assert_eq!(only(&caller, id).await["lastEndUserMessageID"], Value::Null);
+    assert_eq!(only_ticket(&caller, id).await["lastEndUserMessageID"], Value::Null);
     app.events(&[by(5, "EndUser")]).await;
-    assert_eq!(only(&caller, id).await["lastEndUserMessageID"], 5);
+    assert_eq!(only_ticket(&caller, id).await["lastEndUserMessageID"], 5);
     app.events(&[by(6, "EndUser")]).await;
-    assert_eq!(only(&caller, id).await["lastEndUserMessageID"], Value::Null);
+    assert_eq!(only_ticket(&caller, id).await["lastEndUserMessageID"], Value::Null);
     app.events(&[message_deleted(5, 1, 2)]).await;
-    assert_eq!(only(&caller, id).await["lastEndUserMessageID"], 6);
+    assert_eq!(only_ticket(&caller, id).await["lastEndUserMessageID"], 6);
     app.events(&[message_at(2, 6, 1, 3, json!({ "sender": "AI" }))]).await;
-    assert_eq!(only(&caller, id).await["lastEndUserMessageID"], Value::Null);
+    assert_eq!(only_ticket(&caller, id).await["lastEndUserMessageID"], Value::Null);
 }
 
 #[tokio::test]
 async fn history_spans_all_uids_and_customer_ref() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({ "customerRef": "Ref-1", "country": "BE", "uids": [
             { "uid": JANE }, { "uidType": "Phone", "uid": "0470 00 00 00" }, { "uidType": "WhatsApp", "uid": "32470000000" },
@@ -160,7 +160,7 @@ async fn history_spans_all_uids_and_customer_ref() {
         upserted(14, "+32470000000;ext=1", json!({})),
     ])
     .await;
-    assert_eq!(shown(&caller, id, "sortBy=ticketID&pageSize=100").await, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID&pageSize=100").await, [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(page(&caller, id, "pageSize=2").await["totalPages"], 4);
 }
 
@@ -168,13 +168,17 @@ async fn history_spans_all_uids_and_customer_ref() {
 async fn text_like_a_phone_number_matches_tickets_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let text = end_user(&caller, json!({ "customerRef": "32470000000" })).await;
-    let phone = end_user(&caller, json!({ "uids": [{ "uidType": "Phone", "uid": "+32470000000" }] })).await;
+    let text = create(&caller, json!({ "customerRef": "32470000000" })).await;
+    let phone = create(&caller, json!({ "uids": [{ "uidType": "Phone", "uid": "+32470000000" }] })).await;
     app.events(&[upserted(1, "32470000000", json!({})), upserted(2, "+32470000000", json!({}))]).await;
-    assert_eq!(shown(&caller, text, "").await, [1]);
-    assert_eq!(shown(&caller, text, "uid=32470000000").await, [1]);
-    assert_eq!(shown(&caller, text, "uid=%2B32470000000").await, [0; 0], "a number is not this person's");
-    assert_eq!(shown(&caller, phone, "sortBy=ticketID").await, [1, 2]);
+    assert_eq!(ticket_ids(&caller, text, "").await, [1]);
+    assert_eq!(ticket_ids(&caller, text, "uid=32470000000").await, [1]);
+    assert_eq!(
+        ticket_ids(&caller, text, "uid=%2B32470000000").await,
+        [0; 0],
+        "the end user holds the text, not the phone number"
+    );
+    assert_eq!(ticket_ids(&caller, phone, "sortBy=ticketID").await, [1, 2]);
 }
 
 #[tokio::test]
@@ -183,22 +187,22 @@ async fn assigned_uid_adds_old_tickets_and_removal_drops_them() {
     let caller = app.tenant(1);
     app.events(&[upserted(1, JANE, json!({})), upserted(2, "+32470000000", json!({})), upserted(3, "ref", json!({}))])
         .await;
-    let (id, other) = (jane(&caller).await, end_user(&caller, json!({})).await);
-    assert_eq!(shown(&caller, id, "").await, [1]);
+    let (id, other) = (jane(&caller).await, create(&caller, json!({})).await);
+    assert_eq!(ticket_ids(&caller, id, "").await, [1]);
     let assign = json!({ "uid": "+32 470 00 00 00", "uidType": "Phone", "endUserID": id });
     let assigned = caller.post("/api/EndUserUIDs/assign", assign).await.expect(201);
-    assert_eq!(shown(&caller, id, "sortBy=ticketID").await, [1, 2]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID").await, [1, 2]);
     caller.update(&json!(id), json!({ "customerRef": "REF" })).await;
-    assert_eq!(shown(&caller, id, "sortBy=ticketID").await, [1, 2, 3]);
-    assert_eq!(shown(&caller, other, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID").await, [1, 2, 3]);
+    assert_eq!(ticket_ids(&caller, other, "").await, [0; 0]);
 
     let remove = json!({ "endUserUIDID": assigned["endUserUIDID"], "markAsDeleted": true });
     caller.update(&json!(id), json!({ "customerRef": "", "uids": [remove] })).await;
-    assert_eq!(shown(&caller, id, "").await, [1]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [1]);
     // Both end users hold the UID, so both histories have the ticket.
     caller.post("/api/EndUserUIDs/assign", json!({ "uid": JANE, "endUserID": other })).await.expect(201);
-    assert_eq!(shown(&caller, other, "").await, [1]);
-    assert_eq!(shown(&caller, id, "").await, [1]);
+    assert_eq!(ticket_ids(&caller, other, "").await, [1]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [1]);
 }
 
 #[tokio::test]
@@ -211,7 +215,7 @@ async fn tickets_outlive_their_end_user() {
     app.settle().await;
     caller.get(&format!("/api/EndUsers/{id}/tickets")).await.expect(404);
     let next = jane(&caller).await;
-    assert_eq!(only(&caller, next).await["endUserID"], json!(id));
+    assert_eq!(only_ticket(&caller, next).await["endUserID"], json!(id));
 }
 
 #[tokio::test]
@@ -220,19 +224,19 @@ async fn end_user_id_of_an_event_creates_no_link() {
     let caller = app.tenant(1);
     let id = jane(&caller).await;
     app.events(&[upserted(1, "john@example.com", json!({ "endUserID": id }))]).await;
-    assert_eq!(shown(&caller, id, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
 }
 
 #[tokio::test]
 async fn ticket_follows_a_change_of_its_uid() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let (one, two) = (jane(&caller).await, end_user(&caller, json!({ "customerRef": "two" })).await);
+    let (one, two) = (jane(&caller).await, create(&caller, json!({ "customerRef": "two" })).await);
     app.events(&[upserted(1, JANE, json!({})), message(1, 1, 3, json!({ "topics": ["kept"] }))]).await;
-    assert_eq!(shown(&caller, one, "").await, [1]);
+    assert_eq!(ticket_ids(&caller, one, "").await, [1]);
     app.events(&[event("ticket.upserted", 2, json!({ "ticket": ticket(1, "TWO", json!({})) }))]).await;
-    assert_eq!(shown(&caller, one, "").await, [0; 0]);
-    assert_eq!(only(&caller, two).await["topics"], json!(["kept"]));
+    assert_eq!(ticket_ids(&caller, one, "").await, [0; 0]);
+    assert_eq!(only_ticket(&caller, two).await["topics"], json!(["kept"]));
 }
 
 #[tokio::test]
@@ -240,7 +244,7 @@ async fn same_ticket_id_in_two_tenants_is_two_tickets() {
     let app = App::start().await;
     let (one, two) = (app.tenant(1), app.tenant("acme"));
     let (mine, theirs) = (jane(&one).await, jane(&two).await);
-    let acme = |event: Value| but(event, "customerID", json!("acme"));
+    let acme = |event: Value| with_member(event, "customerID", json!("acme"));
     app.events(&[
         upserted(1, JANE, json!({ "subject": "mine" })),
         acme(upserted(1, JANE, json!({ "subject": "theirs" }))),
@@ -249,7 +253,7 @@ async fn same_ticket_id_in_two_tenants_is_two_tickets() {
         acme(message(2, 1, 3, json!({ "isEscalated": true, "feedbackComment": "theirs" }))),
     ])
     .await;
-    let (my, their) = (only(&one, mine).await, only(&two, theirs).await);
+    let (my, their) = (only_ticket(&one, mine).await, only_ticket(&two, theirs).await);
     assert_eq!(
         (&my["subject"], &my["topics"], &my["lastEndUserMessageID"]),
         (&json!("mine"), &json!(["mine"]), &json!(1))
@@ -258,8 +262,8 @@ async fn same_ticket_id_in_two_tenants_is_two_tickets() {
     assert_eq!(my["aiFeedbackComments"], json!([]));
     assert_eq!(their["aiFeedbackComments"], json!(["theirs"]));
     app.events(&[acme(deleted(1, 5))]).await;
-    assert_eq!(shown(&two, theirs, "").await, [0; 0]);
-    assert_eq!(shown(&one, mine, "").await, [1]);
+    assert_eq!(ticket_ids(&two, theirs, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&one, mine, "").await, [1]);
 }
 
 #[tokio::test]
@@ -267,13 +271,13 @@ async fn event_tenant_is_a_number_its_digits_or_a_name() {
     let app = App::start().await;
     let caller = app.tenant(7);
     let id = jane(&caller).await;
-    let of = |tenant: Value, id| but(upserted(id, JANE, json!({})), "customerID", tenant);
+    let of = |tenant: Value, id| with_member(upserted(id, JANE, json!({})), "customerID", tenant);
     app.events(&[of(json!(7), 1), of(json!("7"), 2), of(json!("07"), 3), of(json!("a_B-9"), 4)]).await;
-    assert_eq!(shown(&caller, id, "sortBy=ticketID").await, [1, 2]);
+    assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID").await, [1, 2]);
     let named = app.tenant("a_B-9");
-    assert_eq!(shown(&named, jane(&named).await, "").await, [4]);
+    assert_eq!(ticket_ids(&named, jane(&named).await, "").await, [4]);
     let other = app.tenant("A_B-9");
-    assert_eq!(shown(&other, jane(&other).await, "").await, [0; 0]);
+    assert_eq!(ticket_ids(&other, jane(&other).await, "").await, [0; 0]);
 }
 
 #[tokio::test]
@@ -291,7 +295,7 @@ async fn ticket_is_computed_from_all_its_messages() {
         )
     }));
     app.events(&events).await;
-    let ticket = only(&caller, id).await;
+    let ticket = only_ticket(&caller, id).await;
     assert_eq!(ticket["topics"].as_array().unwrap().len(), 40);
     assert_eq!(ticket["lastEndUserMessageID"], 77);
 }
@@ -308,7 +312,7 @@ async fn comments_of_an_ordinary_ticket_are_complete() {
     app.events(&events).await;
     // 15 comments of 4,093 characters are 61,500 bytes.
     let newest: Vec<_> = (6..=20).rev().map(comment).collect();
-    assert_eq!(only(&caller, id).await["aiFeedbackComments"], json!(newest));
+    assert_eq!(only_ticket(&caller, id).await["aiFeedbackComments"], json!(newest));
 }
 
 /// The text with the longest escape: a control character has seven bytes in a response, a quote four.

@@ -52,18 +52,18 @@ fn message_deleted(id: u64, of: u64, minute: u32) -> Value {
 }
 
 /// The event with one member replaced.
-fn but(mut event: Value, name: &str, value: Value) -> Value {
+fn with_member(mut event: Value, name: &str, value: Value) -> Value {
     event[name] = value;
     event
 }
 
-async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
+async fn create(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
 /// Creates an end user with the UID [`JANE`] and returns its id.
 async fn jane(caller: &Caller<'_>) -> u64 {
-    end_user(caller, json!({ "uids": [{ "uid": JANE }] })).await
+    create(caller, json!({ "uids": [{ "uid": JANE }] })).await
 }
 
 async fn page(caller: &Caller<'_>, id: u64, query: &str) -> Value {
@@ -71,13 +71,13 @@ async fn page(caller: &Caller<'_>, id: u64, query: &str) -> Value {
 }
 
 /// The ids of the tickets on the page with this query.
-async fn shown(caller: &Caller<'_>, id: u64, query: &str) -> Vec<u64> {
+async fn ticket_ids(caller: &Caller<'_>, id: u64, query: &str) -> Vec<u64> {
     let page = page(caller, id, query).await;
     page["items"].as_array().unwrap().iter().map(|ticket| ticket["ticketID"].as_u64().unwrap()).collect()
 }
 
 /// The only ticket of an end user.
-async fn only(caller: &Caller<'_>, id: u64) -> Value {
+async fn only_ticket(caller: &Caller<'_>, id: u64) -> Value {
     let page = page(caller, id, "").await;
     assert_eq!(page["totalCount"], 1, "{page}");
     page["items"][0].clone()
