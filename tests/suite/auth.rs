@@ -47,8 +47,8 @@ fn invalid_credentials() -> Vec<(String, Vec<String>, Rejection)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
     let mut all: Vec<(String, Vec<String>, Rejection)> = Vec::new();
-    let mut with = |what: &str, values: &[&str], expected| {
-        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), expected));
+    let mut with = |case: &str, values: &[&str], expected| {
+        all.push((case.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), expected));
     };
 
     with("no token", &[], Missing);
@@ -65,7 +65,7 @@ fn invalid_credentials() -> Vec<(String, Vec<String>, Rejection)> {
     let (payload, signature) = rest.split_once('.').unwrap();
     let other_end = if signature.starts_with('A') { 'B' } else { 'A' };
     let unsigned = |alg: &str| format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}"}}"#)));
-    let mut bad = |what: &str, token: &str| with(what, &[&format!("Bearer {token}")], Invalid);
+    let mut bad = |case: &str, token: &str| with(case, &[&format!("Bearer {token}")], Invalid);
     bad("garbage", "garbage");
     bad("dots", "..");
     bad("three words", "a.b.c");
@@ -133,14 +133,14 @@ fn invalid_credentials() -> Vec<(String, Vec<String>, Rejection)> {
     // A non-compressed block of DEFLATE (RFC 1951, section 3.2.4).
     let length = good_claims().len() as u16;
     let deflated = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), good_claims().as_bytes()].concat();
-    for (what, header, claims) in [
+    for (case, header, claims) in [
         ("claims in Latin-1", HEADER.as_bytes(), &latin1[..]),
         ("claims in UTF-16", HEADER.as_bytes(), &utf16(&good_claims())),
         ("a header in UTF-16", &utf16(HEADER), good_claims().as_bytes()),
         ("compressed claims", br#"{"alg":"HS256","zip":"DEF"}"#, &deflated),
         ("a token in a token", br#"{"alg":"HS256","cty":"JWT"}"#, good.as_bytes()),
     ] {
-        bad(what, &signed_with(SECRET, Algorithm::HS256, header, claims));
+        bad(case, &signed_with(SECRET, Algorithm::HS256, header, claims));
     }
     let direct = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A128CBC-HS256","cty":"JWT"}"#);
     bad("an encrypted token", &format!("{direct}..{signature}.{payload}.{}", &signature[..22]));
@@ -212,12 +212,12 @@ async fn bad_tokens_are_rejected_on_every_route() {
     let mut routes = routes();
     assert!(routes.len() >= 8, "{routes:?}");
 
-    for (what, headers, expected) in invalid_credentials() {
+    for (case, headers, expected) in invalid_credentials() {
         for (method, path) in &routes {
-            let send = headers
+            let request = headers
                 .iter()
-                .fold(effective_request(method, path, id), |send, value| send.header("authorization", value));
-            assert_rejected(send.to(&app).await, expected, &format!("{method} {path} with {what}"));
+                .fold(effective_request(method, path, id), |request, value| request.header("authorization", value));
+            assert_rejected(request.to(&app).await, expected, &format!("{method} {path} with {case}"));
         }
     }
     assert_eq!(tenant.read(id).await, end_user);
@@ -267,9 +267,9 @@ async fn valid_tokens_are_accepted_in_every_form() {
         assert_eq!(app.caller(Some(token)).get("/api/EndUsers").await.expect(200), empty);
     }
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let send = TestRequest::new("GET", "/api/EndUsers")
+        let request = TestRequest::new("GET", "/api/EndUsers")
             .header("authorization", &format!("{scheme} {}", token_of_text(&good_claims())));
-        send.to(&app).await.expect(200);
+        request.to(&app).await.expect(200);
     }
 }
 
@@ -333,7 +333,7 @@ async fn other_token_types_of_the_issuer_are_rejected() {
     };
     let access = json!({ "aud": "contacts", "scope": "read" });
     signed("at+jwt", access.clone()).get("/api/EndUsers").await.expect(200);
-    for (what, typ, claims) in [
+    for (case, typ, claims) in [
         ("an ID token, which is for the client", "JWT", json!({ "aud": "client-1", "nonce": "n", "scope": "read" })),
         ("an access token for another service", "at+jwt", json!({ "aud": "billing", "scope": "read" })),
         ("a token without an audience", "JWT", json!({ "scope": "read" })),
@@ -342,7 +342,7 @@ async fn other_token_types_of_the_issuer_are_rejected() {
         ("a security event", "secevent+jwt", access.clone()),
         ("a proof of possession", "dpop+jwt", access.clone()),
     ] {
-        assert_rejected(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
+        assert_rejected(signed(typ, claims).get("/api/EndUsers").await, Invalid, case);
     }
     let without_scope = signed("JWT", json!({ "aud": "contacts" }));
     assert_rejected(without_scope.get("/api/EndUsers").await, Forbidden, "a token without a scope");

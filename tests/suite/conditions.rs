@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::support::app::{App, Caller, Response, TestRequest};
 
 fn conditional(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
-    let send = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
-    if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
+    let request = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
+    if method == "PUT" { request.json(&json!({ "firstname": "Janet" })) } else { request }
 }
 
 fn etag(response: &Response) -> String {
@@ -107,8 +107,8 @@ async fn one_of_concurrent_updates_with_the_same_etag_wins() {
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     let current = etag(&read(&tenant, &id).await);
     let change = async |n: usize| {
-        let send = TestRequest::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
-        tenant.send(send.json(&json!({ "city": format!("City {n}") }))).await.status
+        let request = TestRequest::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
+        tenant.send(request.json(&json!({ "city": format!("City {n}") }))).await.status
     };
     let statuses = futures::future::join_all((0..12).map(change)).await;
     assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");

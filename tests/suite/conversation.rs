@@ -27,14 +27,14 @@ async fn respond(app: &App, turn: &Value) -> (u16, String) {
             _ => {}
         }
     }
-    let mut send = TestRequest::new(method, path);
+    let mut request = TestRequest::new(method, path);
     if !turn["body"].is_null() {
-        send = send.json(&turn["body"]);
+        request = request.json(&turn["body"]);
     }
     if let Some(raw) = turn["raw"].as_str() {
-        send = send.header("content-type", turn["type"].as_str().unwrap_or("application/json")).body(raw);
+        request = request.header("content-type", turn["type"].as_str().unwrap_or("application/json")).body(raw);
     }
-    let response = caller(app, &turn["as"]).send(send).await;
+    let response = caller(app, &turn["as"]).send(request).await;
     let body = match response.header("x-request-id") {
         Some(id) => response.text().replace(id, "the request's id"),
         None => response.text(),

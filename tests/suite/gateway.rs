@@ -14,11 +14,11 @@ fn authorized(method: &str, path: &str) -> TestRequest {
 }
 
 #[track_caller]
-fn assert_gateway_404(response: Response, what: &str) {
-    assert_eq!(response.status, 404, "{what}: {}", response.text());
-    assert_eq!(response.header("content-type"), Some("application/json"), "{what}");
-    assert_eq!(response.header("x-request-id"), None, "{what}: no function was asked");
-    assert_eq!(response.json(), json!({ "message": "Not Found" }), "{what}");
+fn assert_gateway_404(response: Response, case: &str) {
+    assert_eq!(response.status, 404, "{case}: {}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"), "{case}");
+    assert_eq!(response.header("x-request-id"), None, "{case}: no function was asked");
+    assert_eq!(response.json(), json!({ "message": "Not Found" }), "{case}");
 }
 
 #[tokio::test]
@@ -93,66 +93,66 @@ async fn every_function_response_has_the_standard_headers() {
             (authorized(&method, &path.replace(&id, "2147483647")), "unknown end user"),
             (authorized(&method, &path).header("content-type", "text/plain").body("x"), "plain text"),
         ];
-        for (send, what) in requests {
-            if method == "DELETE" && !["no token", "another id", "unknown end user"].contains(&what) {
+        for (request, case) in requests {
+            if method == "DELETE" && !["no token", "another id", "unknown end user"].contains(&case) {
                 continue;
             }
-            last.push((send.to(&app).await, format!("{method} {path}: {what}")));
+            last.push((request.to(&app).await, format!("{method} {path}: {case}")));
         }
     }
     last.push((authorized("DELETE", &format!("/api/EndUsers/{id}")).to(&app).await, "DELETE".to_owned()));
-    for (response, what) in last {
+    for (response, case) in last {
         let request_id =
-            response.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
-        assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{what}: {request_id}");
-        assert_eq!(response.header("cache-control"), Some("no-store"), "{what}");
-        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{what}");
-        assert_server_timing(&response, &what);
+            response.header("x-request-id").unwrap_or_else(|| panic!("{case}: no x-request-id")).to_owned();
+        assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{case}: {request_id}");
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{case}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{case}");
+        assert_server_timing(&response, &case);
         match response.status {
             204 => {
-                assert!(response.body.is_empty(), "{what}");
-                assert_eq!(response.header("content-type"), None, "{what}");
+                assert!(response.body.is_empty(), "{case}");
+                assert_eq!(response.header("content-type"), None, "{case}");
             }
-            200 | 201 => assert_eq!(response.header("content-type"), Some("application/json"), "{what}"),
-            _ => assert_problem(&response, &what),
+            200 | 201 => assert_eq!(response.header("content-type"), Some("application/json"), "{case}"),
+            _ => assert_problem(&response, &case),
         }
     }
 }
 
 /// Asserts a `Server-Timing` of the form `db;dur=MS;desc="rtt=N rru=X wru=Y"`.
 #[track_caller]
-fn assert_server_timing(response: &Response, what: &str) {
-    let timing = response.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
+fn assert_server_timing(response: &Response, case: &str) {
+    let timing = response.header("server-timing").unwrap_or_else(|| panic!("{case}: no Server-Timing"));
     let figures = timing.strip_prefix("db;dur=").and_then(|rest| rest.strip_suffix('"'));
-    let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{what}: {timing}"));
+    let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{case}: {timing}"));
     let names: Vec<_> = desc.split(' ').map(|figure| figure.split_once('=').unwrap()).collect();
-    assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rtt", "rru", "wru"], "{what}: {timing}");
+    assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rtt", "rru", "wru"], "{case}: {timing}");
     for number in names.iter().map(|(_, number)| *number).chain([dur]) {
-        assert!(number.parse::<f64>().is_ok_and(|n| n >= 0.0), "{what}: {timing}");
+        assert!(number.parse::<f64>().is_ok_and(|n| n >= 0.0), "{case}: {timing}");
     }
 }
 
 #[track_caller]
-fn assert_problem(response: &Response, what: &str) {
-    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{what}: {}", response.text());
+fn assert_problem(response: &Response, case: &str) {
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{case}: {}", response.text());
     let problem = response.json();
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     members.retain(|member| *member != "errors");
     members.sort_unstable();
-    assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{what}");
-    assert_eq!(problem["status"], response.status, "{what}");
-    assert_eq!(problem["type"], "about:blank", "{what}");
-    assert_eq!(problem["instance"].as_str(), response.header("x-request-id"), "{what}");
+    assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{case}");
+    assert_eq!(problem["status"], response.status, "{case}");
+    assert_eq!(problem["type"], "about:blank", "{case}");
+    assert_eq!(problem["instance"].as_str(), response.header("x-request-id"), "{case}");
     let title = http::StatusCode::from_u16(response.status).unwrap().canonical_reason().unwrap();
-    assert_eq!(problem["title"], title, "{what}");
-    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}");
-    assert_eq!(problem.get("errors").is_some(), response.status == 400, "{what}: {problem}");
+    assert_eq!(problem["title"], title, "{case}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{case}");
+    assert_eq!(problem.get("errors").is_some(), response.status == 400, "{case}: {problem}");
     if let Some(errors) = problem.get("errors") {
         for (path, messages) in errors.as_object().unwrap() {
             let messages = messages.as_array().unwrap();
             assert!(
                 !path.is_empty() && !messages.is_empty() && messages.iter().all(|m| m.is_string()),
-                "{what}: {errors}"
+                "{case}: {errors}"
             );
         }
     }
@@ -172,8 +172,8 @@ async fn every_problem_has_its_full_body() {
         ),
         (authorized("POST", "/api/EndUsers").body(vec![b' '; (1 << 20) + 1]), 413, "Payload Too Large"),
     ];
-    for (send, status, title) in cases {
-        let response = send.to(&app).await;
+    for (request, status, title) in cases {
+        let response = request.to(&app).await;
         assert_eq!((response.status, response.json()["title"].as_str()), (status, Some(title)));
         assert_problem(&response, title);
     }
@@ -237,12 +237,12 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
             "www-authenticate",
             "x-request-id",
         ];
-        for send in [
+        for request in [
             authorized("GET", "/api/EndUsers"),
             TestRequest::new("GET", "/api/EndUsers"),
             authorized("GET", "/api/EndUsers/1"),
         ] {
-            let response = send.header("origin", origin).to(&app).await;
+            let response = request.header("origin", origin).to(&app).await;
             assert_eq!(response.header(CORS[0]), Some(origin), "{}", response.status);
             assert_eq!(comma_separated(response.header(CORS[3])), exposed);
             assert_eq!(response.header(CORS[4]), None);
@@ -255,8 +255,9 @@ async fn allowed_origins_get_preflights_and_exposed_headers() {
         "null",
         "https://app.test, https://b.test",
     ] {
-        for send in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)] {
-            let response = send.to(&app).await;
+        for request in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)]
+        {
+            let response = request.to(&app).await;
             for name in CORS {
                 assert_eq!(response.header(name), None, "{origin}: {name}");
             }
@@ -563,9 +564,9 @@ async fn ticket_events_are_accepted_even_if_invalid() {
         ("application/json", b"not JSON".to_vec()),
         ("application/json", Vec::new()),
     ] {
-        let what = String::from_utf8_lossy(&body).into_owned();
+        let case = String::from_utf8_lossy(&body).into_owned();
         let response = post(kind, body).to(&app).await;
-        assert_eq!(response.status, 400, "{what}: {}", response.text());
+        assert_eq!(response.status, 400, "{case}: {}", response.text());
     }
     assert_eq!(tickets().await, [1, 2, 3], "an invalid body is rejected as a whole");
     assert_eq!(app.system.dead_letters().await.len(), 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::support::app::{App, Caller, Response, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest, now};
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
@@ -115,7 +115,7 @@ async fn document_lists_at_most_500_stored_responses() {
     let assign = async |key: &str| replayed(&tenant.send(keyed(ASSIGN, key, &link)).await);
     assert!(!assign("oldest").await && assign("oldest").await);
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let until = AttributeValue::N((crate::support::app::now() + 3_600).to_string());
+    let until = AttributeValue::N((now() + 3_600).to_string());
     let reference =
         |n: String| AttributeValue::M([("digest".into(), text(&n)), ("until".into(), until.clone())].into());
     let update = app.system.client().update_item().table_name(app.system.table());
@@ -261,17 +261,13 @@ async fn stored_response_expires_after_a_day() {
     let stored = item().send().await.unwrap().item.expect("the stored response");
     let expires: u64 = stored["expiresAt"].as_n().unwrap().parse().unwrap();
     let day = 24 * 60 * 60;
-    assert!((day - 60..=day).contains(&(expires - crate::support::app::now())), "{expires}");
+    assert!((day - 60..=day).contains(&(expires - now())), "{expires}");
 
     // DynamoDB's TTL deletes late. An expired response is not replayed meanwhile.
     let update =
         app.system.client().update_item().table_name(app.system.table()).set_key(Some([key("pk"), key("sk")].into()));
     let update = update.update_expression("SET expiresAt = :then");
-    update
-        .expression_attribute_values(":then", AttributeValue::N(crate::support::app::now().to_string()))
-        .send()
-        .await
-        .unwrap();
+    update.expression_attribute_values(":then", AttributeValue::N(now().to_string())).send().await.unwrap();
     let other = json!({ "firstname": "John" });
     let again = tenant.send(keyed(CREATE, "k", &other)).await;
     assert_eq!((again.status, replayed(&again)), (201, false), "{}", again.text());

@@ -10,7 +10,7 @@ use futures::future::{join, join_all};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
-use crate::support::app::{App, Response, SECRET, TIME_OUT, built_functions, now};
+use crate::support::app::{App, Response, SECRET, TIME_OUT, TestRequest, built_functions, now};
 use crate::support::issuer::{Issuer, Reaction, key_set, raw_bytes, reaction, response};
 use crate::support::tokens::Rejection::Invalid;
 use crate::support::tokens::{ED25519, KeyPair, assert_rejected, good_claims, headed};
@@ -60,10 +60,10 @@ fn assert_accepted(response: Response) {
 
 /// Asserts the 503 for a token that cannot be verified. The caller is not at fault, so it is no 401.
 #[track_caller]
-fn assert_unavailable(response: Response, what: &str) {
-    let id = response.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
-    assert_eq!((response.header("retry-after"), response.header("www-authenticate")), (Some("1"), None), "{what}");
-    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{what}");
+fn assert_unavailable(response: Response, case: &str) {
+    let id = response.header("x-request-id").unwrap_or_else(|| panic!("{case}: no x-request-id")).to_owned();
+    assert_eq!((response.header("retry-after"), response.header("www-authenticate")), (Some("1"), None), "{case}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{case}");
     let problem = json!({
         "type": "about:blank",
         "title": "Service Unavailable",
@@ -71,7 +71,7 @@ fn assert_unavailable(response: Response, what: &str) {
         "detail": "the token cannot be verified at the moment",
         "instance": id,
     });
-    assert_eq!(response.expect(503), problem, "{what}");
+    assert_eq!(response.expect(503), problem, "{case}");
 }
 
 /// The most instances of one function. Each instance fetches its own key set.
@@ -161,12 +161,12 @@ async fn issuer_down_at_start_is_503_until_it_responds() {
         ("500", response("500 Internal Server Error", "text/plain", "no")),
         ("silent", silent()),
     ];
-    for (what, reaction) in down {
+    for (case, reaction) in down {
         let issuer = Issuer::start();
         issuer.react_with(&reaction);
         let app = issuer.app().await;
-        assert_unavailable(get(&app, token("a", &ED25519)).await, what);
-        assert_rejected(get(&app, "garbage".to_owned()).await, Invalid, what);
+        assert_unavailable(get(&app, token("a", &ED25519)).await, case);
+        assert_rejected(get(&app, "garbage".to_owned()).await, Invalid, case);
         app.caller(None).get("/api/EndUsers").await.expect(401);
 
         issuer.publish(&[jwk("a", &ED25519)]);
@@ -234,10 +234,7 @@ async fn urls_in_a_request_are_never_fetched() {
         ("origin", url),
         ("x-original-url", url),
     ] {
-        caller
-            .send(crate::support::app::TestRequest::new("GET", "/api/EndUsers").header(name, value))
-            .await
-            .expect(200);
+        caller.send(TestRequest::new("GET", "/api/EndUsers").header(name, value)).await.expect(200);
     }
     assert_eq!(caller.by_uid(url).await, [id.as_u64().unwrap()]);
     caller.get(&format!("/api/EndUsers?search={url}&callback={url}")).await.expect(200);
@@ -255,7 +252,7 @@ fn invalid_key_sets(good: &str, elsewhere: &str) -> Vec<(String, Reaction)> {
     let json = |body: &str| response("200 OK", "application/json", body);
     let length = |n: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {n}\r\n\r\n");
     let mut all: Vec<(String, Reaction)> = Vec::new();
-    let mut with = |what: &str, reaction: Reaction| all.push((what.to_owned(), reaction));
+    let mut with = |case: &str, reaction: Reaction| all.push((case.to_owned(), reaction));
 
     with("over 1 MiB", json(&format!("{good}{}", " ".repeat(1 << 20))));
     with("endless", endless(&length(usize::MAX), " ", Duration::ZERO));
@@ -303,19 +300,19 @@ async fn invalid_key_set_neither_adds_nor_removes_keys() {
     let good = key_set(&[jwk("b", &OTHER)]);
     // Sequential cases would take the sum of the time-outs. Fully concurrent ones would starve the valid key sets.
     let tried =
-        stream::iter(invalid_key_sets(&good, &elsewhere.url)).for_each_concurrent(4, async |(what, reaction)| {
+        stream::iter(invalid_key_sets(&good, &elsewhere.url)).for_each_concurrent(4, async |(case, reaction)| {
             let cold = Issuer::start();
             cold.react_with(&reaction);
             let app = cold.app().await;
-            assert_unavailable(get(&app, token("b", &OTHER)).await, &what);
+            assert_unavailable(get(&app, token("b", &OTHER)).await, &case);
 
             let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
             let app = issuer.app().await;
             assert_accepted(get(&app, token("a", &ED25519)).await);
             issuer.react_with(&reaction);
-            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, &what);
+            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, &case);
             assert_accepted(get(&app, token("a", &ED25519)).await);
-            assert_eq!(issuer.fetched(), 2, "{what}");
+            assert_eq!(issuer.fetched(), 2, "{case}");
         });
     tried.await;
     assert_eq!(elsewhere.fetched(), 0, "redirects are not followed");
@@ -342,15 +339,15 @@ async fn valid_keys_of_a_mixed_key_set_are_used() {
         ("one kid twice: the first", vec![jwk("a", &ED25519), jwk("a", &OTHER)]),
         ("the same key a thousand times", vec![jwk("a", &ED25519); 1_000]),
     ];
-    for (what, keys) in sets {
-        assert!(key_set(&keys).len() < 1 << 20, "{what}");
+    for (case, keys) in sets {
+        assert!(key_set(&keys).len() < 1 << 20, "{case}");
         for kind in ["application/jwk-set+json", "application/json;charset=utf-8", "text/html", "nonsense"] {
             let issuer = Issuer::start();
             issuer.react_with(&response("200 OK", kind, key_set(&keys)));
             let app = issuer.app().await;
             assert_accepted(get(&app, token("a", &ED25519)).await);
-            assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, what);
-            assert_eq!(issuer.fetched(), 1, "{what} as {kind}");
+            assert_rejected(get(&app, token("a", &OTHER)).await, Invalid, case);
+            assert_eq!(issuer.fetched(), 1, "{case} as {kind}");
         }
     }
     let issuer = Issuer::publishing(&unusable("a"));
@@ -373,21 +370,21 @@ async fn costly_key_set_is_read_in_bounded_time() {
             format!(r#"{{"kid":"x"{}}}"#, (0..80_000).map(|n| format!(r#","{n}":0"#)).collect::<String>()),
         ),
     ];
-    for (what, key) in costly {
+    for (case, key) in costly {
         let issuer = Issuer::start();
         let body = format!(r#"{{"keys":[{key},{}]}}"#, jwk("a", &ED25519));
-        assert!(body.len() < 1 << 20, "{what}");
+        assert!(body.len() < 1 << 20, "{case}");
         issuer.react_with(&response("200 OK", "application/json", body));
         let app = issuer.app().await;
         let asked = Instant::now();
         assert_accepted(get(&app, token("a", &ED25519)).await);
-        assert!(asked.elapsed() < TIME_OUT, "{what}: {:?}", asked.elapsed());
+        assert!(asked.elapsed() < TIME_OUT, "{case}: {:?}", asked.elapsed());
     }
 }
 
 #[tokio::test]
 async fn slow_issuer_delays_no_caller_with_a_known_key() {
-    for (what, slow) in [("silent", silent()), ("a drip", endless(CHUNKED, "1\r\n \r\n", DRIP))] {
+    for (case, slow) in [("silent", silent()), ("a drip", endless(CHUNKED, "1\r\n \r\n", DRIP))] {
         let issuer = Issuer::publishing(&[jwk("a", &ED25519)]);
         let app = issuer.app().await;
         warm_up(&issuer, &app, "a", 4).await;
@@ -396,7 +393,7 @@ async fn slow_issuer_delays_no_caller_with_a_known_key() {
 
         let unknown = async {
             let asked = Instant::now();
-            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, what);
+            assert_rejected(get(&app, token("b", &OTHER)).await, Invalid, case);
             asked.elapsed()
         };
         let known = async {
@@ -411,7 +408,7 @@ async fn slow_issuer_delays_no_caller_with_a_known_key() {
             asked.elapsed()
         };
         let (unknown, known) = join(unknown, known).await;
-        assert!(known < unknown, "{what}: {known:?} beside {unknown:?}");
+        assert!(known < unknown, "{case}: {known:?} beside {unknown:?}");
     }
 }
 

@@ -80,13 +80,13 @@ async fn assert_example(caller: &Caller<'_>, id: &str, status: u16) {
         }
     }
     let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
-    let send = TestRequest::new(&method, &path);
-    let send = match operation["requestBody"]["content"]["application/json"].get("example") {
-        Some(body) => send.json(body),
-        None => send,
+    let request = TestRequest::new(&method, &path);
+    let request = match operation["requestBody"]["content"]["application/json"].get("example") {
+        Some(body) => request.json(body),
+        None => request,
     };
     let expected = &operation["responses"][status.to_string()]["content"]["application/json"]["example"];
-    assert_eq!(caller.send(send).await.expect(status), *expected, "{id}");
+    assert_eq!(caller.send(request).await.expect(status), *expected, "{id}");
 }
 
 #[tokio::test]

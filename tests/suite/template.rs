@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use local::template::Template;
 use serde_json::{Value, json};
+
+use crate::support::app::{App, TestRequest};
 use shared::log::{DIMENSIONS, METRICS};
 
 /// The endpoints of docs/api.md and the packages of their functions.
@@ -63,18 +65,18 @@ fn routes_are_those_of_the_api() {
 
 #[tokio::test]
 async fn functions_serve_routes_and_gateway_the_rest() {
-    let app = crate::support::app::App::start().await;
+    let app = App::start().await;
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
         let path = path.replace("{id}", "1");
-        let response = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
+        let response = caller.send(TestRequest::new(method, &path)).await;
         assert_eq!(response.status, 401, "{method} {path}: {}", response.text());
         assert!(response.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
                 // For the other methods of the path, `byUid` is an `{id}`.
                 let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
-                let response = caller.send(crate::support::app::TestRequest::new(method, &path)).await;
+                let response = caller.send(TestRequest::new(method, &path)).await;
                 assert_eq!(response.status, if id { 401 } else { 404 }, "{method} {path}: {}", response.text());
             }
         }

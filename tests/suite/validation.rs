@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::app::{App, Caller, TIME_OUT, TestRequest};
+use crate::support::app::{App, Caller, TIME_OUT, TestRequest, token};
 
 const END_USERS: &str = "/api/EndUsers";
 
@@ -243,17 +243,17 @@ async fn costly_body_takes_bounded_time_and_space() {
             Some("uids".to_owned()),
         ),
     ];
-    for (what, body, error) in cases {
-        assert!(body.len() < 1 << 20, "{what}: {}", body.len());
+    for (case, body, error) in cases {
+        assert!(body.len() < 1 << 20, "{case}: {}", body.len());
         let asked = Instant::now();
         let response = tenant
             .send(TestRequest::new("POST", END_USERS).header("content-type", "application/json").body(body))
             .await;
-        assert!(asked.elapsed() < TIME_OUT, "{what}: {:?}", asked.elapsed());
-        assert!(response.body.len() < 1 << 20, "{what}: {} bytes", response.body.len());
+        assert!(asked.elapsed() < TIME_OUT, "{case}: {:?}", asked.elapsed());
+        assert!(response.body.len() < 1 << 20, "{case}: {} bytes", response.body.len());
         match error {
             None => drop(response.expect(201)),
-            Some(error) => assert!(response.errors().contains(&error), "{what}"),
+            Some(error) => assert!(response.errors().contains(&error), "{case}"),
         }
     }
 }
@@ -282,7 +282,7 @@ async fn checks_run_in_the_documented_order() {
     let tenant = app.tenant(7);
     let put = |path: &str| TestRequest::new("PUT", path).header("content-type", "text/plain").body("{");
     app.caller(None).send(put("/api/EndUsers/x")).await.expect(401);
-    let no_tenant = crate::support::app::token(json!({}));
+    let no_tenant = token(json!({}));
     app.caller(Some(no_tenant)).send(put("/api/EndUsers/x")).await.expect(403);
     assert_eq!(tenant.send(put("/api/EndUsers/x")).await.errors(), ["id"]);
     tenant.send(put("/api/EndUsers/1")).await.expect(415);
@@ -300,12 +300,12 @@ async fn path_id_is_a_positive_32_bit_integer() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for id in ["0", "-1", "x", "1.0", "2147483648", "99999999999999999999", "%31%20", "1%00", "%2B1", "1e3"] {
-        for send in [
+        for request in [
             TestRequest::new("GET", &format!("/api/EndUsers/{id}")),
             TestRequest::new("DELETE", &format!("/api/EndUsers/{id}")),
             TestRequest::new("GET", &format!("/api/EndUsers/{id}/tickets")),
         ] {
-            assert_eq!(tenant.send(send).await.errors(), ["id"], "{id}");
+            assert_eq!(tenant.send(request).await.errors(), ["id"], "{id}");
         }
     }
     tenant.get("/api/EndUsers/2147483647").await.expect(404);
@@ -392,8 +392,8 @@ async fn wrong_type_is_an_error_at_every_path() {
     let assign = json!({ "uid": 1, "endUserID": null, "uidType": 2, "isPrimary": 3 });
     let expected = ["endUserID", "isPrimary", "uid", "uidType"];
     assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), expected);
-    for send in [TestRequest::new("PUT", &path), TestRequest::new("POST", "/api/EndUserUIDs/assign")] {
-        assert_eq!(tenant.send(send).await.errors(), ["body"]);
+    for request in [TestRequest::new("PUT", &path), TestRequest::new("POST", "/api/EndUserUIDs/assign")] {
+        assert_eq!(tenant.send(request).await.errors(), ["body"]);
     }
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
@@ -459,10 +459,7 @@ async fn earlier_check_hides_later_errors() {
     let writes = [("POST", "/api/EndUsers"), ("PUT", "/api/EndUsers/9"), ("POST", "/api/EndUserUIDs/assign")];
     for (method, path) in writes {
         app.caller(None).send(TestRequest::new(method, path).body(large())).await.expect(401);
-        app.caller(Some(crate::support::app::token(json!({}))))
-            .send(TestRequest::new(method, path).body(large()))
-            .await
-            .expect(403);
+        app.caller(Some(token(json!({})))).send(TestRequest::new(method, path).body(large())).await.expect(403);
         tenant.send(TestRequest::new(method, path).body(large())).await.expect(413);
         let typed = TestRequest::new(method, path).header("content-type", "text/plain").body("{");
         tenant.send(typed).await.expect(415);

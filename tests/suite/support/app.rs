@@ -166,8 +166,8 @@ impl App {
             }
             return self.settle().await;
         }
-        let send = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
-        send.body(lines.join("\n")).to(self).await.expect(202);
+        let request = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
+        request.body(lines.join("\n")).to(self).await.expect(202);
         self.settle().await;
     }
 
@@ -288,13 +288,13 @@ impl Caller<'_> {
     }
 
     /// Sends any request with this caller's token and asserts that the response conforms to openapi.json.
-    pub async fn send(&self, send: TestRequest) -> Response {
-        let send = match &self.token {
-            Some(token) => send.header("authorization", &format!("Bearer {token}")),
-            None => send,
+    pub async fn send(&self, request: TestRequest) -> Response {
+        let request = match &self.token {
+            Some(token) => request.header("authorization", &format!("Bearer {token}")),
+            None => request,
         };
-        let (method, path) = (send.method.clone(), send.path.clone());
-        let response = send.to(self.app).await;
+        let (method, path) = (request.method.clone(), request.path.clone());
+        let response = request.to(self.app).await;
         openapi::assert_documented(&method, &path, &response);
         response
     }

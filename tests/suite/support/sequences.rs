@@ -20,20 +20,20 @@ pub fn hold_all<S: Strategy<Value = Vec<T>>, T: Debug>(
     count: u32,
     salt: u64,
     steps: &S,
-    carry_out: impl Fn(Vec<T>) -> Result<(), String>,
+    run_steps: impl Fn(Vec<T>) -> Result<(), String>,
 ) {
     let seed = number("MODEL_SEED").unwrap_or(1) + salt;
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config { cases: count, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    match runner.run(steps, |steps| carry_out(steps).map_err(TestCaseError::fail)) {
+    match runner.run(steps, |steps| run_steps(steps).map_err(TestCaseError::fail)) {
         Ok(()) => {}
-        Err(TestError::Fail(what, steps)) => {
+        Err(TestError::Fail(reason, steps)) => {
             let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
-            panic!("seed {}: after\n{}\n{what}", seed - salt, steps.join("\n"));
+            panic!("seed {}: after\n{}\n{reason}", seed - salt, steps.join("\n"));
         }
-        Err(TestError::Abort(why)) => panic!("{why}"),
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
 }
 

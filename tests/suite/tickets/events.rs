@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::support::app::{TestRequest, now};
 use crate::support::functions::{json_of, unwatched};
 use crate::support::proxied::Troubled;
 
@@ -172,7 +173,7 @@ async fn message_expiry(app: &App) -> Vec<(String, Option<u64>)> {
     let messages = query.expression_attribute_values(":sk", text("M#")).send().await.unwrap();
     let expiry = |item: &HashMap<String, AttributeValue>| {
         let at: u64 = item.get("expiresAt")?.as_n().unwrap().parse().unwrap();
-        Some(at - crate::support::app::now())
+        Some(at - now())
     };
     messages.items().iter().map(|item| (item["sk"].as_s().unwrap().clone(), expiry(item))).collect()
 }
@@ -347,9 +348,8 @@ async fn event_with_duplicate_members_is_invalid() {
     let good = upserted(1, JANE, json!({})).to_string();
     let twice = good.replacen("\"customerID\":1", "\"customerID\":1,\"customerID\":2", 1);
     assert_ne!(good, twice);
-    let send = crate::support::app::TestRequest::new("POST", "/local/ticket-events")
-        .header("content-type", "application/json");
-    send.body(twice).to(&app).await.expect(202);
+    let request = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/json");
+    request.body(twice).to(&app).await.expect(202);
     app.settle().await;
     assert_eq!(ticket_ids(&caller, id, "").await, [0; 0]);
     assert_eq!(dead_letters(&app).await, 1);
