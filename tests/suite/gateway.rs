@@ -17,7 +17,7 @@ fn authorized(method: &str, path: &str) -> TestRequest {
 fn assert_gateway_404(response: Response, case: &str) {
     assert_eq!(response.status, 404, "{case}: {}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"), "{case}");
-    assert_eq!(response.header("x-request-id"), None, "{case}: no function was asked");
+    assert_eq!(response.header("x-request-id"), None, "{case}: no function was invoked");
     assert_eq!(response.json(), json!({ "message": "Not Found" }), "{case}");
 }
 

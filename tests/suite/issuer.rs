@@ -402,13 +402,13 @@ async fn slow_issuer_delays_no_caller_with_a_known_key() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            tokio::time::timeout(TIME_OUT, fetching).await.expect("an unknown kid is a reason to fetch");
+            tokio::time::timeout(TIME_OUT, fetching).await.expect("an unknown kid causes a fetch");
             let asked = Instant::now();
             assert_accepted(get(&app, token("a", &ED25519)).await);
             asked.elapsed()
         };
         let (unknown, known) = join(unknown, known).await;
-        assert!(known < unknown, "{case}: {known:?} beside {unknown:?}");
+        assert!(known < unknown, "{case}: {known:?} and {unknown:?}");
     }
 }
 

@@ -242,7 +242,7 @@ async fn name_sorts_as_first_and_last_name_joined() {
     assert_eq!(names, ["", "Jan", "Jan", "Jan A b", "Jan a c", "Jan Zoe"].map(Value::from));
 }
 
-/// Values in the order of the Unicode root collation (UTS #10): empty, spaces and punctuation, symbols, digits, letters.
+/// Values in the order of the Unicode root collation (UTS #10): spaces and punctuation, symbols, digits, letters.
 const COLLATED: [&str; 38] = [
     "_a",
     "-a",

@@ -1,6 +1,6 @@
 //! The stored keys of about a hundred values, pinned to the version of the index. A new release of collation, case
-//! folding, IDNA or phone metadata may change a key. Look-ups would then miss the end users that are stored under the old
-//! key.
+//! folding, IDNA or phone metadata may change a key. Look-ups would then miss the end users that are stored under the
+//! old key.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,8 +12,8 @@ use shared::store::keys::ENTRIES_VERSION;
 
 const PINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/pins.tsv");
 
-/// Latin, Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Hangul, Kana and Han names, and spellings that a new release
-/// of Unicode data may treat differently.
+/// Latin, Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Hangul, Kana and Han names, and spellings that a new
+/// release of Unicode data may treat differently.
 const TEXTS: &[&str] = &[
     "Jane Doe",
     "jane doe",

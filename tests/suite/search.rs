@@ -22,14 +22,14 @@ async fn found(caller: &Caller<'_>, search: &str) -> Vec<u64> {
     ids
 }
 
-async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
+async fn create(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
 /// Creates an end user and asserts which searches find it (`true`) or do not.
 async fn assert_searches(app: &App, body: Value, searches: &[(&str, bool)]) {
     let caller = app.tenant(1);
-    let id = end_user(&caller, body).await;
+    let id = create(&caller, body).await;
     app.settle().await;
     for (search, finds) in searches {
         let expected = if *finds { vec![id] } else { Vec::new() };
@@ -107,14 +107,14 @@ async fn undecomposable_latin_letters_are_folded() {
         ("Yıldız", "yildiz"),
         ("İzmir", "izmir"),
     ] {
-        let id = end_user(&caller, json!({ "lastname": name })).await;
+        let id = create(&caller, json!({ "lastname": name })).await;
         app.settle().await;
         for search in [name, plain, &plain.to_uppercase(), &name.to_lowercase(), &plain[..plain.len() - 1]] {
             assert_eq!(found(&caller, search).await, [id], "{search} for {name}");
         }
     }
     // Conversely, a plain spelling is found by the special letters.
-    let id = end_user(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
+    let id = create(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
     app.settle().await;
     for search in ["malmø", "Œstrogen", "Þule"] {
         assert_eq!(found(&caller, search).await, [id], "{search}");
@@ -125,7 +125,7 @@ async fn undecomposable_latin_letters_are_folded() {
 async fn only_the_searched_fields_are_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({
             "firstname": "alpha", "lastname": "bravo", "company": "charlie", "street": "delta", "houseNumber": "12bis",
@@ -194,11 +194,11 @@ async fn search_with_an_at_sign_matches_whole_values_by_prefix() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let email = |uid: &str| json!({ "company": "Example.com jane", "uids": [{ "uid": uid }] });
-    let jane = end_user(&caller, email("Jane.Doe@example.com")).await;
-    let janet = end_user(&caller, email("janet@example.com")).await;
-    let other = end_user(&caller, email("doe@jane.example.com")).await;
-    let tag = end_user(&caller, email("jane.doe+tag@example.org")).await;
-    let handle = end_user(
+    let jane = create(&caller, email("Jane.Doe@example.com")).await;
+    let janet = create(&caller, email("janet@example.com")).await;
+    let other = create(&caller, email("doe@jane.example.com")).await;
+    let tag = create(&caller, email("jane.doe+tag@example.org")).await;
+    let handle = create(
         &caller,
         json!({ "customerRef": "ref@example.com", "uids": [{ "uidType": "Mastodon", "uid": "@jane@example.com" }] }),
     )
@@ -237,8 +237,8 @@ async fn search_with_an_at_sign_matches_whole_values_by_prefix() {
 async fn international_domain_is_searched_in_both_forms() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let ascii = end_user(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
-    let unicode = end_user(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
+    let ascii = create(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
+    let unicode = create(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
     app.settle().await;
     for search in ["b\u{fc}cher", "Bucher", "xn bcher-kva", "j b\u{fc}ch"] {
         assert_eq!(found(&caller, search).await, [ascii, unicode], "{search}");
@@ -255,7 +255,7 @@ async fn international_domain_is_searched_in_both_forms() {
 async fn unescaped_plus_in_an_address_is_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let tag = end_user(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
+    let tag = create(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
     app.settle().await;
     for raw in ["jane.doe+a+b@example.org", "jane.doe+a%2Bb@ex", "jane.doe+a+b@"] {
         let page = caller.get(&format!("/api/EndUsers?search={raw}")).await.expect(200);
@@ -267,7 +267,7 @@ async fn unescaped_plus_in_an_address_is_found() {
 async fn search_of_only_punctuation_finds_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_user(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
+    create(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
     app.settle().await;
     for search in ["-", "!", "...", "😀", "@", "_", "& #", "\u{301}", "+", "/", "()", "%", "☎ ✆"] {
         assert_eq!(found(&caller, search).await, [0; 0], "{search}");
@@ -281,7 +281,7 @@ async fn search_of_only_punctuation_finds_nobody() {
 async fn blank_search_lists_everybody() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(&caller, json!({ "firstname": "x" })).await;
+    let id = create(&caller, json!({ "firstname": "x" })).await;
     for query in ["search=", "search", "search=%20%09%E3%80%80", "search=+", "Search="] {
         assert_eq!(caller.list(query).await, [id], "{query}");
     }
@@ -291,7 +291,7 @@ async fn blank_search_lists_everybody() {
 async fn phone_is_found_in_international_and_national_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({ "country": "BE", "uids": [
             { "uidType": "Phone", "uid": "0470/12.34.56" },
@@ -338,8 +338,8 @@ async fn phone_is_found_in_international_and_national_form() {
 async fn search_of_digits_is_also_tried_without_separators() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let joined = end_user(&caller, json!({ "customerRef": "20261123" })).await;
-    let apart = end_user(&caller, json!({ "customerRef": "2026-11-23" })).await;
+    let joined = create(&caller, json!({ "customerRef": "20261123" })).await;
+    let apart = create(&caller, json!({ "customerRef": "2026-11-23" })).await;
     app.settle().await;
     for (search, expected) in [
         ("2026-11-23", vec![joined, apart]),
@@ -364,7 +364,7 @@ async fn words_count_up_to_200_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let long = "é".repeat(200);
-    let id = end_user(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
+    let id = create(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
     app.settle().await;
     for search in [
         long.clone(),
@@ -382,7 +382,7 @@ async fn words_count_up_to_200_characters() {
 async fn search_has_at_most_320_characters_and_20_words() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
+    let id = create(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
     app.settle().await;
     assert_eq!(found(&caller, &["ab"; 20].join(" ")).await, [id]);
     assert_eq!(found(&caller, &["ab"; 20].join("--")).await, [id]);
@@ -472,9 +472,9 @@ async fn search_is_sorted_and_paged_with_an_exact_total() {
     let mut sorted = Vec::new();
     for n in 0..130_u64 {
         let city = format!("c{}", (n * 37) % 65);
-        let id = end_user(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
+        let id = create(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
         if n % 10 == 0 {
-            end_user(&caller, json!({ "firstname": "unmatched", "city": city })).await;
+            create(&caller, json!({ "firstname": "unmatched", "city": city })).await;
         }
         sorted.push((city, id));
     }
@@ -506,7 +506,7 @@ async fn search_is_sorted_and_paged_with_an_exact_total() {
 #[tokio::test]
 async fn search_finds_nobody_of_another_tenant() {
     let app = App::start().await;
-    end_user(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
+    create(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
     app.settle().await;
     for search in ["secret", "jane@example.com", "s"] {
         assert_eq!(found(&app.tenant(2), search).await, [0; 0], "{search}");
@@ -580,7 +580,7 @@ async fn words_beyond_the_limits_are_not_searched() {
         .map(|n| json!({ "uidType": "Crm", "uid": (0..13).map(|w| format!("u{n:02}w{w:02}")).collect::<Vec<_>>().join(" ") }))
         .collect();
     let body = json!({ "firstname": "Many", "lastname": "Words", "uids": uids, "otherContactDetails": "outside" });
-    let id = end_user(&caller, body).await;
+    let id = create(&caller, body).await;
     app.settle().await;
     for (word, is_found) in
         [("many words", true), ("u00w00", true), ("u38w03", true), ("u38w04", false), ("outside", false)]

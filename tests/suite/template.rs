@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use local::template::Template;
 use serde_json::{Value, json};
+use shared::log::{DIMENSIONS, METRICS};
 
 use crate::support::app::{App, TestRequest};
-use shared::log::{DIMENSIONS, METRICS};
 
 /// The endpoints of docs/api.md and the packages of their functions.
 const ROUTES: [(&str, &str, &str); 8] = [

@@ -208,7 +208,7 @@ async fn naughty_strings_are_returned_from_every_field() {
         let response = tenant.get(&format!("{}={encoded}", paths[turn % paths.len()])).await;
         assert!([200, 400].contains(&response.status), "{} {naughty:?}: {}", response.request, response.text());
     }
-    println!("blns.json: {} strings in 9 members, and in one other place each", strings.len());
+    println!("blns.json: {} strings in 9 members, one other member and one query parameter", strings.len());
 }
 
 /// The pattern of a valid e-mail address in the HTML Living Standard.
@@ -451,7 +451,7 @@ async fn invalid_tokens_are_rejected_and_never_500() {
     let Tally { sent, invalid, no_claims, on_purpose, unsendable } = tally;
     assert_eq!(sent + unsendable, vectors.len());
     println!(
-        "jws.json: {sent} tokens, {invalid} of them invalid, {no_claims} of good signatures over no good claims; \
+        "jws.json: {sent} tokens, {invalid} of them invalid, {no_claims} with valid signatures over invalid claims; \
          rejected on purpose: {on_purpose:?}; not sendable in a header: {unsendable}"
     );
 }

@@ -232,7 +232,7 @@ async fn restored_ticket_still_has_its_messages() {
 }
 
 /// JSON events that are each invalid in a different way, with descriptions.
-fn bad_events() -> Vec<(&'static str, Value)> {
+fn invalid_events() -> Vec<(&'static str, Value)> {
     let good = || upserted(900, JANE, json!({}));
     let without = |mut event: Value, path: &[&str]| {
         let (last, parents) = path.split_last().unwrap();
@@ -241,7 +241,7 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         event
     };
     let with = |more: Value| upserted(900, JANE, more);
-    let said = |more: Value| message(900, 900, 3, more);
+    let message_with = |more: Value| message(900, 900, 3, more);
     vec![
         ("an array", json!([good()])),
         ("a string", json!("ticket.upserted")),
@@ -257,7 +257,7 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         ("a negative tenant", with_member(good(), "customerID", json!(-1))),
         ("a fractional tenant", with_member(good(), "customerID", json!(1.5))),
         ("a tenant above 2^53-1", with_member(good(), "customerID", json!(9_007_199_254_740_992_u64))),
-        ("a tenant with a sign in it", with_member(good(), "customerID", json!("a#b"))),
+        ("a tenant with a number sign", with_member(good(), "customerID", json!("a#b"))),
         ("an empty tenant", with_member(good(), "customerID", json!(""))),
         ("a tenant of 65 characters", with_member(good(), "customerID", json!("a".repeat(65)))),
         ("no occurredAt", without(good(), &["occurredAt"])),
@@ -279,7 +279,7 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         ("a uid of 40,000 spaces between digits", with(json!({ "uid": format!("1{}2", " ".repeat(40_000)) }))),
         ("a status of 321 characters", with(json!({ "status": "é".repeat(321) }))),
         ("a channelType of 321 characters", with(json!({ "channelType": "é".repeat(321) }))),
-        ("a sender of 321 characters", said(json!({ "sender": "é".repeat(321) }))),
+        ("a sender of 321 characters", message_with(json!({ "sender": "é".repeat(321) }))),
         ("a uid that is a number", with(json!({ "uid": 32_470_000_000_u64 }))),
         ("a dateCreated that is no time", with(json!({ "dateCreated": "yesterday" }))),
         ("a lastMessageDate that is null", with(json!({ "lastMessageDate": null }))),
@@ -299,20 +299,20 @@ fn bad_events() -> Vec<(&'static str, Value)> {
         ("a delete without its ticket", event("ticket.deleted", 1, json!({}))),
         ("a delete of a string", event("ticket.deleted", 1, json!({ "ticketID": "900" }))),
         ("no message", event("message.upserted", 1, json!({}))),
-        ("a message without ticketMessageID", without(said(json!({})), &["message", "ticketMessageID"])),
-        ("a message without ticketID", without(said(json!({})), &["message", "ticketID"])),
-        ("a message without date", without(said(json!({})), &["message", "date"])),
-        ("a message with id 0", said(json!({ "ticketMessageID": 0 }))),
-        ("a message whose date is a number", said(json!({ "date": 1 }))),
-        ("a sender that is a number", said(json!({ "sender": 1 }))),
-        ("topics that are a string", said(json!({ "topics": "t" }))),
-        ("a topic that is a number", said(json!({ "topics": ["t", 1] }))),
-        ("a topic that is null", said(json!({ "topics": ["t", null] }))),
-        ("21 topics", said(json!({ "topics": (0..21).map(|n| n.to_string()).collect::<Vec<_>>() }))),
-        ("a topic of 101 characters", said(json!({ "topics": ["é".repeat(101)] }))),
-        ("an isEscalated that is a string", said(json!({ "isEscalated": "yes" }))),
-        ("a comment above 4 KiB", said(json!({ "feedbackComment": "é".repeat(2049) }))),
-        ("a comment that is a list", said(json!({ "feedbackComment": [] }))),
+        ("a message without ticketMessageID", without(message_with(json!({})), &["message", "ticketMessageID"])),
+        ("a message without ticketID", without(message_with(json!({})), &["message", "ticketID"])),
+        ("a message without date", without(message_with(json!({})), &["message", "date"])),
+        ("a message with id 0", message_with(json!({ "ticketMessageID": 0 }))),
+        ("a message whose date is a number", message_with(json!({ "date": 1 }))),
+        ("a sender that is a number", message_with(json!({ "sender": 1 }))),
+        ("topics that are a string", message_with(json!({ "topics": "t" }))),
+        ("a topic that is a number", message_with(json!({ "topics": ["t", 1] }))),
+        ("a topic that is null", message_with(json!({ "topics": ["t", null] }))),
+        ("21 topics", message_with(json!({ "topics": (0..21).map(|n| n.to_string()).collect::<Vec<_>>() }))),
+        ("a topic of 101 characters", message_with(json!({ "topics": ["é".repeat(101)] }))),
+        ("an isEscalated that is a string", message_with(json!({ "isEscalated": "yes" }))),
+        ("a comment above 4 KiB", message_with(json!({ "feedbackComment": "é".repeat(2049) }))),
+        ("a comment that is a list", message_with(json!({ "feedbackComment": [] }))),
         ("a message deleted without ticketID", event("message.deleted", 1, json!({ "ticketMessageID": 900 }))),
         ("a message deleted without its id", event("message.deleted", 1, json!({ "ticketID": 900 }))),
     ]
@@ -323,21 +323,21 @@ async fn invalid_events_become_dead_letters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id = jane(&caller).await;
-    let bad = bad_events();
+    let invalid = invalid_events();
     let mut events = Vec::new();
-    for (n, (_, bad)) in (1..).zip(&bad) {
+    for (n, (_, event)) in (1..).zip(&invalid) {
         events.push(upserted(n, JANE, json!({})));
-        events.push(bad.clone());
+        events.push(event.clone());
     }
     app.events(&events).await;
-    let good: Vec<u64> = (1..=bad.len() as u64).collect();
+    let good: Vec<u64> = (1..=invalid.len() as u64).collect();
     assert_eq!(ticket_ids(&caller, id, "sortBy=ticketID&pageSize=100").await, good);
     let letters: Vec<Value> =
         app.system.dead_letters().await.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-    for (name, event) in &bad {
+    for (name, event) in &invalid {
         assert!(letters.contains(event), "{name} is no dead letter");
     }
-    assert_eq!(letters.len(), bad.len());
+    assert_eq!(letters.len(), invalid.len());
 }
 
 #[tokio::test]
