@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 /// Folders that a build or a run creates. They are not part of the repository.
 const GENERATED: [&str; 6] = ["target", ".git", ".venv", ".aws-sam", ".local", "corpus"];
-/// The sources of the programs whose flags the documents name.
+/// The source folders of the programs with flags that the documents name.
 const PROGRAMS: [&str; 5] = ["local/src", "transfer/src", "bench/src", "tests/conformance", "tests/endurance"];
 /// Flags of programs that are not part of the repository.
 const FOREIGN_FLAGS: [&str; 1] = ["--parameter-overrides"];
