@@ -1,62 +1,39 @@
-//! Contract §1: who may call, and as whom.
+//! Authentication and scopes (docs/api.md, Authentication).
 
 use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey};
-use local::template::Template;
+use jsonwebtoken::Algorithm;
 use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use shared::auth::AuthConfig;
 
-use crate::app::{Answer, App, SECRET, TestRequest, now, token};
+use crate::support::app::{App, SECRET, TestRequest, now, token};
+use crate::support::openapi::routes;
+use crate::support::tokens::Rejection::{self, Expired, Forbidden, Invalid, Missing};
+use crate::support::tokens::{ED25519, HEADER, assert_rejected, good_claims, headed, signed_with};
 
-/// A token of any header and claims, as they stand, under a secret.
-fn signed_with<T: AsRef<[u8]> + ?Sized>(secret: &str, algorithm: Algorithm, header: &T, claims: &T) -> String {
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, algorithm).unwrap();
-    format!("{message}.{signature}")
-}
-
-const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
-
-/// A token with these claims, as they stand.
-fn raw(claims: &str) -> String {
+/// A token with this unchanged claims text.
+fn token_of_text(claims: &str) -> String {
     signed_with(SECRET, Algorithm::HS256, HEADER, claims)
 }
 
-/// A token of tenant 7 with this header.
-pub(crate) fn headed(header: &str) -> String {
-    signed_with(SECRET, Algorithm::HS256, header, &good_claims())
-}
-
-/// Claims of tenant 7.
-pub(crate) fn good_claims() -> String {
-    json!({ "customerID": 7, "exp": now() + 600 }).to_string()
-}
-
-fn padded(length: usize) -> String {
+fn padded_token(length: usize) -> String {
     token(json!({ "customerID": 7, "pad": "x".repeat(length) }))
 }
 
-/// The tokens at both sides of a length: the longest up to it, the shortest above.
-fn around(length: usize) -> (String, String) {
-    let over = (0..length).find(|n| padded(*n).len() > length).unwrap();
-    (padded(over - 1), padded(over))
+/// The longest token of at most `length` bytes and the shortest longer one.
+fn tokens_around(length: usize) -> (String, String) {
+    let over = (0..length).find(|n| padded_token(*n).len() > length).unwrap();
+    (padded_token(over - 1), padded_token(over))
 }
 
-/// Every method and path of the template, so that a new route is walked too.
-pub(crate) fn routes() -> Vec<(String, String)> {
-    Template::load().unwrap().routes.into_iter().map(|route| (route.method, route.path)).collect()
-}
-
-/// A request of a route that would have an effect.
-fn request(method: &str, path: &str, id: &Value) -> TestRequest {
+/// A request of a route that has an effect with a valid token.
+fn effective_request(method: &str, path: &str, id: &Value) -> TestRequest {
     let path = path.replace("{id}", &id.to_string());
     match (method, path.as_str()) {
-        ("GET", _) => TestRequest::new(method, &format!("{path}?uid=walked%40example.com")),
+        ("GET", _) => TestRequest::new(method, &format!("{path}?uid=existing%40example.com")),
         ("DELETE", _) => TestRequest::new(method, &path),
         (_, "/api/EndUserUIDs/assign") => {
             TestRequest::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
@@ -65,70 +42,30 @@ fn request(method: &str, path: &str, id: &Value) -> TestRequest {
     }
 }
 
-/// What a refusal says: missing, invalid, expired (401), forbidden (403).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Says {
-    Missing,
-    Invalid,
-    Expired,
-    Forbidden,
-}
-use Says::{Expired, Forbidden, Invalid, Missing};
-
-#[track_caller]
-pub(crate) fn assert_refused(answer: Answer, is_present: Says, what: &str) {
-    let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
-    let challenge = answer.header("www-authenticate").map(str::to_owned);
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
-    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-    let status = if is_present == Forbidden { 403 } else { 401 };
-    assert_eq!(answer.status, status, "{what}: {}", answer.text());
-    let body = answer.json();
-    let detail = body["detail"].as_str().unwrap_or_else(|| panic!("{what}: no detail in {body}")).to_owned();
-    let title = if is_present == Forbidden { "Forbidden" } else { "Unauthorized" };
-    let whole = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail, "instance": id });
-    assert_eq!(body, whole, "{what}");
-    let said = [(Missing, "missing"), (Invalid, "invalid"), (Expired, "expired")]
-        .into_iter()
-        .filter(|(_, word)| detail.contains(word));
-    match is_present {
-        Forbidden => assert_eq!(said.count(), 0, "{what}: {detail}"),
-        is_present => {
-            assert_eq!(said.map(|(is_present, _)| is_present).collect::<Vec<_>>(), [is_present], "{what}: {detail}")
-        }
-    }
-    match is_present {
-        Missing => assert_eq!(challenge.as_deref(), Some("Bearer"), "{what}"),
-        Invalid | Expired => assert_eq!(challenge.as_deref(), Some(r#"Bearer error="invalid_token""#), "{what}"),
-        Forbidden => {}
-    }
-}
-
-/// Every way to come without a right to: what it is, the Authorization headers, the answer.
-fn intruders() -> Vec<(String, Vec<String>, Says)> {
+/// All invalid credentials: a description, the Authorization headers and the expected rejection.
+fn invalid_credentials() -> Vec<(String, Vec<String>, Rejection)> {
     let good = token(json!({ "customerID": 7 }));
     let exp = now() + 600;
-    let mut all: Vec<(String, Vec<String>, Says)> = Vec::new();
-    let mut with = |what: &str, values: &[&str], is_present| {
-        all.push((what.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), is_present));
+    let mut all: Vec<(String, Vec<String>, Rejection)> = Vec::new();
+    let mut with = |case: &str, values: &[&str], expected| {
+        all.push((case.to_owned(), values.iter().map(|v| (*v).to_owned()).collect(), expected));
     };
 
     with("no token", &[], Missing);
     with("an empty header", &[""], Missing);
-    with("the scheme alone", &["Bearer"], Missing);
+    with("only the scheme", &["Bearer"], Missing);
     with("the scheme and a space", &["Bearer "], Missing);
     with("a token without a scheme", &[&good], Missing);
     with("Basic", &["Basic dXNlcjpwYXNzd29yZA=="], Missing);
     with("another scheme around a good token", &[&format!("Token {good}")], Missing);
-    with("a doubled header", &[&format!("Bearer {good}"), &format!("Bearer {good}")], Invalid);
+    with("two headers", &[&format!("Bearer {good}"), &format!("Bearer {good}")], Invalid);
     with("two tokens in one header", &[&format!("Bearer {good}, Bearer {good}")], Invalid);
 
     let (header, rest) = good.split_once('.').unwrap();
     let (payload, signature) = rest.split_once('.').unwrap();
     let other_end = if signature.starts_with('A') { 'B' } else { 'A' };
     let unsigned = |alg: &str| format!("{}.{payload}.", URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}"}}"#)));
-    let mut bad = |what: &str, token: &str| with(what, &[&format!("Bearer {token}")], Invalid);
+    let mut bad = |case: &str, token: &str| with(case, &[&format!("Bearer {token}")], Invalid);
     bad("garbage", "garbage");
     bad("dots", "..");
     bad("three words", "a.b.c");
@@ -189,37 +126,43 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
     );
 
     for claims in ["null", "[]", "7", r#""x""#, "", "{", r#"{"customerID":7}"#, r#"{"customerID":7,"exp":1e999}"#] {
-        bad(&format!("the claims {claims}"), &raw(claims));
+        bad(&format!("the claims {claims}"), &token_of_text(claims));
     }
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
     let latin1 = [br#"{"x":"\xe9","customerID":7,"exp":"#, format!("{exp}}}").as_bytes()].concat();
-    // One stored block of DEFLATE (RFC 1951 §3.2.4), which every inflater reads.
+    // A non-compressed block of DEFLATE (RFC 1951, section 3.2.4).
     let length = good_claims().len() as u16;
     let deflated = [&[1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), good_claims().as_bytes()].concat();
-    for (what, header, claims) in [
+    for (case, header, claims) in [
         ("claims in Latin-1", HEADER.as_bytes(), &latin1[..]),
         ("claims in UTF-16", HEADER.as_bytes(), &utf16(&good_claims())),
         ("a header in UTF-16", &utf16(HEADER), good_claims().as_bytes()),
         ("compressed claims", br#"{"alg":"HS256","zip":"DEF"}"#, &deflated),
         ("a token in a token", br#"{"alg":"HS256","cty":"JWT"}"#, good.as_bytes()),
     ] {
-        bad(what, &signed_with(SECRET, Algorithm::HS256, header, claims));
+        bad(case, &signed_with(SECRET, Algorithm::HS256, header, claims));
     }
     let direct = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A128CBC-HS256","cty":"JWT"}"#);
     bad("an encrypted token", &format!("{direct}..{signature}.{payload}.{}", &signature[..22]));
-    bad("trailing bytes", &raw(&format!("{} x", good_claims())));
-    bad("a doubled exp", &raw(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
-    bad("a doubled tenant", &raw(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
-    bad("a doubled name deep inside", &raw(&format!(r#"{{"customerID":7,"x":[{{"a":1,"a":2}}],"exp":{exp}}}"#)));
+    bad("trailing bytes", &token_of_text(&format!("{} x", good_claims())));
+    bad("a doubled exp", &token_of_text(&format!(r#"{{"customerID":7,"exp":{exp},"exp":{exp}}}"#)));
+    bad("a doubled tenant", &token_of_text(&format!(r#"{{"customerID":7,"customerID":7,"exp":{exp}}}"#)));
+    bad(
+        "a doubled name deep inside",
+        &token_of_text(&format!(r#"{{"customerID":7,"x":[{{"a":1,"a":2}}],"exp":{exp}}}"#)),
+    );
     for wrong in [r#""x""#, &format!(r#""{exp}""#), "true", "false", "null", "[]", "{}", "-1", "253402300800", "1e300"]
     {
-        bad(&format!("exp {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{wrong}}}"#)));
+        bad(&format!("exp {wrong}"), &token_of_text(&format!(r#"{{"customerID":7,"exp":{wrong}}}"#)));
         for name in ["nbf", "iat"] {
-            bad(&format!("{name} {wrong}"), &raw(&format!(r#"{{"customerID":7,"exp":{exp},"{name}":{wrong}}}"#)));
+            bad(
+                &format!("{name} {wrong}"),
+                &token_of_text(&format!(r#"{{"customerID":7,"exp":{exp},"{name}":{wrong}}}"#)),
+            );
         }
     }
     bad("not yet valid", &token(json!({ "customerID": 7, "nbf": now() + 90 })));
-    bad("over 8 KiB", &around(8 * 1024).1);
+    bad("over 8 KiB", &tokens_around(8 * 1024).1);
 
     with("expired", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": now() - 60 })))], Expired);
     with("expired in 1970", &[&format!("Bearer {}", token(json!({ "customerID": 7, "exp": 0 })))], Expired);
@@ -254,26 +197,27 @@ fn intruders() -> Vec<(String, Vec<String>, Says)> {
         r#""a\u0000b""#,
         &long,
     ] {
-        let token = raw(&format!(r#"{{"exp":{exp},"customerID":{tenant}}}"#));
+        let token = token_of_text(&format!(r#"{{"exp":{exp},"customerID":{tenant}}}"#));
         with(&format!("the tenant {tenant}"), &[&format!("Bearer {token}")], Forbidden);
     }
     all
 }
 
 #[tokio::test]
-async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
+async fn bad_tokens_are_rejected_on_every_route() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let end_user = tenant.create(json!({ "firstname": "Walked", "uids": [{ "uid": "walked@example.com" }] })).await;
+    let end_user = tenant.create(json!({ "firstname": "Existing", "uids": [{ "uid": "existing@example.com" }] })).await;
     let id = &end_user["endUserID"];
     let mut routes = routes();
     assert!(routes.len() >= 8, "{routes:?}");
 
-    for (what, headers, is_present) in intruders() {
+    for (case, headers, expected) in invalid_credentials() {
         for (method, path) in &routes {
-            let send =
-                headers.iter().fold(request(method, path, id), |send, value| send.header("authorization", value));
-            assert_refused(send.to(&app).await, is_present, &format!("{method} {path} with {what}"));
+            let request = headers
+                .iter()
+                .fold(effective_request(method, path, id), |request, value| request.header("authorization", value));
+            assert_rejected(request.to(&app).await, expected, &format!("{method} {path} with {case}"));
         }
     }
     assert_eq!(tenant.read(id).await, end_user);
@@ -285,25 +229,25 @@ async fn no_route_opens_to_a_bad_token_and_none_has_an_effect() {
         );
     }
 
-    // The same requests are real ones: with a good token each has its effect.
+    // With a valid token each of the same requests has its effect.
     routes.sort_by_key(|(method, _)| method == "DELETE");
     for (method, path) in &routes {
-        let answer = tenant.send(request(method, path, id)).await;
-        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+        let response = tenant.send(effective_request(method, path, id)).await;
+        assert!((200..300).contains(&response.status), "{method} {path}: {} {}", response.status, response.text());
     }
     tenant.get(&format!("/api/EndUsers/{id}")).await.expect(404);
 }
 
 #[tokio::test]
-async fn an_honest_token_is_taken_however_it_is_dressed() {
+async fn valid_tokens_are_accepted_in_every_form() {
     let app = App::start().await;
     let exp = now() + 600;
-    let claims = |more: &str| raw(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
+    let claims = |more: &str| token_of_text(&format!(r#"{{"customerID":7,"exp":{exp}{more}}}"#));
     let mut tokens = vec![
-        raw(&good_claims()),
-        around(8 * 1024).0,
-        raw(&format!(r#"{{"customerID":7,"exp":{exp}.75}}"#)),
-        raw(r#"{"customerID":7,"exp":253402300799}"#),
+        token_of_text(&good_claims()),
+        tokens_around(8 * 1024).0,
+        token_of_text(&format!(r#"{{"customerID":7,"exp":{exp}.75}}"#)),
+        token_of_text(r#"{"customerID":7,"exp":253402300799}"#),
         claims(r#","nbf":0,"iat":0"#),
         claims(&format!(r#","nbf":{},"iat":{}"#, now() + 15, now() + 500)),
         token(json!({ "customerID": 7, "exp": now() - 15 })),
@@ -323,14 +267,14 @@ async fn an_honest_token_is_taken_however_it_is_dressed() {
         assert_eq!(app.caller(Some(token)).get("/api/EndUsers").await.expect(200), empty);
     }
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let send = TestRequest::new("GET", "/api/EndUsers")
-            .header("authorization", &format!("{scheme} {}", raw(&good_claims())));
-        send.to(&app).await.expect(200);
+        let request = TestRequest::new("GET", "/api/EndUsers")
+            .header("authorization", &format!("{scheme} {}", token_of_text(&good_claims())));
+        request.to(&app).await.expect(200);
     }
 }
 
 #[tokio::test]
-async fn a_number_and_the_string_of_its_digits_are_one_tenant() {
+async fn number_and_digit_string_name_the_same_tenant() {
     let app = App::start().await;
     let end_user = app.tenant(1).create(json!({ "firstname": "One" })).await;
     let id = &end_user["endUserID"];
@@ -372,13 +316,13 @@ async fn issuer_and_audience_are_enforced_when_set() {
     ];
     for (iss, aud) in wrong {
         let token = token(json!({ "customerID": 7, "iss": iss, "aud": aud }));
-        let answer = app.caller(Some(token)).get("/api/EndUsers").await;
-        assert_refused(answer, Invalid, &format!("iss {iss} aud {aud}"));
+        let response = app.caller(Some(token)).get("/api/EndUsers").await;
+        assert_rejected(response, Invalid, &format!("iss {iss} aud {aud}"));
     }
 }
 
 #[tokio::test]
-async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
+async fn other_token_types_of_the_issuer_are_rejected() {
     let settings = [("JWT_ISSUER", "https://issuer.test"), ("JWT_AUDIENCE", "contacts"), ("JWT_READ_SCOPE", "read")];
     let app = App::with(&settings).await;
     let signed = |typ: &str, more: Value| {
@@ -389,51 +333,51 @@ async fn a_token_of_another_kind_from_the_same_issuer_opens_nothing() {
     };
     let access = json!({ "aud": "contacts", "scope": "read" });
     signed("at+jwt", access.clone()).get("/api/EndUsers").await.expect(200);
-    for (what, typ, claims) in [
+    for (case, typ, claims) in [
         ("an ID token, which is for the client", "JWT", json!({ "aud": "client-1", "nonce": "n", "scope": "read" })),
         ("an access token for another service", "at+jwt", json!({ "aud": "billing", "scope": "read" })),
-        ("a token for nobody in particular", "JWT", json!({ "scope": "read" })),
+        ("a token without an audience", "JWT", json!({ "scope": "read" })),
         ("an ID token of its own type", "id+jwt", access.clone()),
         ("a logout token", "logout+jwt", access.clone()),
         ("a security event", "secevent+jwt", access.clone()),
         ("a proof of possession", "dpop+jwt", access.clone()),
     ] {
-        assert_refused(signed(typ, claims).get("/api/EndUsers").await, Invalid, what);
+        assert_rejected(signed(typ, claims).get("/api/EndUsers").await, Invalid, case);
     }
     let without_scope = signed("JWT", json!({ "aud": "contacts" }));
-    assert_refused(without_scope.get("/api/EndUsers").await, Forbidden, "a token that was given no scope");
+    assert_rejected(without_scope.get("/api/EndUsers").await, Forbidden, "a token without a scope");
 }
 
 #[tokio::test]
-async fn the_read_scope_reads_and_the_write_scope_does_all() {
-    let app = App::with(&[("JWT_READ_SCOPE", "people:read"), ("JWT_WRITE_SCOPE", "people:write")]).await;
+async fn read_scope_only_reads_and_write_scope_does_both() {
+    let app = App::with(&[("JWT_READ_SCOPE", "end-users:read"), ("JWT_WRITE_SCOPE", "end-users:write")]).await;
     let caller = |claims: Value| {
         let mut all = json!({ "customerID": 7 });
         all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
         app.caller(Some(token(all)))
     };
-    let refused = [
+    let rejected = [
         json!({}),
         json!({ "scope": "" }),
-        json!({ "scope": "people" }),
-        json!({ "scope": "People:Read" }),
-        json!({ "scope": "people:reader xpeople:write" }),
+        json!({ "scope": "end-users" }),
+        json!({ "scope": "End-Users:Read" }),
+        json!({ "scope": "end-users:reader xend-users:write" }),
         json!({ "scope": [] }),
-        json!({ "scope": ["people:read people:write"] }),
-        json!({ "scope": { "people:write": true } }),
+        json!({ "scope": ["end-users:read end-users:write"] }),
+        json!({ "scope": { "end-users:write": true } }),
         json!({ "scope": 7 }),
     ];
-    for claims in refused {
+    for claims in rejected {
         let caller = caller(claims.clone());
-        assert_refused(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
-        let answer = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
-        assert_refused(answer, Forbidden, &format!("POST with {claims}"));
+        assert_rejected(caller.get("/api/EndUsers").await, Forbidden, &format!("GET with {claims}"));
+        let response = caller.post("/api/EndUsers", json!({ "firstname": "No" })).await;
+        assert_rejected(response, Forbidden, &format!("POST with {claims}"));
     }
     for scope in [
-        json!({ "scope": "a people:read b" }),
-        json!({ "scope": ["people:read"] }),
-        json!({ "scp": "people:read" }),
-        json!({ "scp": ["people:read"] }),
+        json!({ "scope": "a end-users:read b" }),
+        json!({ "scope": ["end-users:read"] }),
+        json!({ "scp": "end-users:read" }),
+        json!({ "scp": ["end-users:read"] }),
     ] {
         let caller = caller(scope.clone());
         assert_eq!(caller.get("/api/EndUsers?search=no").await.expect(200)["totalCount"], 0, "{scope}");
@@ -443,14 +387,14 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
             ("DELETE", "/api/EndUsers/1"),
             ("POST", "/api/EndUserUIDs/assign"),
         ] {
-            let answer = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
-            assert_refused(answer, Forbidden, &format!("{method} {path} with {scope}"));
+            let response = caller.send(TestRequest::new(method, path).json(&json!({}))).await;
+            assert_rejected(response, Forbidden, &format!("{method} {path} with {scope}"));
         }
     }
     for scope in [
-        json!({ "scope": "people:write" }),
-        json!({ "scope": ["x", "people:write"] }),
-        json!({ "scp": ["people:write"] }),
+        json!({ "scope": "end-users:write" }),
+        json!({ "scope": ["x", "end-users:write"] }),
+        json!({ "scp": ["end-users:write"] }),
     ] {
         let caller = caller(scope);
         let end_user = caller.create(json!({ "firstname": "Yes" })).await;
@@ -459,7 +403,7 @@ async fn the_read_scope_reads_and_the_write_scope_does_all() {
 }
 
 #[tokio::test]
-async fn the_tenant_claim_and_the_leeway_are_settings() {
+async fn tenant_claim_and_leeway_are_configurable() {
     let app =
         App::with(&[("JWT_CUSTOMER_CLAIM", "https://x.test/tenant"), ("JWT_LEEWAY_SECONDS", "0"), ("JWT_ISSUER", "")])
             .await;
@@ -469,18 +413,18 @@ async fn the_tenant_claim_and_the_leeway_are_settings() {
         caller(json!({ "https://x.test/tenant": "7", "customerID": 8 })).read(&end_user["endUserID"]).await,
         end_user
     );
-    assert_refused(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default's name");
+    assert_rejected(caller(json!({ "customerID": 7 })).get("/api/EndUsers").await, Forbidden, "the default claim name");
     let late = caller(json!({ "https://x.test/tenant": 7, "exp": now() - 2 }));
-    assert_refused(late.get("/api/EndUsers").await, Expired, "two seconds late");
+    assert_rejected(late.get("/api/EndUsers").await, Expired, "expired two seconds ago");
     let early = caller(json!({ "https://x.test/tenant": 7, "nbf": now() + 20 }));
-    assert_refused(early.get("/api/EndUsers").await, Invalid, "twenty seconds early");
+    assert_rejected(early.get("/api/EndUsers").await, Invalid, "valid in twenty seconds");
 }
 
 fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Why `local` does not start with these variables.
+/// The error with which `local` fails to start with these variables.
 async fn start_failure(pairs: &[(&str, &str)]) -> String {
     let variables = variables(pairs);
     let options = Options { port: 0, storage: Storage::Memory, demo: false, functions: None, variables };
@@ -491,7 +435,7 @@ async fn start_failure(pairs: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn nothing_starts_without_exactly_one_sound_key() {
+async fn start_requires_exactly_one_valid_key() {
     let pem = ed25519_pem();
     let binary_31 = format!("base64:{}", STANDARD.encode([7; 31]));
     let cases: &[(&[(&str, &str)], &str)] = &[
@@ -506,43 +450,22 @@ async fn nothing_starts_without_exactly_one_sound_key() {
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "-1")], "JWT_LEEWAY_SECONDS"),
         (&[("JWT_SECRET", SECRET), ("JWT_LEEWAY_SECONDS", "soon")], "JWT_LEEWAY_SECONDS"),
     ];
-    for (pairs, is_present) in cases {
+    for (pairs, expected) in cases {
         let error = start_failure(pairs).await;
-        assert!(error.contains(is_present), "{pairs:?}: {error}");
+        assert!(error.contains(expected), "{pairs:?}: {error}");
         assert!(!error.contains(&SECRET[..31]), "{error}");
         let set = variables(pairs);
         assert!(AuthConfig::from_lookup(&|name| set.get(name).cloned()).is_err(), "{pairs:?}");
     }
     let none = AuthConfig::from_lookup(&|_| None).unwrap_err().to_string();
     assert!(["JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"].iter().all(|name| none.contains(name)), "{none}");
-    assert!(AuthConfig::from_lookup(&|_| Some(String::new())).is_err(), "empty ones count as unset");
+    assert!(AuthConfig::from_lookup(&|_| Some(String::new())).is_err(), "an empty variable counts as unset");
 }
 
 #[tokio::test]
-async fn a_binary_secret_is_given_in_base64() {
+async fn binary_secret_is_read_from_base64() {
     let app = App::with(&[("JWT_SECRET", &format!("base64:{}", STANDARD.encode(SECRET)))]).await;
     app.tenant(7).get("/api/EndUsers").await.expect(200);
-}
-
-/// An Ed25519 key pair, named as in a JWK.
-pub(crate) struct KeyPair {
-    pub d: &'static str,
-    pub x: &'static str,
-}
-
-/// The pair of RFC 8037, appendix A.
-pub(crate) const ED25519: KeyPair =
-    KeyPair { d: "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" };
-
-impl KeyPair {
-    /// A token of any header and claims, as they stand.
-    pub(crate) fn signed(&self, header: &str, claims: &str) -> String {
-        let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-        let der = [&prefix[..], &URL_SAFE_NO_PAD.decode(self.d).unwrap()].concat();
-        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let key = EncodingKey::from_ed_der(&der);
-        format!("{message}.{}", jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap())
-    }
 }
 
 fn ed25519_pem() -> String {
@@ -555,39 +478,39 @@ fn ed25519_pem() -> String {
 }
 
 #[tokio::test]
-async fn a_public_key_is_never_taken_for_a_secret() {
+async fn public_key_is_never_used_as_a_secret() {
     let pem = ed25519_pem();
     let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-    let honest = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
-    app.caller(Some(honest)).get("/api/EndUsers").await.expect(200);
+    let valid = ED25519.signed(r#"{"alg":"EdDSA"}"#, &good_claims());
+    app.caller(Some(valid)).get("/api/EndUsers").await.expect(200);
     let raw_key = String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(ED25519.x).unwrap()).into_owned();
     for secret in [pem.as_str(), pem.trim_end(), &raw_key] {
         let forged = signed_with(secret, Algorithm::HS256, HEADER, &good_claims());
-        assert_refused(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
+        assert_rejected(app.caller(Some(forged)).get("/api/EndUsers").await, Invalid, "the public key as a secret");
     }
     for alg in ["ES256", "RS256", "HS256", "none"] {
         let token = ED25519.signed(&format!(r#"{{"alg":"{alg}"}}"#), &good_claims());
-        assert_refused(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
+        assert_rejected(app.caller(Some(token)).get("/api/EndUsers").await, Invalid, alg);
     }
 }
 
-/// The key of RFC 7515, A.3, and the same with the last bit of its y turned over.
+/// The key of RFC 7515, appendix A.3, and the same key with the last bit of y flipped.
 #[tokio::test]
-async fn a_point_that_is_not_on_the_curve_verifies_nothing() {
+async fn off_curve_point_verifies_no_token() {
     let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
     let token = "eyJhbGciOiJFUzI1NiJ9.\
         eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
         DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
-    for (turned, is_present) in [(0, Expired), (1, Invalid)] {
+    for (turned, expected) in [(0, Expired), (1, Invalid)] {
         let mut point = [&[4][..], &URL_SAFE_NO_PAD.decode(x).unwrap(), &URL_SAFE_NO_PAD.decode(y).unwrap()].concat();
         point[64] ^= turned;
         let head = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
         let der = STANDARD.encode([head, point].concat());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
         let app = App::with(&[("JWT_SECRET", ""), ("JWT_PUBLIC_KEY", &pem)]).await;
-        assert_refused(
+        assert_rejected(
             app.caller(Some(token.to_owned())).get("/api/EndUsers").await,
-            is_present,
+            expected,
             &format!("bit {turned}"),
         );
     }

@@ -1,5 +1,5 @@
-//! What each request may cost (design.md, "Budgets"), exactly as the engine counts it, in a tenant
-//! of 1,000 end users.
+//! The cost budget of each request (docs/data-model.md) in a tenant of 1,000 end users, in the capacity figures of the
+//! database engine.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,10 @@ use shared::domain::input::Json;
 use shared::domain::ticket::Event;
 use shared::store::{Entry, Meter};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
+use crate::support::functions::{end_user, unwatched};
 
-/// An end user of ordinary size: two UIDs and a customerRef, stored in at most 1,024 bytes.
-pub fn end_user(i: usize) -> Value {
-    json!({
-        "firstname": format!("First{i}"), "lastname": format!("Last{}", i % 97), "company": "Acme NV", "city": "Antwerpen",
-        "street": "Bisschoppenhoflaan", "houseNumber": "380", "postalCode": "2100", "country": "BE", "lang": "nl",
-        "customerRef": format!("ERP-{i}"),
-        "uids": [{ "uid": format!("person{i}@example.com"), "isPrimary": true },
-                 { "uidType": "Phone", "uid": format!("+3247{i:07}") }]
-    })
-}
-
-async fn thousand(app: &App) -> Caller<'_> {
+async fn thousand_end_users(app: &App) -> Caller<'_> {
     let tenant = app.tenant(7);
     let all: Vec<_> = (0..1_000).collect();
     for chunk in all.chunks(50) {
@@ -34,76 +24,76 @@ async fn thousand(app: &App) -> Caller<'_> {
 }
 
 #[track_caller]
-fn within(answer: Answer, (rtt, rru, wru): (f64, f64, f64)) -> Value {
-    assert!(answer.status < 300, "{}", answer.text());
-    let cost = answer.cost();
-    // The table in docs/data-model.md: cargo test --workspace --test suite budgets -- --nocapture
-    println!("{:<60} rtt={} rru={} wru={}", answer.what, cost.0, cost.1, cost.2);
+fn assert_within(response: Response, (rtt, rru, wru): (f64, f64, f64)) -> Value {
+    assert!(response.status < 300, "{}", response.text());
+    let cost = response.cost();
+    // docs/data-model.md has these lines: cargo test --workspace --test suite budgets -- --nocapture
+    println!("{:<60} rtt={} rru={} wru={}", response.request, cost.0, cost.1, cost.2);
     let fits = cost.0 <= rtt && cost.1 <= rru && cost.2 <= wru;
     assert!(fits, "rtt, rru, wru are {cost:?}, the budget is {:?}", (rtt, rru, wru));
-    answer.json()
+    response.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_stays_within_its_budget_at_a_thousand_end_users() {
+async fn requests_stay_within_budget_at_1000_end_users() {
     let app = App::start().await;
-    let tenant = thousand(&app).await;
-    let page = within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
+    let tenant = thousand_end_users(&app).await;
+    let page = assert_within(tenant.get("/api/EndUsers").await, (1.0, 4.0, 0.0));
     assert_eq!(page["totalCount"], 1_000);
     let id = page["items"][3]["endUserID"].clone();
     let path = format!("/api/EndUsers/{id}");
     let email = page["items"][3]["uids"][0]["uid"].as_str().unwrap().to_owned();
 
-    within(tenant.get(&path).await, (1.0, 1.0, 0.0));
-    let found = within(tenant.get(&format!("/api/EndUsers/byUid?uid={email}")).await, (2.0, 3.0, 0.0));
+    assert_within(tenant.get(&path).await, (1.0, 1.0, 0.0));
+    let found = assert_within(tenant.get(&format!("/api/EndUsers/byUid?uid={email}")).await, (2.0, 3.0, 0.0));
     assert_eq!(found.as_array().unwrap().len(), 1);
-    within(tenant.get("/api/EndUsers/byUid?uid=%2B32470000042").await, (2.0, 3.0, 0.0));
-    within(tenant.get("/api/EndUsers?sortBy=lastname").await, (2.0, 12.0, 0.0));
-    within(tenant.get("/api/EndUsers?sortBy=name&sortOrder=desc").await, (2.0, 12.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers/byUid?uid=%2B32470000042").await, (2.0, 3.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers?sortBy=lastname").await, (2.0, 12.0, 0.0));
+    assert_within(tenant.get("/api/EndUsers?sortBy=name&sortOrder=desc").await, (2.0, 12.0, 0.0));
     for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "sortBy=gender"] {
-        let page = within(tenant.get(&format!("/api/EndUsers?pageNumber=99&{order}")).await, (4.0, 34.0, 0.0));
+        let page = assert_within(tenant.get(&format!("/api/EndUsers?pageNumber=99&{order}")).await, (4.0, 34.0, 0.0));
         assert_eq!(page["items"].as_array().unwrap().len(), 10);
     }
-    // Within the first thousand its place is where all writes put it: it is read from the documents.
+    // In the default order the first 1,000 rows are read from the documents, so that they show all writes.
     let read = 2.0 + 990.0 / 4.0;
-    let page = within(tenant.get("/api/EndUsers?pageNumber=99").await, (3.0, read, 0.0));
+    let page = assert_within(tenant.get("/api/EndUsers?pageNumber=99").await, (3.0, read, 0.0));
     assert_eq!(page["items"].as_array().unwrap().len(), 10);
-    let found = within(tenant.get("/api/EndUsers?search=first42").await, (2.0, 12.0 + 11.0 / 80.0, 0.0));
+    let found = assert_within(tenant.get("/api/EndUsers?search=first42").await, (2.0, 12.0 + 11.0 / 80.0, 0.0));
     assert_eq!(found["totalCount"], 11);
-    let found = within(tenant.get("/api/EndUsers?search=acme").await, (2.0, 12.0 + 1_000.0 / 80.0, 0.0));
+    let found = assert_within(tenant.get("/api/EndUsers?search=acme").await, (2.0, 12.0 + 1_000.0 / 80.0, 0.0));
     assert_eq!(found["totalCount"], 1_000);
 
-    within(tenant.put(&path, json!({ "firstname": "Janet" })).await, (2.0, 1.0, 3.0));
+    assert_within(tenant.put(&path, json!({ "firstname": "Janet" })).await, (2.0, 1.0, 3.0));
     let assign = json!({ "endUserID": id, "uid": "another@example.com" });
-    within(tenant.post("/api/EndUserUIDs/assign", assign.clone()).await, (3.0, 1.0, 7.0));
-    within(tenant.post("/api/EndUserUIDs/assign", assign).await, (1.0, 1.0, 0.0));
+    assert_within(tenant.post("/api/EndUserUIDs/assign", assign.clone()).await, (3.0, 1.0, 7.0));
+    assert_within(tenant.post("/api/EndUserUIDs/assign", assign).await, (1.0, 1.0, 0.0));
     let uids = tenant.read(&id).await["uids"].clone();
     let removal = json!({ "uids": [{ "endUserUIDID": uids[2]["endUserUIDID"], "markAsDeleted": true }] });
     tenant.update(&id, removal).await;
-    within(tenant.delete(&path).await, (2.0, 1.0, 11.0));
+    assert_within(tenant.delete(&path).await, (2.0, 1.0, 11.0));
 }
 
 #[tokio::test]
-async fn a_create_costs_two_round_trips_the_first_as_the_hundredth() {
+async fn every_create_costs_two_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for i in 0..100 {
-        within(tenant.post("/api/EndUsers", end_user(i)).await, (2.0, 0.0, 12.0));
+        assert_within(tenant.post("/api/EndUsers", end_user(i)).await, (2.0, 0.0, 12.0));
     }
 }
 
 #[tokio::test]
-async fn an_idempotency_key_costs_no_round_trip_one_read_and_the_writing_of_the_answer() {
+async fn idempotency_key_adds_no_round_trip() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let create = || TestRequest::new("POST", "/api/EndUsers").header("idempotency-key", "k").json(&end_user(1));
-    within(tenant.send(create()).await, (2.0, 1.0, 14.0));
-    // Carried out before: the ids were taken beside the look at it.
-    within(tenant.send(create()).await, (1.0, 1.0, 1.0));
+    assert_within(tenant.send(create()).await, (2.0, 1.0, 14.0));
+    // The replay took its ids concurrently with the look-up of the stored response.
+    assert_within(tenant.send(create()).await, (1.0, 1.0, 1.0));
 }
 
 #[tokio::test]
-async fn the_tickets_of_an_end_user_cost_three_round_trips() {
+async fn ticket_history_costs_three_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let mut body = end_user(1);
@@ -122,29 +112,14 @@ async fn the_tickets_of_an_end_user_cost_three_round_trips() {
         events.push(json!({ "type": "message.upserted", "customerID": 7, "occurredAt": at, "message": message }));
     }
     app.events(&events).await;
-    let page = within(tenant.get(&format!("/api/EndUsers/{id}/tickets")).await, (3.0, 20.0, 0.0));
+    let page = assert_within(tenant.get(&format!("/api/EndUsers/{id}/tickets")).await, (3.0, 20.0, 0.0));
     assert_eq!(page["totalCount"], 30);
     assert_eq!(page["items"][0]["ticketID"], 30);
     assert_eq!(page["items"][0]["aiFeedbackComments"], json!(["wrong tone"]));
 }
 
-/// A table of its own that no pump follows, and the functions' state over it.
-pub async fn unwatched(app: &App) -> shared::app::App {
-    let template = local::template::Template::load().unwrap();
-    let request = template.table.create(app.system.client().create_table().table_name(app.unwatched_table())).unwrap();
-    request.send().await.unwrap();
-    over_unwatched(app)
-}
-
-/// Another instance's state over that table.
-pub fn over_unwatched(app: &App) -> shared::app::App {
-    let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
-    let config = shared::app::Config::from_lookup(&lookup).unwrap();
-    shared::app::App::new(config, app.system.client().clone())
-}
-
 #[tokio::test]
-async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
+async fn indexing_writes_one_entry_per_order_and_word() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let tenant = Tenant::parse("7").unwrap();
@@ -165,16 +140,16 @@ async fn indexing_a_new_end_user_writes_an_entry_per_order_and_word() {
     let cost = meter.cost();
     println!(
         "{:<60} rtt={} rru={} wru={} words={words}",
-        "index one new person", cost.round_trips, cost.read_units, cost.write_units
+        "index one new end user", cost.round_trips, cost.read_units, cost.write_units
     );
     assert!(cost.read_units <= 4.0 && cost.write_units <= 18.0 + words as f64, "{cost:?} for {words} words");
 
     scope.index_end_users([created.id]).await.unwrap();
-    assert_eq!(meter.cost().write_units, cost.write_units, "indexing again writes nothing");
+    assert_eq!(meter.cost().write_units, cost.write_units, "indexing again must write nothing");
 }
 
 #[tokio::test]
-async fn a_ticket_event_costs_four_round_trips() {
+async fn ticket_event_costs_four_round_trips() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let tenant = Tenant::parse("7").unwrap();

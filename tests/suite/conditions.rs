@@ -1,24 +1,24 @@
-//! `ETag`, `If-Match` and `If-None-Match`: a change is made to the end user that its maker has seen.
+//! `ETag`, `If-Match` and `If-None-Match` (docs/api.md, Conditions).
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
 
-fn with(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
-    let send = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
-    if method == "PUT" { send.json(&json!({ "firstname": "Janet" })) } else { send }
+fn conditional(method: &str, id: &Value, header: &str, tag: &str) -> TestRequest {
+    let request = TestRequest::new(method, &format!("/api/EndUsers/{id}")).header(header, tag);
+    if method == "PUT" { request.json(&json!({ "firstname": "Janet" })) } else { request }
 }
 
-fn etag(answer: &Answer) -> String {
-    answer.header("etag").expect("an ETag").to_owned()
+fn etag(response: &Response) -> String {
+    response.header("etag").expect("an ETag").to_owned()
 }
 
-async fn read(tenant: &Caller<'_>, id: &Value) -> Answer {
+async fn read(tenant: &Caller<'_>, id: &Value) -> Response {
     tenant.get(&format!("/api/EndUsers/{id}")).await
 }
 
 #[tokio::test]
-async fn an_end_user_has_a_strong_etag_that_each_change_changes() {
+async fn every_change_gives_a_new_strong_etag() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let created = tenant.post("/api/EndUsers", json!({ "firstname": "Jane" })).await;
@@ -34,14 +34,14 @@ async fn an_end_user_has_a_strong_etag_that_each_change_changes() {
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), 3, "{seen:?}");
 
-    // What changes nothing leaves it.
+    // An update that changes nothing keeps the ETag.
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
     tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "J@x.be" })).await.expect(200);
     assert_eq!(etag(&read(&tenant, &id).await), seen[2]);
 }
 
 #[tokio::test]
-async fn a_change_of_an_end_user_who_changed_since_is_412_and_writes_nothing() {
+async fn stale_if_match_is_412_and_writes_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -53,62 +53,62 @@ async fn a_change_of_an_end_user_who_changed_since_is_412_and_writes_nothing() {
     let weak = format!("W/{current}");
     for tag in [stale.as_str(), weak.as_str(), "\"nonsense\"", "nonsense", "\"\"", ""] {
         for method in ["PUT", "DELETE"] {
-            let problem = tenant.send(with(method, &id, "if-match", tag)).await.expect(412);
+            let problem = tenant.send(conditional(method, &id, "if-match", tag)).await.expect(412);
             assert_eq!(problem["title"], "Precondition Failed", "{method} {tag}");
             assert_eq!(problem["detail"], "the end user is at another revision than the request is meant for");
         }
-        tenant.send(with("GET", &id, "if-match", tag)).await.expect(412);
+        tenant.send(conditional("GET", &id, "if-match", tag)).await.expect(412);
     }
     for method in ["PUT", "DELETE"] {
         for tag in ["*", current.as_str(), weak.as_str()] {
-            tenant.send(with(method, &id, "if-none-match", tag)).await.expect(412);
+            tenant.send(conditional(method, &id, "if-none-match", tag)).await.expect(412);
         }
     }
     assert_eq!(read(&tenant, &id).await.json(), now.json());
 
     let listed = format!("{stale}, {current}");
-    tenant.send(with("PUT", &id, "if-match", &listed)).await.expect(204);
-    tenant.send(with("PUT", &id, "if-none-match", &stale)).await.expect(204);
-    tenant.send(with("PUT", &id, "if-match", "*")).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-match", &listed)).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-none-match", &stale)).await.expect(204);
+    tenant.send(conditional("PUT", &id, "if-match", "*")).await.expect(204);
     let current = etag(&read(&tenant, &id).await);
-    tenant.send(with("DELETE", &id, "if-match", &current)).await.expect(204);
-    // Who is not there is not found, whatever is expected of it.
+    tenant.send(conditional("DELETE", &id, "if-match", &current)).await.expect(204);
+    // 404 comes before 412.
     for (method, tag) in [("GET", "*"), ("PUT", current.as_str()), ("DELETE", stale.as_str())] {
-        tenant.send(with(method, &id, "if-match", tag)).await.expect(404);
+        tenant.send(conditional(method, &id, "if-match", tag)).await.expect(404);
     }
 }
 
 #[tokio::test]
-async fn who_has_the_current_end_user_is_told_so() {
+async fn matching_if_none_match_is_304() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     let whole = read(&tenant, &id).await;
     let current = etag(&whole);
     for tag in [current.clone(), format!("W/{current}"), "*".to_owned(), format!("\"0\",{current}")] {
-        let answer = tenant.send(with("GET", &id, "if-none-match", &tag)).await;
-        assert_eq!((answer.status, answer.text().as_str()), (304, ""), "{tag}");
-        assert_eq!(etag(&answer), current);
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("content-type"), None);
+        let response = tenant.send(conditional("GET", &id, "if-none-match", &tag)).await;
+        assert_eq!((response.status, response.text().as_str()), (304, ""), "{tag}");
+        assert_eq!(etag(&response), current);
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        assert_eq!(response.header("content-type"), None);
     }
     for tag in ["\"0\"", "nonsense", ""] {
-        let answer = tenant.send(with("GET", &id, "if-none-match", tag)).await;
-        assert_eq!(answer.expect(200), whole.json(), "{tag}");
+        let response = tenant.send(conditional("GET", &id, "if-none-match", tag)).await;
+        assert_eq!(response.expect(200), whole.json(), "{tag}");
     }
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
-    tenant.send(with("GET", &id, "if-none-match", &current)).await.expect(200);
+    tenant.send(conditional("GET", &id, "if-none-match", &current)).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_changes_to_the_same_revision_one_is_made() {
+async fn one_of_concurrent_updates_with_the_same_etag_wins() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     let current = etag(&read(&tenant, &id).await);
     let change = async |n: usize| {
-        let send = TestRequest::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
-        tenant.send(send.json(&json!({ "city": format!("City {n}") }))).await.status
+        let request = TestRequest::new("PUT", &format!("/api/EndUsers/{id}")).header("if-match", &current);
+        tenant.send(request.json(&json!({ "city": format!("City {n}") }))).await.status
     };
     let statuses = futures::future::join_all((0..12).map(change)).await;
     assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");

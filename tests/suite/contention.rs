@@ -12,11 +12,11 @@ use shared::domain::input::Json;
 use shared::store::Meter;
 use tests::proxy::{Fault, Plan};
 
-use crate::app::{Answer, Caller, built_functions, ids};
-use crate::budgets::{over_unwatched, unwatched};
-use crate::faults::{NOTHING, Troubled, UNKNOWN};
-use crate::index::growing_text;
-use crate::repair;
+use crate::support::app::{Caller, Response, built_functions, ids};
+use crate::support::functions::{over_unwatched, unwatched};
+use crate::support::index;
+use crate::support::index::growing_text;
+use crate::support::proxied::{NOTHING, Troubled, UNKNOWN};
 
 const END_USERS: &str = "/api/EndUsers";
 const WRITERS: u64 = 16;
@@ -89,7 +89,7 @@ async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_e
     troubled.proxy.inject(Plan::slow());
     troubled.app.settle().await;
     troubled.proxy.inject(Plan::default());
-    let (check, report) = repair::command(&troubled.app, false).await;
+    let (check, report) = index::command(&troubled.app, false).await;
     assert!(check.is_clean(), "{report}");
     for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "search=writer", "search=person&sortBy=name"]
     {
@@ -161,7 +161,7 @@ async fn end_users_deleted_and_created_at_once_leave_an_exact_count() {
     let delete = async |id: &u64| {
         let path = format!("{END_USERS}/{id}");
         let (one, other) = join(tenant.delete(&path), tenant.delete(&path)).await;
-        let mut statuses = [&one, &other].map(|answer: &Answer| answer.status);
+        let mut statuses = [&one, &other].map(|answer: &Response| answer.status);
         statuses.sort_unstable();
         assert_eq!(statuses, [204, 404], "{}, {}", one.text(), other.text());
     };

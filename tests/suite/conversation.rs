@@ -1,19 +1,18 @@
-//! One conversation, recorded once: every engine and every way to run the functions answers it in
-//! the same bytes. `RECORD_CONVERSATION=1 cargo test --workspace conversation` records it anew, for the requests that
-//! the file holds.
+//! Recorded requests and responses. Every database engine and every way to run the functions returns the same bytes.
+//! `RECORD_CONVERSATION=1 cargo test --workspace conversation` records the responses to the requests of the file again.
 
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, Caller, System, TestRequest, token};
+use crate::support::app::{App, Caller, System, TestRequest, token};
 
 fn file() -> PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/conversation.ndjson").into()
 }
 
-/// The status and the body; what differs each time, the request's id, is left out.
-async fn answer(app: &App, turn: &Value) -> (u16, String) {
+/// The status and the body without the request id.
+async fn respond(app: &App, turn: &Value) -> (u16, String) {
     let (method, path) = turn["send"].as_str().unwrap().split_once(' ').unwrap();
     if let System::Stack(stack) = &app.system {
         match path {
@@ -28,22 +27,22 @@ async fn answer(app: &App, turn: &Value) -> (u16, String) {
             _ => {}
         }
     }
-    let mut send = TestRequest::new(method, path);
+    let mut request = TestRequest::new(method, path);
     if !turn["body"].is_null() {
-        send = send.json(&turn["body"]);
+        request = request.json(&turn["body"]);
     }
     if let Some(raw) = turn["raw"].as_str() {
-        send = send.header("content-type", turn["type"].as_str().unwrap_or("application/json")).body(raw);
+        request = request.header("content-type", turn["type"].as_str().unwrap_or("application/json")).body(raw);
     }
-    let answer = caller(app, &turn["as"]).send(send).await;
-    let body = match answer.header("x-request-id") {
-        Some(id) => answer.text().replace(id, "the request's id"),
-        None => answer.text(),
+    let response = caller(app, &turn["as"]).send(request).await;
+    let body = match response.header("x-request-id") {
+        Some(id) => response.text().replace(id, "the request's id"),
+        None => response.text(),
     };
-    (answer.status, body)
+    (response.status, body)
 }
 
-/// A tenant; `""` has a token that names none, `null` has no token.
+/// The caller of a recorded tenant: `""` has a token without a tenant, `null` has no token.
 fn caller<'a>(app: &'a App, tenant: &Value) -> Caller<'a> {
     match tenant.as_str() {
         None => app.caller(None),
@@ -53,7 +52,7 @@ fn caller<'a>(app: &'a App, tenant: &Value) -> Caller<'a> {
 }
 
 #[tokio::test]
-async fn the_recorded_conversation_is_answered_in_the_same_bytes() {
+async fn recorded_requests_get_the_recorded_responses() {
     let text = std::fs::read_to_string(file()).unwrap();
     let turns: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let api = turns.iter().filter(|turn| turn["send"].as_str().unwrap().contains(" /api/")).count();
@@ -61,7 +60,7 @@ async fn the_recorded_conversation_is_answered_in_the_same_bytes() {
     let app = App::start().await;
     let mut recorded = String::new();
     for (line, turn) in (1..).zip(&turns) {
-        let (status, body) = answer(&app, turn).await;
+        let (status, body) = respond(&app, turn).await;
         if std::env::var_os("RECORD_CONVERSATION").is_some() {
             let mut turn: Map<String, Value> = turn.as_object().unwrap().clone();
             turn.extend([("status".to_owned(), json!(status)), ("answer".to_owned(), json!(body))]);

@@ -15,9 +15,9 @@ use shared::store::keys::{self, BlockSize, FIRST_BLOCK, Key};
 use shared::store::{Item, ListOrder, Meter, end_user_items, tenant_items};
 use tests::proxy::{Fault, Plan};
 
-use crate::app::{Answer, App, Caller, ids};
-use crate::budgets::{end_user, unwatched};
-use crate::repair::name_that_starts;
+use crate::support::app::{App, Caller, Response, ids};
+use crate::support::functions::{end_user, unwatched};
+use crate::support::index::name_that_starts;
 
 fn tenant() -> Tenant {
     Tenant::parse("7").unwrap()
@@ -94,7 +94,7 @@ fn blocks(items: &[Item], field: SortField) -> (Blocks, Blocks) {
 }
 
 /// The pages of an order beyond its first thousand rows, `size` rows each.
-async fn deep_pages(caller: &Caller<'_>, order: &str, size: u64, total: u64) -> Vec<Answer> {
+async fn deep_pages(caller: &Caller<'_>, order: &str, size: u64, total: u64) -> Vec<Response> {
     let pages = 1_000 / size + 2..=total.div_ceil(size) + 1;
     let queries = pages.map(|number| format!("/api/EndUsers?pageSize={size}&pageNumber={number}&{order}"));
     let mut answers = Vec::new();
@@ -128,7 +128,7 @@ async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less(
                     } else {
                         (4.0, 24.0 + size as f64)
                     };
-                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.what);
+                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.request);
                     let page = answer.expect(200);
                     assert_eq!(page["totalCount"], 1_500);
                     rows.extend(ids(&page["items"]));
@@ -152,7 +152,7 @@ async fn a_far_page_resumes_a_count_that_was_given_up() {
     load(&app, 1_100).await;
     let caller = app.tenant(7);
     let field = SortField::Field(Field::Firstname);
-    let item = crate::repair::unfinished_count(&tenant(), field, 1);
+    let item = crate::support::index::unfinished_count(&tenant(), field, 1);
     app.system.client().put_item().table_name(app.system.table()).set_item(Some(item)).send().await.unwrap();
     let far = async || caller.list("sortBy=firstname&pageNumber=105").await;
     let rows = far().await;
@@ -166,7 +166,7 @@ async fn a_far_page_resumes_a_count_that_was_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_comes_or_goes_empties_no_page() {
-    let troubled = crate::faults::Troubled::start(8).await;
+    let troubled = crate::support::proxied::Troubled::start(8).await;
     let app = &troubled.app;
     load(app, 1_300).await;
     let caller = app.tenant(7);

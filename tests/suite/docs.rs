@@ -1,19 +1,19 @@
-//! What the documents name exists: files, links, headings, tests and commands.
+//! The files, links, headings, tests and commands that the documents name exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Folders that a build or a run leaves in the checkout, and that are not part of the repository.
+/// Folders that a build or a run creates. They are not part of the repository.
 const GENERATED: [&str; 6] = ["target", ".git", ".venv", ".aws-sam", ".local", "corpus"];
-/// The sources of the programs whose flags the documents name.
+/// The source folders of the programs with flags that the documents name.
 const PROGRAMS: [&str; 5] = ["local/src", "transfer/src", "bench/src", "tests/conformance", "tests/endurance"];
 /// Flags of programs that are not part of the repository.
 const FOREIGN_FLAGS: [&str; 1] = ["--parameter-overrides"];
 
-/// Every file and folder of the repository, from its root.
+/// The path of every file and folder, relative to the root of the repository.
 static REPOSITORY: LazyLock<BTreeSet<PathBuf>> = LazyLock::new(list_repository);
-/// Every test as libtest names it, and every module that holds tests.
+/// Every test as libtest names it, and every module that contains tests.
 static TESTS: LazyLock<(BTreeSet<String>, BTreeSet<String>)> = LazyLock::new(list_tests);
 
 fn root() -> PathBuf {
@@ -45,7 +45,7 @@ fn list_repository() -> BTreeSet<PathBuf> {
     found
 }
 
-/// The documents, each with its path from the root.
+/// The documents with their paths relative to the root.
 fn documents() -> Vec<(PathBuf, String)> {
     let at_root = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
     let is_document = |path: &&PathBuf| {
@@ -57,7 +57,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     documents
 }
 
-/// The lines of a document outside of its code blocks, or those inside.
+/// The lines of a document inside or outside its code blocks.
 fn lines(text: &str, inside: bool) -> String {
     let mut within = false;
     let chosen = text.lines().filter(|line| {
@@ -77,7 +77,7 @@ fn quoted(prose: &str) -> impl Iterator<Item = &str> {
     prose.split('`').skip(1).step_by(2)
 }
 
-/// The targets of a document's links, as they are written.
+/// The targets of a document's links as written.
 fn links(prose: &str) -> impl Iterator<Item = &str> {
     prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
@@ -92,13 +92,13 @@ fn anchors(text: &str) -> BTreeSet<String> {
     prose.lines().filter_map(|line| line.strip_prefix('#')).map(|line| anchor(line.trim_start_matches('#'))).collect()
 }
 
-/// The tests of a source, by their names in `module`.
+/// The names of a source's tests, prefixed with `module`.
 fn tests_in<'s>(module: &str, source: &'s str) -> impl Iterator<Item = String> + use<'s> {
     let (module, mut marked) = (module.to_owned(), None);
     source.lines().filter_map(move |line| {
         let code = line.trim_start();
         if code.starts_with("#[test]") || code.starts_with("#[tokio::test") {
-            // An indented test is in the file's `mod tests`.
+            // An indented test belongs to the file's `mod tests`.
             marked = Some(line.len() > code.len());
             return None;
         }
@@ -122,18 +122,19 @@ fn list_tests() -> (BTreeSet<String>, BTreeSet<String>) {
             tests.extend(tests_in(&module, &read(path)));
         }
     }
-    let modules = tests.iter().filter_map(|test| Some(test.rsplit_once("::")?.0.to_owned())).collect();
+    let parents = |test: &String| test.match_indices("::").map(|(end, _)| test[..end].to_owned()).collect::<Vec<_>>();
+    let modules = tests.iter().flat_map(parents).collect();
     (tests, modules)
 }
 
-/// Names of tests in backticks that no test has.
+/// The names in backticks that look like tests but do not exist.
 fn unknown_tests(text: &str) -> Vec<String> {
     let (tests, modules) = &*TESTS;
     let word =
         |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_numeric() || c == '_');
     let prose = prose(text);
     let named = quoted(&prose).filter_map(|quote| {
-        // `suite::…` and `suite::` stand for all tests of a suite.
+        // `suite::…` and `suite::` name all tests of a suite.
         let (module, test) = quote.rsplit_once("::")?;
         let whole = ["", "…"].contains(&test);
         let looks = module.split("::").all(word) && (whole || word(test));
@@ -142,7 +143,7 @@ fn unknown_tests(text: &str) -> Vec<String> {
     named.collect()
 }
 
-/// Paths in backticks that are not in the repository.
+/// The paths in backticks that do not exist in the repository.
 fn unknown_paths(text: &str) -> Vec<String> {
     let exists = |path: &str| REPOSITORY.iter().any(|found| found.ends_with(path.trim_end_matches('/')));
     let is_path = |quote: &str| {
@@ -158,7 +159,7 @@ fn unknown_paths(text: &str) -> Vec<String> {
     quoted(&prose(text)).filter(|quote| is_path(quote) && !exists(quote)).map(str::to_owned).collect()
 }
 
-/// Relative links whose file or heading does not exist.
+/// The relative links to a file or heading that does not exist.
 fn broken_links(document: &Path, text: &str) -> Vec<String> {
     let is_broken = |link: &str| {
         let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
@@ -175,13 +176,13 @@ fn broken_links(document: &Path, text: &str) -> Vec<String> {
     links(&prose(text)).filter(|link| is_broken(link)).map(str::to_owned).collect()
 }
 
-/// The source of a program.
+/// The concatenated source of a program.
 fn source(folder: &Path) -> String {
     let files = REPOSITORY.iter().filter(|path| path.starts_with(folder) && has_extension(path, "rs"));
     files.map(|path| read(path)).collect()
 }
 
-/// The flags that a source declares: arguments of clap, and literals such as `"--write"`.
+/// The flags that a source declares as clap arguments or as literals such as `"--write"`.
 fn flags(source: &str) -> BTreeSet<String> {
     let mut flags = BTreeSet::new();
     let mut is_field = false;
@@ -210,7 +211,7 @@ fn subcommands(source: &str) -> BTreeSet<String> {
     enums.flat_map(|body| body.lines().filter_map(variant)).collect()
 }
 
-/// Whether the program in `folder` has the subcommands and flags of a call.
+/// Reports whether the program in `folder` has the subcommands and flags of a call.
 fn is_known_call(folder: &Path, words: &[&str]) -> bool {
     let source = source(folder);
     let (flags, subcommands) = (flags(&source), subcommands(&source));
@@ -220,12 +221,12 @@ fn is_known_call(folder: &Path, words: &[&str]) -> bool {
     !source.is_empty() && names.all(|name| subcommands.contains(*name)) && given.all(|flag| flags.contains(*flag))
 }
 
-/// The word behind `flag`.
+/// The word after `flag`.
 fn value<'w>(words: &[&'w str], flag: &str) -> Option<&'w str> {
     words.iter().skip_while(|word| **word != flag).nth(1).copied()
 }
 
-/// Whether the package, the program or the suites of a cargo command exist.
+/// Reports whether the package, the program or the suites of a cargo command exist.
 fn is_known_cargo(words: &[&str]) -> bool {
     let package = value(words, "-p");
     let exists = |path: &str| REPOSITORY.contains(Path::new(path));
@@ -245,13 +246,13 @@ fn is_known_cargo(words: &[&str]) -> bool {
     }
 }
 
-/// The commands of a line of shell, each as its words.
+/// The commands of a shell line, each as a list of words.
 fn commands(line: &str) -> impl Iterator<Item = Vec<&str>> {
     let code = line.split(" #").next().unwrap_or_default();
     code.split(['|', ';', '&', '(', ')', '<', '>', '"', '\'']).map(|command| command.split_whitespace().collect())
 }
 
-/// Whether the scripts and cargo targets of a command exist.
+/// Reports whether the scripts and cargo targets of a command exist.
 fn is_known_command(words: &[&str]) -> bool {
     let is_script = |word: &str| ["tests/", ".ci/", "fuzz/"].iter().any(|folder| word.starts_with(folder));
     let mut scripts = words.iter().filter(|word| is_script(word));
@@ -259,7 +260,7 @@ fn is_known_command(words: &[&str]) -> bool {
     scripts.all(|script| root().join(script).exists()) && cargo.is_none_or(|at| is_known_cargo(&words[at + 1..]))
 }
 
-/// Whether a text in backticks, where it is a command or a flag, names what exists.
+/// Reports whether a text in backticks is no command or flag, or an existing one.
 fn is_known_quote(quote: &str) -> bool {
     let words: Vec<&str> = quote.split_whitespace().collect();
     match words.as_slice() {
@@ -274,7 +275,7 @@ fn is_known_quote(quote: &str) -> bool {
     }
 }
 
-/// Commands, in code blocks and in backticks, with a package, script, suite, subcommand or flag that does not exist.
+/// The commands in code blocks and backticks with a package, script, suite, subcommand or flag that does not exist.
 fn unknown_commands(text: &str) -> Vec<String> {
     let (prose, code) = (prose(text), lines(text, true).replace("\\\n", " "));
     let in_code = code.lines().flat_map(commands).filter(|words| !is_known_command(words)).map(|words| words.join(" "));

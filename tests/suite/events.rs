@@ -1,12 +1,11 @@
-//! The event files for `sam local invoke`: each is of its function's route or source, and the function
-//! takes it.
+//! The event files for `sam local invoke` fit the template, and each function accepts its event.
 
 use std::collections::BTreeSet;
 
 use local::template::Template;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::support::app::App;
 
 fn event(function: &str) -> Value {
     let path = format!("{}/events/{function}.json", env!("CARGO_MANIFEST_DIR"));
@@ -14,7 +13,7 @@ fn event(function: &str) -> Value {
 }
 
 #[test]
-fn there_is_an_event_for_each_function_and_it_fits_the_template() {
+fn every_function_has_an_event_that_fits_the_template() {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/events")).unwrap();
     let files: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     let template = Template::load().unwrap();
@@ -29,13 +28,13 @@ fn there_is_an_event_for_each_function_and_it_fits_the_template() {
 }
 
 #[tokio::test]
-async fn each_function_takes_its_event_in_the_order_of_a_life() {
+async fn every_function_accepts_its_event() {
     let app = App::start().await;
     let invoke = async |function: &str| app.system.invoke(function, &event(function)).await.expect(function);
     let http = async |function: &str, status: u16| {
-        let answer = invoke(function).await;
-        assert_eq!(answer["statusCode"], status, "{function}: {answer}");
-        let body = answer["body"].as_str().unwrap_or("null");
+        let response = invoke(function).await;
+        assert_eq!(response["statusCode"], status, "{function}: {response}");
+        let body = response["body"].as_str().unwrap_or("null");
         serde_json::from_str::<Value>(body).unwrap()
     };
     let jane = http("create-end-user", 201).await;

@@ -9,35 +9,17 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::store::{Meter, Store};
 use tests::proxy::{Fault, Plan, Proxy};
 
-use crate::app::{Answer, App, Caller, TestRequest};
-use crate::budgets::unwatched;
+use crate::support::app::{App, Caller, Response, TestRequest};
+use crate::support::functions::unwatched;
+use crate::support::proxied::{NOTHING, Troubled, UNKNOWN};
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
-pub const NOTHING: &str = "the database is busy or out of reach; nothing was written, the request may be sent again";
-pub const UNKNOWN: &str = "the database did not answer; whether the change was written is unknown";
-
-/// A system whose calls of the database go through a proxy.
-pub struct Troubled {
-    pub app: App,
-    pub proxy: Proxy,
-    /// Holds the engine; its own functions are not used.
-    _engine: App,
-}
-
-impl Troubled {
-    pub async fn start(seed: u64) -> Self {
-        let engine = App::start().await;
-        let proxy = Proxy::start(engine.system.engine_url(), seed).await.expect("a proxy");
-        let app = App::with(&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url())]).await;
-        Self { app, proxy, _engine: engine }
-    }
-}
 
 #[track_caller]
-fn assert_unavailable(answer: &Answer, detail: &str) {
-    assert_eq!(answer.status, 503, "{} answered {}", answer.what, answer.text());
-    assert_eq!(answer.json()["detail"], detail, "{}", answer.what);
+fn assert_unavailable(answer: &Response, detail: &str) {
+    assert_eq!(answer.status, 503, "{} answered {}", answer.request, answer.text());
+    assert_eq!(answer.json()["detail"], detail, "{}", answer.request);
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 

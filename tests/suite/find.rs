@@ -1,22 +1,22 @@
-//! `GET /api/EndUsers/byUid`: contract §5.6, and the keys of §3.
+//! `GET /api/EndUsers/byUid` and match keys (docs/api.md, GET /api/EndUsers/byUid and Match keys).
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, ids};
+use crate::support::app::{App, Caller, ids};
 
 const NONE: [u64; 0] = [];
 
-async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
+async fn create(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// An end user with one UID.
-async fn holder(caller: &Caller<'_>, kind: &str, uid: &str) -> u64 {
-    end_user(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
+/// Creates an end user with one UID.
+async fn create_holder(caller: &Caller<'_>, kind: &str, uid: &str) -> u64 {
+    create(caller, json!({ "uids": [{ "uidType": kind, "uid": uid }] })).await
 }
 
 /// Looks up with a raw query string.
-async fn raw(caller: &Caller<'_>, uid: &str) -> Vec<u64> {
+async fn raw_look_up(caller: &Caller<'_>, uid: &str) -> Vec<u64> {
     ids(&caller.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200))
 }
 
@@ -27,7 +27,7 @@ async fn assert_found(caller: &Caller<'_>, values: &[&str], expected: &[u64]) {
 }
 
 #[tokio::test]
-async fn invisible_characters_around_an_address_do_not_count() {
+async fn invisible_characters_around_an_address_are_ignored() {
     let app = App::start().await;
     let tenant = app.tenant(1);
     let end_user = tenant.create(json!({ "uids": [{ "uid": "jane@x.be\u{200b}" }] })).await;
@@ -41,7 +41,7 @@ async fn invisible_characters_around_an_address_do_not_count() {
 }
 
 #[tokio::test]
-async fn a_look_up_answers_an_array_of_whole_end_users() {
+async fn look_up_returns_an_array_of_full_end_users() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let body = json!({
@@ -55,7 +55,7 @@ async fn a_look_up_answers_an_array_of_whole_end_users() {
 }
 
 #[tokio::test]
-async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
+async fn blank_missing_repeated_or_too_long_uid_is_400() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for query in [
@@ -78,11 +78,11 @@ async fn a_blank_missing_repeated_or_overlong_uid_is_refused() {
 }
 
 #[tokio::test]
-async fn every_form_of_a_phone_number_finds_the_same_end_user() {
+async fn every_phone_spelling_finds_the_same_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let id =
-        end_user(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+        create(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
     let forms = [
         "+32470000000",
         "+32 470 00 00 00",
@@ -118,7 +118,7 @@ async fn every_form_of_a_phone_number_finds_the_same_end_user() {
 }
 
 #[tokio::test]
-async fn whatever_form_was_stored_its_forms_find_it() {
+async fn every_stored_phone_spelling_is_found_by_all_others() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (n, stored) in
@@ -126,21 +126,21 @@ async fn whatever_form_was_stored_its_forms_find_it() {
             .iter()
             .enumerate()
     {
-        let id = end_user(&caller, json!({ "country": "be", "uids": [{ "uidType": "phone", "uid": stored }] })).await;
+        let id = create(&caller, json!({ "country": "be", "uids": [{ "uidType": "phone", "uid": stored }] })).await;
         let digits = format!("324700000{}", 10 + n);
         assert_found(&caller, &[&format!("+{digits}"), &format!("00{digits}"), &digits], &[id]).await;
     }
 }
 
 #[tokio::test]
-async fn whatsapp_numbers_are_found_as_numbers_and_names_as_text() {
+async fn whatsapp_numbers_match_as_numbers_and_names_as_text() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let bare = holder(&caller, "WhatsApp", "32470000000").await;
-    let plus = holder(&caller, "whatsapp", "+32 470 00 00 00").await;
-    let phone = holder(&caller, "Phone", "+32470000000").await;
-    let name = holder(&caller, "WhatsApp", "@Jane.Doe").await;
-    let scoped = holder(&caller, "WhatsApp", "US.13491208655302741918").await;
+    let bare = create_holder(&caller, "WhatsApp", "32470000000").await;
+    let plus = create_holder(&caller, "whatsapp", "+32 470 00 00 00").await;
+    let phone = create_holder(&caller, "Phone", "+32470000000").await;
+    let name = create_holder(&caller, "WhatsApp", "@Jane.Doe").await;
+    let scoped = create_holder(&caller, "WhatsApp", "US.13491208655302741918").await;
     assert_found(&caller, &["+32470000000", "32470000000", "0032470000000", "+32 470 00 00 00"], &[bare, plus, phone])
         .await;
     assert_found(&caller, &["@jane.doe", "@JANE.DOE", " @Jane.Doe "], &[name]).await;
@@ -149,45 +149,45 @@ async fn whatsapp_numbers_are_found_as_numbers_and_names_as_text() {
 }
 
 #[tokio::test]
-async fn look_ups_are_also_read_by_the_default_region() {
+async fn look_ups_also_use_the_default_region() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "BE")]).await;
     let caller = app.tenant(1);
-    let id = holder(&caller, "Phone", "0470 00 00 00").await;
+    let id = create_holder(&caller, "Phone", "0470 00 00 00").await;
     assert_found(
         &caller,
         &["0470000000", "0470/00.00.00", "(0470) 00 00 00", "32470000000", "+32470000000", "0032470000000"],
         &[id],
     )
     .await;
-    // A customerRef that looks like one stays text.
-    let text = end_user(&caller, json!({ "customerRef": "0470000000" })).await;
+    // A customerRef that looks like a phone number stays text.
+    let text = create(&caller, json!({ "customerRef": "0470000000" })).await;
     assert_found(&caller, &["0470000000"], &[id, text]).await;
     assert_found(&caller, &["+32470000000", "0470 000 000"], &[id]).await;
-    // An end user of another country is not read by the default.
+    // An end user with another country does not use the default region.
     let dutch =
-        end_user(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
+        create(&caller, json!({ "country": "NL", "uids": [{ "uidType": "Phone", "uid": "06 12345678" }] })).await;
     assert_found(&caller, &["+31612345678", "31612345678"], &[dutch]).await;
 }
 
 #[tokio::test]
-async fn without_a_default_region_a_national_number_is_only_text() {
+async fn national_number_is_text_without_a_default_region() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_user(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
-    let text = end_user(&caller, json!({ "customerRef": "0470 00 00 00" })).await;
+    create(&caller, json!({ "country": "BE", "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }] })).await;
+    let text = create(&caller, json!({ "customerRef": "0470 00 00 00" })).await;
     assert_found(&caller, &["0470 00 00 00"], &[text]).await;
     assert_found(&caller, &["0470000000"], &NONE).await;
 }
 
 #[tokio::test]
-async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
+async fn space_of_an_unescaped_plus_is_restored() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let phone = holder(&caller, "Phone", "+32470000000").await;
-    let tagged = holder(&caller, "Email", "jane+tag@example.com").await;
-    let twice = holder(&caller, "Email", "j+a+b@example.com").await;
-    let first = holder(&caller, "Email", "+jane@example.com").await;
-    let text = holder(&caller, "Other", "a b").await;
+    let phone = create_holder(&caller, "Phone", "+32470000000").await;
+    let tagged = create_holder(&caller, "Email", "jane+tag@example.com").await;
+    let twice = create_holder(&caller, "Email", "j+a+b@example.com").await;
+    let first = create_holder(&caller, "Email", "+jane@example.com").await;
+    let text = create_holder(&caller, "Other", "a b").await;
     for query in [
         "+32470000000",
         "%2B32470000000",
@@ -196,31 +196,31 @@ async fn a_plus_that_the_query_string_turned_into_a_space_is_forgiven() {
         "+32%20470%2000%2000%2000",
         "+32+470+00+00+00",
     ] {
-        assert_eq!(raw(&caller, query).await, [phone], "{query}");
+        assert_eq!(raw_look_up(&caller, query).await, [phone], "{query}");
     }
-    let whatsapp = holder(&caller, "WhatsApp", "+32470000001").await;
+    let whatsapp = create_holder(&caller, "WhatsApp", "+32470000001").await;
     for query in ["whatsapp:+32470000001", "tel:+32+470+00+00+01", "(+32)470000001"] {
-        assert_eq!(raw(&caller, query).await, [whatsapp], "{query}");
+        assert_eq!(raw_look_up(&caller, query).await, [whatsapp], "{query}");
     }
     for query in ["jane+tag@example.com", "jane%2Btag@example.com", "jane%20tag@example.com", "JANE+TAG%40example.com"]
     {
-        assert_eq!(raw(&caller, query).await, [tagged], "{query}");
+        assert_eq!(raw_look_up(&caller, query).await, [tagged], "{query}");
     }
-    assert_eq!(raw(&caller, "j+a+b@example.com").await, [twice]);
-    assert_eq!(raw(&caller, "%2Bjane@example.com").await, [first]);
-    assert_eq!(raw(&caller, "+jane@example.com").await, [first]);
-    // Elsewhere a + is a space.
-    assert_eq!(raw(&caller, "a+b").await, [text]);
-    assert_eq!(raw(&caller, "a%2Bb").await, NONE);
+    assert_eq!(raw_look_up(&caller, "j+a+b@example.com").await, [twice]);
+    assert_eq!(raw_look_up(&caller, "%2Bjane@example.com").await, [first]);
+    assert_eq!(raw_look_up(&caller, "+jane@example.com").await, [first]);
+    // In other positions a `+` is a space.
+    assert_eq!(raw_look_up(&caller, "a+b").await, [text]);
+    assert_eq!(raw_look_up(&caller, "a%2Bb").await, NONE);
 }
 
 #[tokio::test]
-async fn neither_case_nor_width_nor_composition_counts() {
+async fn case_width_and_composition_are_ignored() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let email = holder(&caller, "Email", "Jane.Doe@Example.COM").await;
-    let other = holder(&caller, "Login", "Straße Ⅷ ﬁ é").await;
-    let reference = end_user(&caller, json!({ "customerRef": "ΣΊΣΥΦΟΣ-Ａ" })).await;
+    let email = create_holder(&caller, "Email", "Jane.Doe@Example.COM").await;
+    let other = create_holder(&caller, "Login", "Straße Ⅷ ﬁ é").await;
+    let reference = create(&caller, json!({ "customerRef": "ΣΊΣΥΦΟΣ-Ａ" })).await;
     assert_found(&caller, &["jane.doe@example.com", "JANE.DOE@EXAMPLE.COM", "\tjane.doe@example.com\n"], &[email])
         .await;
     assert_found(&caller, &["strasse viii fi e\u{301}", "STRASSE VIII FI É", "ｓｔｒａßｅ Ⅷ ﬁ é"], &[other]).await;
@@ -229,32 +229,31 @@ async fn neither_case_nor_width_nor_composition_counts() {
 }
 
 #[tokio::test]
-async fn an_address_is_found_by_either_form_of_its_domain() {
+async fn address_is_found_by_unicode_and_ascii_domain() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let unicode = holder(&caller, "Email", "jane@bücher.example").await;
-    let ascii = holder(&caller, "Email", "jane@XN--BCHER-KVA.example").await;
+    let unicode = create_holder(&caller, "Email", "jane@bücher.example").await;
+    let ascii = create_holder(&caller, "Email", "jane@XN--BCHER-KVA.example").await;
     for value in
         ["jane@bücher.example", "JANE@BÜCHER.EXAMPLE", "jane@xn--bcher-kva.example", "jane@bu\u{308}cher.example"]
     {
         assert_eq!(caller.by_uid(value).await, [unicode, ascii], "{value}");
     }
-    // Non-transitional: ß is a letter of its own in a domain.
-    let sharp = holder(&caller, "Email", "jane@faß.example").await;
+    // UTS #46 processing is non-transitional: a domain keeps its ß.
+    let sharp = create_holder(&caller, "Email", "jane@faß.example").await;
     assert_found(&caller, &["jane@faß.example", "jane@xn--fa-hia.example"], &[sharp]).await;
     assert_found(&caller, &["jane@fass.example", "jane@bucher.example"], &NONE).await;
-    // The stored spelling is what readers get.
+    // Responses have the stored spelling.
     assert_eq!(caller.read(&json!(unicode)).await["uids"][0]["uid"], json!("jane@bücher.example"));
 }
 
 #[tokio::test]
-async fn a_customer_reference_is_looked_up_as_a_uid_is() {
+async fn customer_ref_is_looked_up_like_a_uid() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let reference = end_user(&caller, json!({ "customerRef": "ERP-1" })).await;
-    let both =
-        end_user(&caller, json!({ "customerRef": "erp-1", "uids": [{ "uidType": "ERP", "uid": "ERP-1" }] })).await;
-    let uid = holder(&caller, "ERP", "Erp-1").await;
+    let reference = create(&caller, json!({ "customerRef": "ERP-1" })).await;
+    let both = create(&caller, json!({ "customerRef": "erp-1", "uids": [{ "uidType": "ERP", "uid": "ERP-1" }] })).await;
+    let uid = create_holder(&caller, "ERP", "Erp-1").await;
     assert_found(&caller, &["ERP-1", "erp-1"], &[reference, both, uid]).await;
     caller.update(&json!(reference), json!({ "customerRef": "ERP-2" })).await;
     caller.update(&json!(both), json!({ "customerRef": null })).await;
@@ -263,13 +262,13 @@ async fn a_customer_reference_is_looked_up_as_a_uid_is() {
 }
 
 #[tokio::test]
-async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
+async fn all_holders_are_returned_once_by_ascending_id() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for _ in 0..5 {
         all.push(
-            end_user(
+            create(
                 &caller,
                 json!({ "customerRef": "family@example.com", "uids": [
                 { "uid": "Family@example.com" }, { "uidType": "Login", "uid": "family@EXAMPLE.com" },
@@ -284,7 +283,7 @@ async fn all_who_hold_a_uid_are_answered_once_each_by_id() {
 }
 
 #[tokio::test]
-async fn at_most_a_hundred_end_users_are_answered_the_oldest() {
+async fn look_up_returns_the_100_lowest_ids() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -294,20 +293,20 @@ async fn at_most_a_hundred_end_users_are_answered_the_oldest() {
         } else {
             json!({ "uids": [{ "uidType": "x", "uid": "SHARED" }] })
         };
-        all.push(end_user(&caller, body).await);
+        all.push(create(&caller, body).await);
     }
     assert_found(&caller, &["shared"], &all[..100]).await;
 }
 
 #[tokio::test]
-async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
+async fn text_and_phone_of_the_same_characters_differ() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let phone = holder(&caller, "Phone", "+32470000000").await;
-    let spelled = holder(&caller, "Other", "+32470000000").await;
-    let bare = holder(&caller, "Other", "32470000000").await;
-    let keyed = holder(&caller, "Other", "p=+32470000000").await;
-    let reference = end_user(&caller, json!({ "customerRef": "t=+32470000000" })).await;
+    let phone = create_holder(&caller, "Phone", "+32470000000").await;
+    let spelled = create_holder(&caller, "Other", "+32470000000").await;
+    let bare = create_holder(&caller, "Other", "32470000000").await;
+    let keyed = create_holder(&caller, "Other", "p=+32470000000").await;
+    let reference = create(&caller, json!({ "customerRef": "t=+32470000000" })).await;
     assert_found(&caller, &["+32470000000"], &[phone, spelled]).await;
     assert_found(&caller, &["32470000000"], &[phone, bare]).await;
     assert_found(&caller, &["0032470000000", "+32 470 00 00 00"], &[phone]).await;
@@ -316,12 +315,12 @@ async fn a_text_and_a_phone_number_of_the_same_letters_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_extension_is_part_of_the_number() {
+async fn extension_is_part_of_the_phone_number() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let five = holder(&caller, "Phone", "+32 2 555 12 12 ext. 5").await;
-    let six = holder(&caller, "Phone", "+32 2 555 12 12 x6").await;
-    let none = holder(&caller, "Phone", "+32 2 555 12 12").await;
+    let five = create_holder(&caller, "Phone", "+32 2 555 12 12 ext. 5").await;
+    let six = create_holder(&caller, "Phone", "+32 2 555 12 12 x6").await;
+    let none = create_holder(&caller, "Phone", "+32 2 555 12 12").await;
     assert_eq!(caller.read(&json!(five)).await["uids"][0]["uid"], json!("+3225551212;ext=5"));
     assert_found(
         &caller,
@@ -335,7 +334,7 @@ async fn an_extension_is_part_of_the_number() {
 }
 
 #[tokio::test]
-async fn the_longest_and_oddest_values_can_be_stored_and_found() {
+async fn longest_and_unusual_values_are_stored_and_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut values: Vec<String> =
@@ -375,10 +374,10 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
         .map(str::to_owned),
     );
     for value in &values {
-        let uid = holder(&caller, "Other", value).await;
+        let uid = create_holder(&caller, "Other", value).await;
         let mut expected = vec![uid];
         if value.chars().count() <= 254 {
-            expected.push(end_user(&caller, json!({ "customerRef": value })).await);
+            expected.push(create(&caller, json!({ "customerRef": value })).await);
         }
         let found = caller.by_uid(value).await;
         assert_eq!(found, expected, "{:.40}", value);
@@ -386,10 +385,10 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
         assert!(stored == &json!(value) || value == "e\u{301}" && stored == &json!("é"), "{:.40}", value);
     }
     for (n, unit) in ["\u{fdfa}", "😀", "#", "x", "語"].iter().enumerate() {
-        // 254 characters, the last of which tells it from the others.
+        // The values have 254 characters and differ in the last one.
         let value = format!("{}{n}", unit.repeat(253));
-        let one = end_user(&caller, json!({ "customerRef": value })).await;
-        let two = end_user(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
+        let one = create(&caller, json!({ "customerRef": value })).await;
+        let two = create(&caller, json!({ "customerRef": format!("{}z", unit.repeat(253)) })).await;
         assert_eq!(caller.by_uid(&value).await, [one], "{unit}");
         assert_eq!(caller.by_uid(&format!("{}Z", unit.repeat(253))).await, [two], "{unit}");
     }
@@ -399,12 +398,13 @@ async fn the_longest_and_oddest_values_can_be_stored_and_found() {
 }
 
 #[tokio::test]
-async fn values_that_differ_at_their_very_end_are_told_apart() {
+async fn values_that_differ_in_the_last_character_differ() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for unit in ["x", "\u{fdfa}", "😀"] {
         let value = |end: &str| format!("{}{end}", unit.repeat(319));
-        let (a, b) = (holder(&caller, "Other", &value("a")).await, holder(&caller, "Other", &value("b")).await);
+        let (a, b) =
+            (create_holder(&caller, "Other", &value("a")).await, create_holder(&caller, "Other", &value("b")).await);
         assert_eq!(caller.by_uid(&value("a")).await, [a]);
         assert_eq!(caller.by_uid(&value("B")).await, [b]);
         assert_eq!(caller.by_uid(&value("c")).await, NONE);
@@ -412,7 +412,7 @@ async fn values_that_differ_at_their_very_end_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_change_of_uids_shows_in_the_very_next_look_up() {
+async fn next_look_up_shows_a_change_of_uids() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let created = caller
@@ -433,7 +433,7 @@ async fn a_change_of_uids_shows_in_the_very_next_look_up() {
         .await;
     assert_found(&caller, &["+32470000000"], &NONE).await;
 
-    // Another kind of the same value is held under another key.
+    // The same value of another type has a different match key.
     let assign = json!({ "uid": "+32470000000", "endUserID": number, "uidType": "Other" });
     caller.post("/api/EndUserUIDs/assign", assign).await.expect(201);
     assert_found(&caller, &["+32470000000"], &[number]).await;
@@ -444,10 +444,10 @@ async fn a_change_of_uids_shows_in_the_very_next_look_up() {
 }
 
 #[tokio::test]
-async fn a_uid_is_found_in_its_own_tenant_alone() {
+async fn uid_is_found_only_in_its_tenant() {
     let app = App::start().await;
-    let one = holder(&app.tenant(1), "Email", "jane@example.com").await;
-    let two = end_user(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;
+    let one = create_holder(&app.tenant(1), "Email", "jane@example.com").await;
+    let two = create(&app.tenant("1-"), json!({ "customerRef": "jane@example.com" })).await;
     assert_found(&app.tenant("1"), &["jane@example.com"], &[one]).await;
     assert_found(&app.tenant("1-"), &["jane@example.com"], &[two]).await;
     assert_found(&app.tenant(2), &["jane@example.com"], &NONE).await;

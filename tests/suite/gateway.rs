@@ -1,13 +1,12 @@
-//! Contract §2: what surrounds every answer. Unknown paths, headers, CORS, odd requests, and the
-//! paths that exist in `local` alone.
+//! Unknown paths, response headers, CORS, unusual requests, and the paths that only `local` has.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::{Answer, App, TestRequest, token};
-use crate::auth::routes;
+use crate::support::app::{App, Response, TestRequest, token};
+use crate::support::openapi::routes;
 
 fn authorized(method: &str, path: &str) -> TestRequest {
     let token = token(json!({ "customerID": 7 }));
@@ -15,11 +14,11 @@ fn authorized(method: &str, path: &str) -> TestRequest {
 }
 
 #[track_caller]
-fn assert_gateway_404(answer: Answer, what: &str) {
-    assert_eq!(answer.status, 404, "{what}: {}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
-    assert_eq!(answer.header("x-request-id"), None, "{what}: no function was asked");
-    assert_eq!(answer.json(), json!({ "message": "Not Found" }), "{what}");
+fn assert_gateway_404(response: Response, case: &str) {
+    assert_eq!(response.status, 404, "{case}: {}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"), "{case}");
+    assert_eq!(response.header("x-request-id"), None, "{case}: no function was invoked");
+    assert_eq!(response.json(), json!({ "message": "Not Found" }), "{case}");
 }
 
 #[tokio::test]
@@ -69,14 +68,14 @@ async fn paths_and_methods_match_exactly() {
         assert_gateway_404(TestRequest::new(method, &path).to(&app).await, &format!("{method} {path} without a token"));
     }
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=a", &format!("/api/EndUsers/{id}"), "/"] {
-        let answer = authorized("HEAD", path).to(&app).await;
-        assert_eq!((answer.status, answer.text().as_str()), (404, ""), "HEAD {path}");
+        let response = authorized("HEAD", path).to(&app).await;
+        assert_eq!((response.status, response.text().as_str()), (404, ""), "HEAD {path}");
     }
     assert_eq!(app.tenant(7).read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
-async fn every_answer_of_a_function_has_its_headers() {
+async fn every_function_response_has_the_standard_headers() {
     let app = App::start().await;
     let id = app.tenant(7).create(json!({ "firstname": "Here" })).await["endUserID"].to_string();
     let mut seen = std::collections::HashSet::new();
@@ -91,75 +90,76 @@ async fn every_answer_of_a_function_has_its_headers() {
                 "a body",
             ),
             (authorized(&method, &path.replace(&id, "x")), "another id"),
-            (authorized(&method, &path.replace(&id, "2147483647")), "nobody"),
+            (authorized(&method, &path.replace(&id, "2147483647")), "unknown end user"),
             (authorized(&method, &path).header("content-type", "text/plain").body("x"), "plain text"),
         ];
-        for (send, what) in requests {
-            if method == "DELETE" && !["no token", "another id", "nobody"].contains(&what) {
+        for (request, case) in requests {
+            if method == "DELETE" && !["no token", "another id", "unknown end user"].contains(&case) {
                 continue;
             }
-            last.push((send.to(&app).await, format!("{method} {path}: {what}")));
+            last.push((request.to(&app).await, format!("{method} {path}: {case}")));
         }
     }
     last.push((authorized("DELETE", &format!("/api/EndUsers/{id}")).to(&app).await, "DELETE".to_owned()));
-    for (answer, what) in last {
-        let request_id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id")).to_owned();
-        assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{what}: {request_id}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-        assert_server_timing(&answer, &what);
-        match answer.status {
+    for (response, case) in last {
+        let request_id =
+            response.header("x-request-id").unwrap_or_else(|| panic!("{case}: no x-request-id")).to_owned();
+        assert!(!request_id.is_empty() && seen.insert(request_id.clone()), "{case}: {request_id}");
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{case}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{case}");
+        assert_server_timing(&response, &case);
+        match response.status {
             204 => {
-                assert!(answer.body.is_empty(), "{what}");
-                assert_eq!(answer.header("content-type"), None, "{what}");
+                assert!(response.body.is_empty(), "{case}");
+                assert_eq!(response.header("content-type"), None, "{case}");
             }
-            200 | 201 => assert_eq!(answer.header("content-type"), Some("application/json"), "{what}"),
-            _ => assert_problem(&answer, &what),
+            200 | 201 => assert_eq!(response.header("content-type"), Some("application/json"), "{case}"),
+            _ => assert_problem(&response, &case),
         }
     }
 }
 
-/// `db;dur=MS;desc="rtt=N rru=X wru=Y"`
+/// Asserts a `Server-Timing` of the form `db;dur=MS;desc="rtt=N rru=X wru=Y"`.
 #[track_caller]
-fn assert_server_timing(answer: &Answer, what: &str) {
-    let timing = answer.header("server-timing").unwrap_or_else(|| panic!("{what}: no Server-Timing"));
+fn assert_server_timing(response: &Response, case: &str) {
+    let timing = response.header("server-timing").unwrap_or_else(|| panic!("{case}: no Server-Timing"));
     let figures = timing.strip_prefix("db;dur=").and_then(|rest| rest.strip_suffix('"'));
-    let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{what}: {timing}"));
+    let (dur, desc) = figures.and_then(|f| f.split_once(";desc=\"")).unwrap_or_else(|| panic!("{case}: {timing}"));
     let names: Vec<_> = desc.split(' ').map(|figure| figure.split_once('=').unwrap()).collect();
-    assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rtt", "rru", "wru"], "{what}: {timing}");
+    assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rtt", "rru", "wru"], "{case}: {timing}");
     for number in names.iter().map(|(_, number)| *number).chain([dur]) {
-        assert!(number.parse::<f64>().is_ok_and(|n| n >= 0.0), "{what}: {timing}");
+        assert!(number.parse::<f64>().is_ok_and(|n| n >= 0.0), "{case}: {timing}");
     }
 }
 
 #[track_caller]
-fn assert_problem(answer: &Answer, what: &str) {
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}: {}", answer.text());
-    let problem = answer.json();
+fn assert_problem(response: &Response, case: &str) {
+    assert_eq!(response.header("content-type"), Some("application/problem+json"), "{case}: {}", response.text());
+    let problem = response.json();
     let mut members: Vec<_> = problem.as_object().unwrap().keys().map(String::as_str).collect();
     members.retain(|member| *member != "errors");
     members.sort_unstable();
-    assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{what}");
-    assert_eq!(problem["status"], answer.status, "{what}");
-    assert_eq!(problem["type"], "about:blank", "{what}");
-    assert_eq!(problem["instance"].as_str(), answer.header("x-request-id"), "{what}");
-    let title = http::StatusCode::from_u16(answer.status).unwrap().canonical_reason().unwrap();
-    assert_eq!(problem["title"], title, "{what}");
-    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}");
-    assert_eq!(problem.get("errors").is_some(), answer.status == 400, "{what}: {problem}");
+    assert_eq!(members, ["detail", "instance", "status", "title", "type"], "{case}");
+    assert_eq!(problem["status"], response.status, "{case}");
+    assert_eq!(problem["type"], "about:blank", "{case}");
+    assert_eq!(problem["instance"].as_str(), response.header("x-request-id"), "{case}");
+    let title = http::StatusCode::from_u16(response.status).unwrap().canonical_reason().unwrap();
+    assert_eq!(problem["title"], title, "{case}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{case}");
+    assert_eq!(problem.get("errors").is_some(), response.status == 400, "{case}: {problem}");
     if let Some(errors) = problem.get("errors") {
         for (path, messages) in errors.as_object().unwrap() {
             let messages = messages.as_array().unwrap();
             assert!(
                 !path.is_empty() && !messages.is_empty() && messages.iter().all(|m| m.is_string()),
-                "{what}: {errors}"
+                "{case}: {errors}"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn each_kind_of_problem_has_its_whole_body() {
+async fn every_problem_has_its_full_body() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let cases = [
@@ -172,15 +172,15 @@ async fn each_kind_of_problem_has_its_whole_body() {
         ),
         (authorized("POST", "/api/EndUsers").body(vec![b' '; (1 << 20) + 1]), 413, "Payload Too Large"),
     ];
-    for (send, status, title) in cases {
-        let answer = send.to(&app).await;
-        assert_eq!((answer.status, answer.json()["title"].as_str()), (status, Some(title)));
-        assert_problem(&answer, title);
+    for (request, status, title) in cases {
+        let response = request.to(&app).await;
+        assert_eq!((response.status, response.json()["title"].as_str()), (status, Some(title)));
+        assert_problem(&response, title);
     }
-    // Nothing of what was sent comes back.
+    // A problem never echoes the request.
     let secret = "do-not-echo-this";
-    let answer = tenant.post("/api/EndUsers", json!({ "country": secret, "uids": [{ "uid": secret }] })).await;
-    assert!(!answer.text().contains(secret), "{}", answer.text());
+    let response = tenant.post("/api/EndUsers", json!({ "country": secret, "uids": [{ "uid": secret }] })).await;
+    assert!(!response.text().contains(secret), "{}", response.text());
 }
 
 const CORS: [&str; 6] = [
@@ -200,33 +200,33 @@ fn preflight(origin: &str, path: &str) -> TestRequest {
 }
 
 #[tokio::test]
-async fn there_is_no_cors_unless_origins_are_set() {
+async fn cors_is_off_by_default() {
     let app = App::start().await;
     assert_gateway_404(preflight("https://app.test", "/api/EndUsers").to(&app).await, "a preflight");
-    let answer = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
-    assert_eq!(answer.status, 200);
+    let response = authorized("GET", "/api/EndUsers").header("origin", "https://app.test").to(&app).await;
+    assert_eq!(response.status, 200);
     for name in CORS {
-        assert_eq!(answer.header(name), None, "{name}");
+        assert_eq!(response.header(name), None, "{name}");
     }
 }
 
-fn list(header: Option<&str>) -> Vec<String> {
+fn comma_separated(header: Option<&str>) -> Vec<String> {
     let mut items: Vec<_> = header.unwrap_or_default().split(',').map(|item| item.trim().to_lowercase()).collect();
     items.sort();
     items
 }
 
 #[tokio::test]
-async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
+async fn allowed_origins_get_preflights_and_exposed_headers() {
     let app = App::with(&[("CORS_ALLOWED_ORIGINS", "https://app.test, https://b.test")]).await;
     for origin in ["https://app.test", "https://b.test"] {
-        let answer = preflight(origin, "/api/EndUsers/1").to(&app).await;
-        assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
-        assert_eq!(answer.header(CORS[0]), Some(origin));
-        assert_eq!(list(answer.header(CORS[1])), ["delete", "get", "post", "put"]);
+        let response = preflight(origin, "/api/EndUsers/1").to(&app).await;
+        assert!(matches!(response.status, 200 | 204), "{}", response.status);
+        assert_eq!(response.header(CORS[0]), Some(origin));
+        assert_eq!(comma_separated(response.header(CORS[1])), ["delete", "get", "post", "put"]);
         let allowed = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"];
-        assert_eq!(list(answer.header(CORS[2])), allowed);
-        assert_eq!(answer.header(CORS[4]), None);
+        assert_eq!(comma_separated(response.header(CORS[2])), allowed);
+        assert_eq!(response.header(CORS[4]), None);
 
         let exposed = [
             "etag",
@@ -237,15 +237,15 @@ async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
             "www-authenticate",
             "x-request-id",
         ];
-        for send in [
+        for request in [
             authorized("GET", "/api/EndUsers"),
             TestRequest::new("GET", "/api/EndUsers"),
             authorized("GET", "/api/EndUsers/1"),
         ] {
-            let answer = send.header("origin", origin).to(&app).await;
-            assert_eq!(answer.header(CORS[0]), Some(origin), "{}", answer.status);
-            assert_eq!(list(answer.header(CORS[3])), exposed);
-            assert_eq!(answer.header(CORS[4]), None);
+            let response = request.header("origin", origin).to(&app).await;
+            assert_eq!(response.header(CORS[0]), Some(origin), "{}", response.status);
+            assert_eq!(comma_separated(response.header(CORS[3])), exposed);
+            assert_eq!(response.header(CORS[4]), None);
         }
     }
     for origin in [
@@ -255,40 +255,41 @@ async fn set_origins_get_preflights_without_a_token_and_exposed_headers() {
         "null",
         "https://app.test, https://b.test",
     ] {
-        for send in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)] {
-            let answer = send.to(&app).await;
+        for request in [preflight(origin, "/api/EndUsers"), authorized("GET", "/api/EndUsers").header("origin", origin)]
+        {
+            let response = request.to(&app).await;
             for name in CORS {
-                assert_eq!(answer.header(name), None, "{origin}: {name}");
+                assert_eq!(response.header(name), None, "{origin}: {name}");
             }
         }
     }
 }
 
-/// What comes back for bytes that no well-behaved client sends.
-async fn raw(app: &App, head: &[u8]) -> Vec<u8> {
+/// The response to raw bytes that no regular client sends.
+async fn send_raw(app: &App, head: &[u8]) -> Vec<u8> {
     let address = app.system.address();
     let head = head.to_vec();
     let exchange = move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(&head).unwrap();
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut chunk) {
-            answer.extend_from_slice(&chunk[..read]);
+            response.extend_from_slice(&chunk[..read]);
         }
-        answer
+        response
     };
     tokio::task::spawn_blocking(exchange).await.unwrap()
 }
 
 #[tokio::test]
-async fn no_raw_request_line_or_host_is_a_server_fault() {
+async fn unusual_request_lines_and_hosts_never_cause_a_5xx() {
     let app = App::start().await;
     app.tenant(7).create(json!({ "firstname": "Here" })).await;
     let token = token(json!({ "customerID": 7 }));
     let mut heads: Vec<Vec<u8>> = Vec::new();
-    // Three times as long, were it percent-encoded.
+    // Percent-encoded, the query would be three times as long.
     let long = format!("search={}", "`".repeat(22_000));
     for query in [
         long.as_str(),
@@ -410,21 +411,22 @@ async fn no_raw_request_line_or_host_is_a_server_fault() {
     ] {
         heads.push(format!("GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\n{header}\r\n").into());
     }
-    let answers = heads.into_iter().map(|head| {
+    let responses = heads.into_iter().map(|head| {
         let rest = format!("Authorization: Bearer {token}\r\nConnection: close\r\n\r\n");
         let (app, whole) = (&app, [&head[..], rest.as_bytes()].concat());
-        async move { (head, raw(app, &whole).await) }
+        async move { (head, send_raw(app, &whole).await) }
     });
-    for (head, answer) in futures::future::join_all(answers).await {
-        let (head, answer) =
-            (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&answer).into_owned());
-        let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
-        assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {answer:?}");
+    for (head, response) in futures::future::join_all(responses).await {
+        let (head, response) =
+            (String::from_utf8_lossy(&head).into_owned(), String::from_utf8_lossy(&response).into_owned());
+        let status =
+            response.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|s| s.parse::<u16>().ok());
+        assert!(status.is_some_and(|status| (200..500).contains(&status)), "{head:?}: {response:?}");
     }
 }
 
 #[tokio::test]
-async fn of_two_authorizations_none_counts_whichever_comes_first() {
+async fn two_authorization_headers_are_rejected() {
     let app = App::start().await;
     let good = format!("Bearer {}", token(json!({ "customerID": 7 })));
     let other = format!("Bearer {}", token(json!({ "customerID": 8 })));
@@ -435,13 +437,13 @@ async fn of_two_authorizations_none_counts_whichever_comes_first() {
             "GET /api/EndUsers HTTP/1.1\r\nHost: localhost\r\nAuthorization: {first}\r\nauthorization: {second}\r\n\
              Connection: close\r\n\r\n"
         );
-        let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 401"), "{first} and {second}: {answer}");
+        let response = String::from_utf8(send_raw(&app, head.as_bytes()).await).unwrap();
+        assert!(response.starts_with("HTTP/1.1 401"), "{first} and {second}: {response}");
     }
 }
 
-/// An event of payload format 2.0, as the gateway makes none.
-fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
+/// An event of payload format 2.0 with changes that the gateway never makes.
+fn modified_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
     let (method, path) = route.split_once(' ').unwrap();
     let authorization = format!("Bearer {}", token(json!({ "customerID": 7 })));
     let mut event = json!({
@@ -461,13 +463,13 @@ fn odd_event(route: &str, changes: serde_json::Value) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
+async fn unusual_events_never_cause_a_5xx() {
     let app = App::start().await;
     let jane = "eyJmaXJzdG5hbWUiOiJKYW5lIn0=";
     let create = "POST /api/EndUsers";
     for (changes, status) in [
         (json!({ "/body": jane, "/isBase64Encoded": true }), 201),
-        // Not base64, or not quite: taken as the text that it is, which is no JSON.
+        // Invalid base64 is read as text, which is no JSON.
         (json!({ "/body": "%%%", "/isBase64Encoded": true }), 400),
         (json!({ "/body": "e30", "/isBase64Encoded": true }), 400),
         (json!({ "/body": "e3=0", "/isBase64Encoded": true }), 400),
@@ -479,8 +481,8 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
         (json!({ "/body": null, "/isBase64Encoded": true }), 400),
         (json!({ "/body": jane }), 400),
     ] {
-        let answer = app.system.invoke("create-end-user", &odd_event(create, changes.clone())).await.unwrap();
-        assert_eq!(answer["statusCode"], status, "{changes}: {answer}");
+        let response = app.system.invoke("create-end-user", &modified_event(create, changes.clone())).await.unwrap();
+        assert_eq!(response["statusCode"], status, "{changes}: {response}");
     }
     for changes in [
         json!({ "/headers/host": "x:99999" }),
@@ -499,14 +501,14 @@ async fn an_odd_event_is_at_most_a_fault_of_its_caller() {
         json!({ "/requestContext/requestId": "\u{e9}\n" }),
         json!({ "/requestContext/requestId": null }),
     ] {
-        let answer = app.system.invoke("list-end-users", &odd_event("GET /api/EndUsers", changes.clone())).await;
-        let answer = answer.unwrap_or_else(|| panic!("{changes}: it crashed"));
-        assert!([200, 400].contains(&answer["statusCode"].as_u64().unwrap()), "{changes}: {answer}");
+        let response = app.system.invoke("list-end-users", &modified_event("GET /api/EndUsers", changes.clone())).await;
+        let response = response.unwrap_or_else(|| panic!("{changes}: it crashed"));
+        assert!([200, 400].contains(&response["statusCode"].as_u64().unwrap()), "{changes}: {response}");
     }
 }
 
 #[tokio::test]
-async fn a_quote_or_a_bracket_in_the_query_means_itself() {
+async fn quotes_and_brackets_in_a_query_are_literal() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "customerRef": r#"<a"b>"# })).await;
@@ -515,11 +517,11 @@ async fn a_quote_or_a_bracket_in_the_query_means_itself() {
     let head = format!(
         "GET /api/EndUsers/byUid?uid=%3Ca\"b%3E HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     );
-    let answer = String::from_utf8(raw(&app, head.as_bytes()).await).unwrap();
+    let response = String::from_utf8(send_raw(&app, head.as_bytes()).await).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with(&json!([end_user]).to_string())
-            || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200") && response.ends_with(&json!([end_user]).to_string())
+            || response.starts_with("HTTP/1.1 400"),
+        "{response}"
     );
 }
 
@@ -531,7 +533,7 @@ fn ticket(id: u64, uid: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn ticket_events_are_taken_one_or_many_valid_or_not() {
+async fn ticket_events_are_accepted_even_if_invalid() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uid": "jane@x.test" }] })).await["endUserID"].clone();
@@ -545,14 +547,14 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
     };
 
     let one = serde_json::to_string_pretty(&ticket(1, "jane@x.test")).unwrap();
-    let answer = post("application/json", one.into()).to(&app).await;
-    assert_eq!((answer.status, answer.text().as_str()), (202, ""));
+    let response = post("application/json", one.into()).to(&app).await;
+    assert_eq!((response.status, response.text().as_str()), (202, ""));
     assert_eq!(tickets().await, [1]);
 
     let lines =
         format!("{}\r\n\n{}\n{}\n", ticket(2, "jane@x.test"), r#"{"type":"nothing"}"#, ticket(3, "jane@x.test"));
     post("application/x-ndjson", lines.into()).to(&app).await.expect(202);
-    assert_eq!(tickets().await, [1, 2, 3], "a bad event takes no neighbour down");
+    assert_eq!(tickets().await, [1, 2, 3], "an invalid event affects no other event");
     assert_eq!(app.system.dead_letters().await, [r#"{"type":"nothing"}"#]);
 
     for (kind, body) in [
@@ -562,20 +564,20 @@ async fn ticket_events_are_taken_one_or_many_valid_or_not() {
         ("application/json", b"not JSON".to_vec()),
         ("application/json", Vec::new()),
     ] {
-        let what = String::from_utf8_lossy(&body).into_owned();
-        let answer = post(kind, body).to(&app).await;
-        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+        let case = String::from_utf8_lossy(&body).into_owned();
+        let response = post(kind, body).to(&app).await;
+        assert_eq!(response.status, 400, "{case}: {}", response.text());
     }
-    assert_eq!(tickets().await, [1, 2, 3], "of a bad body none is taken");
+    assert_eq!(tickets().await, [1, 2, 3], "an invalid body is rejected as a whole");
     assert_eq!(app.system.dead_letters().await.len(), 1);
 }
 
 #[tokio::test]
-async fn settled_means_that_what_was_sent_is_seen() {
+async fn settle_waits_until_events_are_visible() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = TestRequest::new("POST", "/local/settle").to(&app).await;
-    assert_eq!((answer.status, answer.text().as_str()), (204, ""));
+    let response = TestRequest::new("POST", "/local/settle").to(&app).await;
+    assert_eq!((response.status, response.text().as_str()), (204, ""));
     for i in 0..20 {
         tenant.create(json!({ "firstname": "Settled", "lastname": format!("n{i}") })).await;
     }
@@ -584,15 +586,15 @@ async fn settled_means_that_what_was_sent_is_seen() {
 }
 
 #[tokio::test]
-async fn a_body_that_the_gateway_does_not_take_never_reaches_a_function() {
+async fn bodies_over_the_gateway_limit_reach_no_function() {
     let app = App::start().await;
-    let answer = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
-    assert_eq!((answer.status, answer.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
-    assert_eq!(answer.header("x-request-id"), None);
+    let response = app.tenant(7).send(TestRequest::new("POST", "/api/EndUsers").body(vec![b' '; (10 << 20) + 1])).await;
+    assert_eq!((response.status, response.text().as_str()), (413, r#"{"message":"Request Entity Too Large"}"#));
+    assert_eq!(response.header("x-request-id"), None);
 }
 
 #[tokio::test]
-async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
+async fn ticket_events_are_json_or_ndjson() {
     let app = App::start().await;
     let post = |kind: &str, body: &str| {
         TestRequest::new("POST", "/local/ticket-events").header("content-type", kind).body(body.to_owned()).to(&app)
@@ -605,12 +607,12 @@ async fn ticket_events_are_taken_as_json_one_or_one_per_line() {
     assert_eq!(
         app.system.dead_letters().await,
         [r#"{"type":"nonsense"}"#, r#"{"a":1}"#, "[2]"],
-        "taken, tried and set aside"
+        "the event is accepted, retried and moved to the dead letters"
     );
 }
 
 #[tokio::test]
-async fn no_answer_hides_a_write_of_its_own_from_a_read() {
+async fn reads_show_every_acknowledged_write() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for n in 1..=20 {

@@ -10,20 +10,16 @@ use serde_json::{Value, json};
 use shared::app::App as Functions;
 use shared::domain::end_user::{EndUser, EndUserReadDto, EndUserUpdate, PendingEndUser, Precondition, SortField};
 use shared::domain::ids::{EndUserId, Tenant};
-use shared::domain::input::Json;
 use shared::domain::page::Page;
 use shared::domain::search::Search;
 use shared::store::keys::{self, Key};
 use shared::store::{Entry, ListOrder, Meter, Scope, entries};
 use tests::proxy::{Fault, Plan};
 
-use crate::app::App;
-use crate::budgets::unwatched;
-use crate::faults::Troubled;
-
-pub fn json_of(body: Value) -> Json {
-    Json::parse(body.to_string().as_bytes()).unwrap()
-}
+use crate::support::app::App;
+use crate::support::functions::{json_of, unwatched};
+use crate::support::index::growing_text;
+use crate::support::proxied::Troubled;
 
 fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(10)
@@ -163,14 +159,6 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
     assert_eq!(stored(app).await, expected(&end_user));
 }
 
-/// A text of `length` characters: words that NFKD makes six times longer, and that no other `number` has.
-pub fn growing_text(number: u32, length: usize) -> String {
-    let words = (0..).map(|n| format!("{number}x{n}{} ", "㌖".repeat(30)));
-    let text: String =
-        words.take(1 + length / 30).flat_map(|word| word.chars().collect::<Vec<_>>()).take(length).collect();
-    text.trim_end().to_owned()
-}
-
 /// Values of all texts and 40 UIDs, of which no word is among those of another `number`.
 fn largest_values(number: u32, fill: usize) -> Value {
     const TEXTS: [(&str, usize); 9] = [
@@ -194,7 +182,7 @@ fn largest_values(number: u32, fill: usize) -> Value {
 }
 
 /// The size of an item as DynamoDB counts it, for items of texts, numbers, flags, lists and maps.
-pub fn item_size(item: &shared::store::Item) -> usize {
+fn item_size(item: &shared::store::Item) -> usize {
     fn value_size(value: &AttributeValue) -> usize {
         match value {
             AttributeValue::S(text) => text.len(),

@@ -1,8 +1,8 @@
-//! Tenants cannot see, count, find or touch each other's records by any verb.
+//! No method lets a tenant see, count, find or change records of another tenant.
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, TestRequest};
+use crate::support::app::{App, Caller, Response, TestRequest};
 
 fn jane() -> Value {
     json!({ "firstname": "Jane", "customerRef": "ERP-1", "uids": [
@@ -15,16 +15,16 @@ fn ticket(customer: &str) -> Value {
         "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": "2026-11-01T10:00:00Z" } })
 }
 
-/// Status and body without the request's id.
-fn seen(answer: Answer) -> (u16, Value) {
-    let mut body = answer.json();
+/// The status, and the body without the request id.
+fn without_instance(response: Response) -> (u16, Value) {
+    let mut body = response.json();
     if let Some(body) = body.as_object_mut() {
         body.remove("instance");
     }
-    (answer.status, body)
+    (response.status, body)
 }
 
-async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
+async fn all_views(tenant: &Caller<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
         "/api/EndUsers",
@@ -41,33 +41,33 @@ async fn everything(tenant: &Caller<'_>) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_tenant_sees_counts_and_finds_only_its_own() {
+async fn tenant_sees_counts_and_finds_only_its_end_users() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
-    let empty = everything(&two).await;
+    let empty = all_views(&two).await;
     one.create(jane()).await;
     app.events(&[ticket("one")]).await;
-    assert_eq!(everything(&two).await, empty);
+    assert_eq!(all_views(&two).await, empty);
     assert_eq!(empty[0], json!({ "items": [], "totalCount": 0, "totalPages": 0 }));
 
     let hers = two.create(jane()).await;
     app.events(&[ticket("two")]).await;
     let tickets = two.get(&format!("/api/EndUsers/{}/tickets", hers["endUserID"])).await.expect(200);
     assert_eq!((&tickets["totalCount"], &tickets["items"][0]["subject"]), (&json!(1), &json!("two")));
-    for found in everything(&two).await {
+    for found in all_views(&two).await {
         let items = found.get("items").unwrap_or(&found);
         assert_eq!(items, &json!([hers]), "{found}");
     }
 }
 
 #[tokio::test]
-async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
+async fn record_of_another_tenant_looks_nonexistent() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     one.create(jane()).await;
     let hers = one.create(jane()).await;
     let id = hers["endUserID"].as_u64().unwrap();
-    // Tenant two has an end user of its own, but none of this id.
+    // The second tenant has an end user, but none with this id.
     let own = two.create(json!({ "firstname": "Own" })).await;
     assert_ne!(own["endUserID"], id);
     let requests = |id: u64| {
@@ -84,16 +84,16 @@ async fn a_record_of_another_tenant_is_answered_like_one_that_does_not_exist() {
     };
     for (theirs, missing) in requests(id).into_iter().zip(requests(4711)) {
         let (theirs, missing) = (two.send(theirs).await, two.send(missing).await);
-        assert_eq!(theirs.cost(), missing.cost(), "the same work is done for {}", theirs.what);
+        assert_eq!(theirs.cost(), missing.cost(), "the same cost is expected for {}", theirs.request);
         assert_eq!(theirs.status, 404, "{}", theirs.text());
-        assert_eq!(seen(theirs), seen(missing));
+        assert_eq!(without_instance(theirs), without_instance(missing));
     }
-    assert_eq!(one.read(&json!(id)).await, hers, "nothing was touched");
+    assert_eq!(one.read(&json!(id)).await, hers, "nothing was changed");
     assert_eq!(two.by_uid("evil@example.com").await, [0u64; 0]);
 }
 
 #[tokio::test]
-async fn a_uid_record_of_another_tenant_cannot_be_changed() {
+async fn uid_of_another_tenant_cannot_be_changed() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     let hers = one.create(jane()).await;
@@ -108,7 +108,7 @@ async fn a_uid_record_of_another_tenant_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn no_member_parameter_or_header_says_whose_a_record_is() {
+async fn only_the_token_selects_the_tenant() {
     let app = App::start().await;
     let (one, two) = (app.tenant("one"), app.tenant("two"));
     let mut claiming = jane();
@@ -126,7 +126,7 @@ async fn no_member_parameter_or_header_says_whose_a_record_is() {
     let mut plain: Vec<_> = expected.as_object().unwrap().keys().collect();
     names.sort();
     plain.sort();
-    assert_eq!(names, plain, "nothing of it is kept or shown");
+    assert_eq!(names, plain, "no tenant of the body is stored or shown");
     for path in ["/api/EndUsers", "/api/EndUsers/byUid?uid=erp-1"] {
         let with = if path.contains('?') { '&' } else { '?' };
         let asked = TestRequest::new("GET", &format!("{path}{with}customerID=one&tenant=one"));
@@ -138,7 +138,7 @@ async fn no_member_parameter_or_header_says_whose_a_record_is() {
 }
 
 #[tokio::test]
-async fn names_that_look_alike_are_different_tenants() {
+async fn similar_names_are_different_tenants() {
     let app = App::start().await;
     app.tenant("a").create(jane()).await;
     app.tenant(1).create(jane()).await;

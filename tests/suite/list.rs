@@ -1,20 +1,20 @@
-//! `GET /api/EndUsers`, without a search: contract §5.1.
+//! `GET /api/EndUsers` without a search (docs/api.md, Paging and sorting).
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, ids};
+use crate::support::app::{App, Caller, ids};
 
-/// The two members of a page that count.
+/// The `totalCount` and `totalPages` of a page.
 async fn totals(caller: &Caller<'_>, query: &str) -> (u64, u64) {
     let page = caller.get(&format!("/api/EndUsers?{query}")).await.expect(200);
     (page["totalCount"].as_u64().unwrap(), page["totalPages"].as_u64().unwrap())
 }
 
-/// Creates end users with these values of one field; answers their ids.
-async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
+/// Creates end users with these values of one field and returns their ids.
+async fn create_with(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64> {
     let mut ids = Vec::new();
     for value in values {
         ids.push(caller.create(json!({ field: value })).await["endUserID"].as_u64().unwrap());
@@ -22,8 +22,8 @@ async fn end_users(caller: &Caller<'_>, field: &str, values: &[&str]) -> Vec<u64
     ids
 }
 
-/// The values of a field on a page.
-async fn column(caller: &Caller<'_>, field: &str, query: &str) -> Vec<Value> {
+/// The values of a field on the page with this query.
+async fn values_of(caller: &Caller<'_>, field: &str, query: &str) -> Vec<Value> {
     let page = caller.get(&format!("/api/EndUsers?{query}")).await.expect(200);
     page["items"].as_array().unwrap().iter().map(|row| row[field].clone()).collect()
 }
@@ -33,7 +33,7 @@ fn reversed<T: Clone>(of: &[T]) -> Vec<T> {
 }
 
 #[tokio::test]
-async fn a_tenant_without_end_users_has_an_empty_first_page() {
+async fn tenant_without_end_users_has_an_empty_first_page() {
     let app = App::start().await;
     let empty = json!({ "items": [], "totalCount": 0, "totalPages": 0 });
     for query in ["", "?sortBy=lastname", "?search=jane", "?pageNumber=9", "?sortBy=name&pageNumber=2"] {
@@ -42,7 +42,7 @@ async fn a_tenant_without_end_users_has_an_empty_first_page() {
 }
 
 #[tokio::test]
-async fn a_page_holds_whole_end_users_and_both_totals() {
+async fn page_has_full_end_users_and_both_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let jane = caller
@@ -82,10 +82,10 @@ async fn a_page_holds_whole_end_users_and_both_totals() {
 }
 
 #[tokio::test]
-async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
+async fn default_page_is_the_first_ten_rows() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "firstname", &["x"; 23]).await;
+    let all = create_with(&caller, "firstname", &["x"; 23]).await;
     app.settle().await;
     for sort in ["", "&sortBy=firstname", "&search=x", "&search=x&sortBy=name"] {
         assert_eq!(caller.list(&format!("a=b{sort}")).await, all[..10], "{sort}");
@@ -99,10 +99,10 @@ async fn pages_have_ten_rows_and_start_at_one_unless_asked_otherwise() {
 }
 
 #[tokio::test]
-async fn past_the_end_a_page_is_empty_and_its_totals_are_true() {
+async fn page_past_the_end_is_empty_with_true_totals() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_users(&caller, "firstname", &["x"; 11]).await;
+    create_with(&caller, "firstname", &["x"; 11]).await;
     app.settle().await;
     for sort in ["", "&sortOrder=desc", "&sortBy=lang", "&search=x", "&search=x&sortBy=lang"] {
         for (query, pages) in [
@@ -122,14 +122,14 @@ async fn past_the_end_a_page_is_empty_and_its_totals_are_true() {
 async fn total_pages_are_rounded_up() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_users(&caller, "firstname", &["x"; 10]).await;
+    create_with(&caller, "firstname", &["x"; 10]).await;
     for (size, pages) in [(1, 10), (3, 4), (5, 2), (9, 2), (10, 1), (11, 1), (100, 1)] {
         assert_eq!(totals(&caller, &format!("pageSize={size}")).await, (10, pages));
     }
 }
 
 #[tokio::test]
-async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
+async fn all_errors_of_page_and_order_are_reported_at_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (query, error) in [
@@ -172,10 +172,10 @@ async fn a_page_or_an_order_that_is_none_is_refused_with_all_faults_at_once() {
 }
 
 #[tokio::test]
-async fn the_default_order_is_by_id_and_desc_turns_it_around() {
+async fn default_order_is_by_id_and_desc_reverses_it() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
+    let all = create_with(&caller, "firstname", &["z", "a", "m", "b", "y", "c", "x", "d", "w", "e", "v", "f"]).await;
     assert!(all.is_sorted());
     for query in ["a=b", "sortOrder=asc", "sortBy=endUserID", "SORTBY=ENDUSERID&SortOrder=ASC", "sortBy=&sortOrder="] {
         assert_eq!(caller.list(&format!("{query}&pageSize=100")).await, all, "{query}");
@@ -189,7 +189,7 @@ async fn the_default_order_is_by_id_and_desc_turns_it_around() {
 }
 
 #[tokio::test]
-async fn end_users_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
+async fn list_sorts_by_every_field_named_in_any_case() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
@@ -231,18 +231,18 @@ async fn end_users_are_sorted_by_every_field_whose_name_is_given_in_any_case() {
 }
 
 #[tokio::test]
-async fn the_name_sorts_as_first_and_last_name_joined() {
+async fn name_sorts_as_first_and_last_name_joined() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (first, last) in [("Jan", "Zoe"), ("", "Jan"), ("Jan", ""), ("", ""), ("Jan A", "b"), ("Jan", "a c")] {
         caller.create(json!({ "firstname": first, "lastname": last })).await;
     }
     app.settle().await;
-    let names = column(&caller, "name", "sortBy=name").await;
+    let names = values_of(&caller, "name", "sortBy=name").await;
     assert_eq!(names, ["", "Jan", "Jan", "Jan A b", "Jan a c", "Jan Zoe"].map(Value::from));
 }
 
-/// In the order of the root collation: empty, spaces and punctuation, symbols, digits, letters.
+/// Values in the order of the Unicode root collation (UTS #10): spaces and punctuation, symbols, digits, letters.
 const COLLATED: [&str; 38] = [
     "_a",
     "-a",
@@ -285,20 +285,20 @@ const COLLATED: [&str; 38] = [
 ];
 
 #[tokio::test]
-async fn text_sorts_by_the_root_collation_with_the_empty_first() {
+async fn text_sorts_by_root_collation_with_empty_first() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // Not in the order of creation: every fifth, from five starts.
+    // The order of creation differs from the sort order: every fifth value, from five starts.
     let mut shuffled: Vec<&str> = (0..5).flat_map(|start| COLLATED.iter().skip(start).step_by(5)).copied().collect();
     shuffled.insert(7, "");
-    end_users(&caller, "lastname", &shuffled).await;
+    create_with(&caller, "lastname", &shuffled).await;
     app.settle().await;
-    let rows = column(&caller, "lastname", "sortBy=lastname&pageSize=100").await;
+    let rows = values_of(&caller, "lastname", "sortBy=lastname&pageSize=100").await;
     let rows: Vec<&str> = rows.iter().map(|value| value.as_str().unwrap_or("")).collect();
     let at = |text: &str| rows.iter().position(|row| *row == text).unwrap();
     assert_eq!(rows.len(), COLLATED.len() + 1);
     assert_eq!(rows[0], "");
-    // What the collation itself says of each pair that a reader cares about.
+    // Pairs that the root collation orders differently than code points do.
     for pair in [
         ("_a", "-a"),
         ("-a", ",a"),
@@ -340,23 +340,23 @@ async fn text_sorts_by_the_root_collation_with_the_empty_first() {
     ] {
         assert!(at(pair.0) < at(pair.1), "{pair:?} in {rows:?}");
     }
-    let back = column(&caller, "lastname", "sortBy=lastname&pageSize=100&sortOrder=desc").await;
+    let back = values_of(&caller, "lastname", "sortBy=lastname&pageSize=100&sortOrder=desc").await;
     let back: Vec<&str> = back.iter().map(|value| value.as_str().unwrap_or("")).collect();
     assert_eq!(back, reversed(&rows));
 }
 
 #[tokio::test]
-async fn equal_values_are_told_apart_by_id_in_the_sense_of_the_order() {
+async fn ties_are_sorted_by_id_in_the_direction_of_the_order() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // Composed and decomposed are one text.
+    // Composed and decomposed forms are equal.
     let all =
-        end_users(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
+        create_with(&caller, "city", &["Liège", "Lie\u{300}ge", "", "Liège", "", "Liège", "Aalst", "", "Liège"]).await;
     app.settle().await;
     let asc: Vec<u64> = [2, 4, 7, 6, 0, 1, 3, 5, 8].map(|at| all[at]).to_vec();
     assert_eq!(caller.list("sortBy=city").await, asc);
     assert_eq!(caller.list("sortBy=city&sortOrder=desc").await, reversed(&asc));
-    // Also page by page, and across the boundary within a tie.
+    // Ties may cross a page boundary.
     for size in 1..=4_usize {
         for (order, whole) in [("asc", asc.clone()), ("desc", reversed(&asc))] {
             for (at, part) in whole.chunks(size).enumerate() {
@@ -368,13 +368,13 @@ async fn equal_values_are_told_apart_by_id_in_the_sense_of_the_order() {
 }
 
 #[tokio::test]
-async fn long_values_sort_by_what_follows_a_common_prefix_of_200_characters() {
+async fn long_values_sort_beyond_200_common_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for unit in ["x", "é", "語"] {
         let long = |end: &str| format!("{}{end}", unit.repeat(200));
         let values = [long("c"), long("a"), long(""), long("b"), long("B")];
-        let all = end_users(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
+        let all = create_with(&caller, "customerRef", &values.each_ref().map(String::as_str)).await;
         app.settle().await;
         let sorted = if unit == "é" { None } else { Some([2, 1, 3, 4, 0].map(|at| all[at])) };
         let listed = caller.list("sortBy=customerRef&pageSize=100").await;
@@ -387,11 +387,11 @@ async fn long_values_sort_by_what_follows_a_common_prefix_of_200_characters() {
 }
 
 #[tokio::test]
-async fn the_oddest_and_longest_values_can_be_sorted_by_and_paged() {
+async fn unusual_and_longest_values_are_sorted_and_paged() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let values = ["\u{fdfa}".repeat(200), "😀".repeat(200), "#".repeat(200), "\u{10fffd}".repeat(200), "~".repeat(200)];
-    let mut all = end_users(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
+    let mut all = create_with(&caller, "firstname", &values.each_ref().map(String::as_str)).await;
     app.settle().await;
     for field in ["firstname", "name"] {
         let mut listed = Vec::new();
@@ -408,19 +408,19 @@ async fn the_oddest_and_longest_values_can_be_sorted_by_and_paged() {
 }
 
 #[tokio::test]
-async fn unsorted_the_list_reads_its_writes() {
+async fn default_list_reads_its_own_writes() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 1..=12_u64 {
-        all.extend(end_users(&caller, "firstname", &["x"]).await);
+        all.extend(create_with(&caller, "firstname", &["x"]).await);
         assert_eq!(totals(&caller, "pageSize=5").await, (n, n.div_ceil(5)));
         let last = (n - 1) / 5;
         assert_eq!(caller.list(&format!("pageSize=5&pageNumber={}", last + 1)).await, all[last as usize * 5..]);
         assert_eq!(caller.list("sortOrder=desc&pageSize=1").await, [*all.last().unwrap()]);
     }
     caller.update(&json!(all[3]), json!({ "firstname": "new" })).await;
-    assert_eq!(column(&caller, "firstname", "pageSize=1&pageNumber=4").await, ["new"]);
+    assert_eq!(values_of(&caller, "firstname", "pageSize=1&pageNumber=4").await, ["new"]);
     for id in [all[0], all[5], all[11]] {
         caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204);
         all.retain(|other| *other != id);
@@ -431,15 +431,15 @@ async fn unsorted_the_list_reads_its_writes() {
 }
 
 #[tokio::test]
-async fn a_sorted_list_shows_every_write_once_it_has_settled() {
+async fn settled_sorted_list_shows_every_write() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "lastname", &["b", "d", "f"]).await;
+    let all = create_with(&caller, "lastname", &["b", "d", "f"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, all);
     caller.update(&json!(all[0]), json!({ "lastname": "e" })).await;
     caller.delete(&format!("/api/EndUsers/{}", all[2])).await.expect(204);
-    let new = end_users(&caller, "lastname", &["a"]).await;
+    let new = create_with(&caller, "lastname", &["a"]).await;
     app.settle().await;
     assert_eq!(caller.list("sortBy=lastname").await, [new[0], all[1], all[0]]);
     assert_eq!(totals(&caller, "sortBy=lastname").await, (3, 1));
@@ -449,10 +449,10 @@ async fn a_sorted_list_shows_every_write_once_it_has_settled() {
 }
 
 #[tokio::test]
-async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
+async fn list_shows_no_deleted_stale_or_duplicate_end_user() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let all = end_users(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
+    let all = create_with(&caller, "lastname", &["word a", "word b", "word c", "word d", "word e", "word f"]).await;
     app.settle().await;
     let (mut gone, mut names) = (BTreeSet::new(), std::collections::BTreeMap::new());
     for round in 0..6_usize {
@@ -465,15 +465,15 @@ async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
             caller.update(&json!(id), json!({ "lastname": name })).await;
             names.insert(id, name);
         }
-        // Without waiting for the index.
+        // The test does not wait for the index.
         for query in
             ["a=b", "sortBy=lastname", "sortBy=name&sortOrder=desc", "search=word", "search=word&sortBy=lastname"]
         {
             let page = caller.get(&format!("/api/EndUsers?{query}&pageSize=100")).await.expect(200);
             let shown = ids(&page["items"]);
             let distinct: BTreeSet<u64> = shown.iter().copied().collect();
-            assert_eq!(distinct.len(), shown.len(), "{query} shows somebody twice: {page}");
-            assert!(distinct.is_disjoint(&gone), "{query} shows a deleted person: {page}");
+            assert_eq!(distinct.len(), shown.len(), "{query} shows an end user twice: {page}");
+            assert!(distinct.is_disjoint(&gone), "{query} shows a deleted end user: {page}");
             for row in page["items"].as_array().unwrap() {
                 if let Some(name) = names.get(&row["endUserID"].as_u64().unwrap()) {
                     assert_eq!(row["lastname"], json!(name), "{query} shows an old name");
@@ -484,11 +484,11 @@ async fn nobody_is_shown_who_was_deleted_nor_as_they_were_nor_twice() {
 }
 
 #[tokio::test]
-async fn end_users_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_among() {
+async fn list_excludes_end_users_of_other_tenants() {
     let app = App::start().await;
     let (mine, theirs) = (app.tenant("a"), app.tenant("A"));
-    let my = end_users(&mine, "lastname", &["b", "d"]).await;
-    end_users(&theirs, "lastname", &["a", "c", "e"]).await;
+    let my = create_with(&mine, "lastname", &["b", "d"]).await;
+    create_with(&theirs, "lastname", &["a", "c", "e"]).await;
     app.settle().await;
     for query in ["a=b", "sortBy=lastname", "sortBy=endUserID", "search=b", "search=d&sortBy=lastname"] {
         let listed = mine.list(query).await;
@@ -497,19 +497,19 @@ async fn end_users_of_another_tenant_are_neither_listed_nor_counted_nor_sorted_a
     assert_eq!(totals(&mine, "a=b").await, (2, 1));
     assert_eq!(totals(&theirs, "sortBy=lastname").await, (3, 1));
     assert_eq!(totals(&mine, "search=a").await, (0, 0));
-    // The number and its digits are one tenant, another spelling is none of it.
-    end_users(&app.tenant(7), "lastname", &["x"]).await;
+    // A number and its digits name one tenant. Another spelling names another tenant.
+    create_with(&app.tenant(7), "lastname", &["x"]).await;
     assert_eq!(totals(&app.tenant("7"), "a=b").await, (1, 1));
     assert_eq!(totals(&app.tenant("07"), "a=b").await, (0, 0));
 }
 
 #[tokio::test]
-async fn two_hundred_and_fifty_end_users_walked_page_by_page_are_each_met_once() {
+async fn pages_of_250_end_users_show_each_exactly_once() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut all = Vec::new();
     for n in 0..250_u64 {
-        // 50 distinct names, so that ties cross the pages.
+        // 50 distinct names make ties cross page boundaries.
         let end_user = caller.create(json!({ "lastname": format!("name {}", (n * 7) % 50), "gender": "x" })).await;
         all.extend(ids(&json!([end_user])));
     }
@@ -534,10 +534,10 @@ async fn two_hundred_and_fifty_end_users_walked_page_by_page_are_each_met_once()
 }
 
 #[tokio::test]
-async fn who_create_at_once_get_ids_of_their_own_that_ascend_and_an_exact_count() {
+async fn concurrent_creates_get_unique_ids_and_an_exact_count() {
     let app = App::start().await;
     let callers: Vec<_> = (0..16).map(|_| app.tenant(1)).collect();
-    let work = callers.iter().map(|caller| end_users(caller, "firstname", &["x"; 5]));
+    let work = callers.iter().map(|caller| create_with(caller, "firstname", &["x"; 5]));
     let ids = join_all(work).await;
     assert!(ids.iter().all(|mine| mine.windows(2).all(|pair| pair[0] < pair[1])), "{ids:?}");
     let distinct: BTreeSet<u64> = ids.iter().flatten().copied().collect();
@@ -549,9 +549,9 @@ async fn who_create_at_once_get_ids_of_their_own_that_ascend_and_an_exact_count(
     app.settle().await;
     assert_eq!(caller.list("pageSize=100&sortBy=firstname").await, distinct.iter().copied().collect::<Vec<_>>());
     assert_eq!(totals(caller, "search=x").await, (80, 8));
-    // Deleting at once uncounts them exactly.
+    // Concurrent deletes keep the count exact.
     let half: Vec<u64> = distinct.iter().copied().step_by(2).collect();
     let gone = join_all(half.iter().map(async |id| caller.delete(&format!("/api/EndUsers/{id}")).await));
-    assert!(gone.await.iter().all(|answer| answer.status == 204));
+    assert!(gone.await.iter().all(|response| response.status == 204));
     assert_eq!(totals(caller, "a=b").await, (40, 4));
 }

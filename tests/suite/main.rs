@@ -1,15 +1,13 @@
-//! Black-box suites of the End Users API, over HTTP against `local` in this process.
+//! Black-box suites of the End Users API, over HTTP. Each file or folder is a suite, except `support`.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod app;
 mod auth;
 mod budgets;
 mod conditions;
 mod contention;
 mod conversation;
 mod deep_pages;
-mod deployed;
 mod docs;
 mod events;
 mod faults;
@@ -27,6 +25,7 @@ mod processes;
 mod repair;
 mod search;
 mod stream;
+mod support;
 mod template;
 mod tickets;
 mod uids;

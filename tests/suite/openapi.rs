@@ -1,134 +1,25 @@
-//! The description of the API: it is the code's, its examples are answered as it says, and every answer of
-//! the other suites is held to it.
+//! openapi.json is generated from the code, and its examples are true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::LazyLock;
 
-use jsonschema::Validator;
 use local::template::Template;
 use serde_json::{Map, Value, json};
 use shared::http::openapi::document;
 
-use crate::app::{Answer, App, Caller, TestRequest};
-
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(document()).expect("a document"));
-
-/// What each operation may answer, by method and path.
-static OPERATIONS: LazyLock<BTreeMap<(String, String), Operation>> = LazyLock::new(|| {
-    let operations = operations().map(|(method, path, operation)| {
-        let answers = operation["responses"].as_object().expect("responses");
-        let answers = answers.iter().map(|(status, answer)| (status.parse().expect("a status"), Promise::of(answer)));
-        ((method, path), Operation(answers.collect()))
-    });
-    operations.collect()
-});
-
-/// By status.
-struct Operation(BTreeMap<u16, Promise>);
-
-/// What stands of one status.
-struct Promise {
-    headers: BTreeSet<String>,
-    /// By content type.
-    bodies: BTreeMap<String, Validator>,
-}
-
-impl Promise {
-    fn of(answer: &Value) -> Self {
-        let answer = resolved(answer);
-        let members = |name: &str| answer[name].as_object().cloned().unwrap_or_default();
-        let body = |(kind, content): (String, Value)| (kind, validator(&content["schema"]));
-        Self {
-            headers: members("headers").into_iter().map(|(name, _)| name).collect(),
-            bodies: members("content").into_iter().map(body).collect(),
-        }
-    }
-}
-
-/// A schema of the document, by which an object has no members but those that it names.
-fn validator(schema: &Value) -> Validator {
-    let mut root = json!({ "components": { "schemas": DOCUMENT["components"]["schemas"] } });
-    for schema in root["components"]["schemas"].as_object_mut().expect("schemas").values_mut() {
-        schema["additionalProperties"] = json!(false);
-    }
-    root.as_object_mut().expect("an object").extend(schema.as_object().cloned().expect("a schema"));
-    jsonschema::draft202012::options().should_validate_formats(true).build(&root).expect("a JSON Schema")
-}
-
-/// What a `$ref` into the document stands for.
-fn resolved(value: &Value) -> &Value {
-    match value["$ref"].as_str() {
-        Some(place) => DOCUMENT.pointer(place.trim_start_matches('#')).expect("what is referred to"),
-        None => value,
-    }
-}
-
-/// Method, path and operation of each.
-fn operations() -> impl Iterator<Item = (String, String, &'static Value)> {
-    let paths = DOCUMENT["paths"].as_object().expect("paths");
-    paths.iter().flat_map(|(path, item)| {
-        let item = item.as_object().expect("a path item");
-        item.iter().map(|(method, operation)| (method.to_uppercase(), path.clone(), operation))
-    })
-}
-
-/// The operation that a request is for; a fixed segment beats `{id}`.
-fn operation(method: &str, path: &str) -> Option<&'static Operation> {
-    let path = path.split('?').next().unwrap_or_default();
-    let fits = |pattern: &str| {
-        let mut segments = pattern.split('/').zip(path.split('/'));
-        pattern.split('/').count() == path.split('/').count()
-            && segments.all(|(wanted, found)| wanted == found || wanted == "{id}" && !found.is_empty())
-    };
-    let fitting = OPERATIONS.iter().filter(|((m, pattern), _)| m == method && fits(pattern));
-    fitting.min_by_key(|((_, pattern), _)| pattern.contains('{')).map(|(_, operation)| operation)
-}
-
-/// Fails where an operation is answered otherwise than the document says.
-#[track_caller]
-pub(crate) fn assert_documented(method: &str, path: &str, answer: &Answer) {
-    /// Those of HTTP itself and of CORS, which the gateway brings.
-    const GATEWAY: [&str; 6] = [
-        "content-length",
-        "date",
-        "vary",
-        "access-control-allow-origin",
-        "access-control-expose-headers",
-        "apigw-requestid",
-    ];
-    let Some(operation) = operation(method, path) else { return };
-    let what = format!("{} answered {} {}", answer.what, answer.status, answer.text());
-    let promise = operation.0.get(&answer.status).unwrap_or_else(|| panic!("an undocumented status: {what}"));
-    let body = answer.json();
-    match answer.header("content-type") {
-        None => assert!(promise.bodies.is_empty() && answer.body.is_empty(), "a documented body is not there: {what}"),
-        Some(kind) => {
-            let validator = promise.bodies.get(kind).unwrap_or_else(|| panic!("an undocumented {kind}: {what}"));
-            if let Err(error) = validator.validate(&body) {
-                panic!("{error} at {}: {what}", error.instance_path());
-            }
-        }
-    }
-    for name in answer.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "content-type") {
-        assert!(promise.headers.contains(name) || GATEWAY.contains(&name), "an undocumented header {name}: {what}");
-    }
-    let by_gateway = body.get("message").is_some() && answer.status >= 400;
-    for name in ["x-request-id", "cache-control", "x-content-type-options"] {
-        assert!(by_gateway || answer.headers.contains_key(name), "no {name}: {what}");
-    }
-}
+use crate::support::app::{App, Caller, TestRequest};
+use crate::support::openapi::{DOCUMENT, OPERATIONS, operations, resolved, validator};
 
 #[test]
-fn the_document_in_the_repository_is_the_one_that_the_code_makes() {
+fn openapi_json_is_generated_from_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../openapi.json");
     let written = std::fs::read_to_string(path).expect("openapi.json");
     let made = document().to_pretty_json().expect("a document") + "\n";
-    assert!(written == made, "openapi.json is another; write it with: cargo run -q -- openapi >openapi.json");
+    assert!(written == made, "openapi.json is stale; generate it with: cargo run -q -- openapi >openapi.json");
 }
 
 #[test]
-fn the_operations_are_the_routes_of_the_template() {
+fn operations_are_the_routes_of_the_template() {
     let routes = Template::load().unwrap().routes;
     let routes: BTreeSet<_> = routes.into_iter().map(|route| (route.method, route.path)).collect();
     assert_eq!(OPERATIONS.keys().cloned().collect::<BTreeSet<_>>(), routes);
@@ -137,7 +28,7 @@ fn the_operations_are_the_routes_of_the_template() {
 }
 
 #[test]
-fn every_operation_says_what_a_token_or_a_database_in_trouble_does_to_it() {
+fn every_operation_documents_its_common_errors() {
     for (route, operation) in OPERATIONS.iter() {
         for status in [401, 403, 429, 500, 503] {
             assert!(operation.0.contains_key(&status), "{route:?} has no {status}");
@@ -149,10 +40,10 @@ fn every_operation_says_what_a_token_or_a_database_in_trouble_does_to_it() {
 }
 
 #[test]
-fn every_example_of_an_answer_is_as_its_schema_says() {
+fn every_response_example_conforms_to_its_schema() {
     let mut seen = 0;
-    let answers = operations().flat_map(|(_, _, operation)| operation["responses"].as_object().expect("responses"));
-    let contents = answers.flat_map(|(_, answer)| resolved(answer)["content"].as_object().into_iter().flatten());
+    let responses = operations().flat_map(|(_, _, operation)| operation["responses"].as_object().expect("responses"));
+    let contents = responses.flat_map(|(_, response)| resolved(response)["content"].as_object().into_iter().flatten());
     for (_, content) in contents {
         let several =
             content["examples"].as_object().into_iter().flat_map(Map::values).map(|example| &example["value"]);
@@ -167,8 +58,8 @@ fn every_example_of_an_answer_is_as_its_schema_says() {
     assert!(seen > 50, "{seen} examples");
 }
 
-/// Sends the example of an operation; the answer must be the example of `status`.
-async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
+/// Sends the example request of an operation and expects the example response of `status`.
+async fn assert_example(caller: &Caller<'_>, id: &str, status: u16) {
     let (method, path, operation) =
         operations().find(|(_, _, operation)| operation["operationId"] == id).expect("an operation");
     let parameters = operation["parameters"].as_array().expect("parameters");
@@ -189,23 +80,23 @@ async fn try_out(caller: &Caller<'_>, id: &str, status: u16) {
         }
     }
     let path = if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) };
-    let send = TestRequest::new(&method, &path);
-    let send = match operation["requestBody"]["content"]["application/json"].get("example") {
-        Some(body) => send.json(body),
-        None => send,
+    let request = TestRequest::new(&method, &path);
+    let request = match operation["requestBody"]["content"]["application/json"].get("example") {
+        Some(body) => request.json(body),
+        None => request,
     };
-    let promised = &operation["responses"][status.to_string()]["content"]["application/json"]["example"];
-    assert_eq!(caller.send(send).await.expect(status), *promised, "{id}");
+    let expected = &operation["responses"][status.to_string()]["content"]["application/json"]["example"];
+    assert_eq!(caller.send(request).await.expect(status), *expected, "{id}");
 }
 
 #[tokio::test]
-async fn the_examples_sent_one_after_another_are_answered_as_they_say() {
+async fn request_examples_get_the_example_responses() {
     let app = App::start().await;
     let caller = app.tenant(7);
-    try_out(&caller, "createEndUser", 201).await;
+    assert_example(&caller, "createEndUser", 201).await;
     app.settle().await;
     for id in ["listEndUsers", "getEndUser", "findEndUsersByUid"] {
-        try_out(&caller, id, 200).await;
+        assert_example(&caller, id, 200).await;
     }
     let at = "2026-11-23T10:05:00Z";
     app.events(&[
@@ -222,10 +113,10 @@ async fn the_examples_sent_one_after_another_are_answered_as_they_say() {
             "feedbackComment": "The answer quoted the wrong invoice." } }),
     ])
     .await;
-    try_out(&caller, "listEndUserTickets", 200).await;
-    try_out(&caller, "assignEndUserUid", 201).await;
-    try_out(&caller, "assignEndUserUid", 200).await;
-    try_out(&caller, "updateEndUser", 204).await;
+    assert_example(&caller, "listEndUserTickets", 200).await;
+    assert_example(&caller, "assignEndUserUid", 201).await;
+    assert_example(&caller, "assignEndUserUid", 200).await;
+    assert_example(&caller, "updateEndUser", 204).await;
     assert_eq!(caller.by_uid("jane.new@example.com").await, [1]);
-    try_out(&caller, "deleteEndUser", 204).await;
+    assert_example(&caller, "deleteEndUser", 204).await;
 }

@@ -1,5 +1,6 @@
-//! The keys that the table stores of some hundred values, pinned to the version of the index. A new release of
-//! collation, case folding, IDNA or phone metadata may change them; what is stored would then no longer be found.
+//! The stored keys of about a hundred values, pinned to the version of the index. A new release of collation, case
+//! folding, IDNA or phone metadata may change a key. Look-ups would then miss the end users that are stored under the
+//! old key.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,8 +12,8 @@ use shared::store::keys::ENTRIES_VERSION;
 
 const PINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/pins.tsv");
 
-/// Latin, Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Hangul, Kana and Han names, and spellings that a release of
-/// Unicode data may treat in another way.
+/// Latin, Greek, Cyrillic, Hebrew, Arabic, Devanagari, Thai, Hangul, Kana and Han names, and spellings that a new
+/// release of Unicode data may treat differently.
 const TEXTS: &[&str] = &[
     "Jane Doe",
     "jane doe",
@@ -127,7 +128,7 @@ const ADDRESSES: &[&str] = &[
     "o'brien@x.ie",
 ];
 
-/// National and international spellings of one number of some regions each.
+/// National and international spellings of one phone number per region.
 const NUMBERS: &[(&str, &str)] = &[
     ("BE", "0470 12 34 56"),
     ("BE", "02 123 45 67"),
@@ -177,7 +178,7 @@ fn joined(parts: impl IntoIterator<Item = String>) -> String {
     parts.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
 }
 
-/// A line per value, tab-separated: the value, its sort key, its text key, its look-up keys, its words.
+/// One tab-separated line per value: the value, its sort key, its text key, its look-up keys and its words.
 fn pins() -> String {
     let mut pins = format!("ENTRIES_VERSION {ENTRIES_VERSION}\n");
     let plain = TEXTS.iter().chain(ADDRESSES).map(|text| (None, *text));
@@ -194,7 +195,7 @@ fn pins() -> String {
 }
 
 #[test]
-fn stored_keys_are_those_of_the_pinned_version() {
+fn stored_keys_match_the_pinned_versions() {
     let pins = pins();
     if std::env::var_os("WRITE_PINS").is_some() {
         std::fs::write(PINS, &pins).unwrap();

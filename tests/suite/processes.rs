@@ -13,7 +13,7 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use tests::skips::{Need, reason};
 
-use crate::app::{Answer, App, SECRET, TIME_OUT, TestRequest, built_functions, ids, new_table};
+use crate::support::app::{App, Response, SECRET, TIME_OUT, TestRequest, built_functions, ids, new_table};
 
 /// A directory as cargo-lambda makes it, in which every function is one program.
 struct Built(PathBuf);
@@ -47,7 +47,7 @@ async fn start(built: &Built) -> App {
     App::with_functions(Some(built.0.clone()), &[]).await
 }
 
-async fn ask(app: &App, what: &str) -> Answer {
+async fn ask(app: &App, what: &str) -> Response {
     TestRequest::new("GET", &format!("/api/EndUsers?{what}")).to(app).await
 }
 
@@ -72,9 +72,9 @@ async fn kill(process: u32) {
 }
 
 #[track_caller]
-fn assert_gateway(answer: &Answer, status: u16, text: &str) {
-    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.what);
-    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.what);
+fn assert_gateway(answer: &Response, status: u16, text: &str) {
+    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.request);
+    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.request);
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
 //! The index is what the documents say: by itself whatever order, repeats, races and ends half-way its work
 //! has, and by `index repair` where it was damaged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -16,16 +15,16 @@ use shared::domain::end_user::{EndUser, EndUserUpdate, PendingEndUser, Precondit
 use shared::domain::ids::{EndUserId, Tenant, UidId};
 use shared::domain::profile::Field;
 use shared::domain::search::Term;
-use shared::domain::text;
 use shared::store::keys::{self, BlockSize, Key};
 use shared::store::{Check, CheckOptions, Document, Entry, Item, Meter, Scope, StoreError, entries, records};
 use tests::proxy::Plan;
 
-use crate::app::App;
-use crate::budgets::unwatched;
-use crate::faults::Troubled;
-use crate::index::{growing_text, json_of};
-use crate::model::{hold_all, runtime, sequences};
+use crate::support::app::App;
+use crate::support::functions::json_of;
+use crate::support::functions::unwatched;
+use crate::support::index::{command, growing_text, name_that_starts, unfinished_count};
+use crate::support::proxied::Troubled;
+use crate::support::sequences::{hold_all, runtime, sequences};
 
 const END_USERS: usize = 5;
 const ORDERS: [SortField; 3] = [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Name];
@@ -108,18 +107,6 @@ async fn until_killed<T>(work: impl Future<Output = T>, meter: &Meter, killed: O
         Poll::Pending => Poll::Pending,
     })
     .await
-}
-
-/// A first name under which an end user starts a block of its order, as otherwise few do.
-pub fn name_that_starts(size: BlockSize, id: EndUserId) -> String {
-    static KNOWN: Mutex<BTreeMap<(u32, EndUserId), String>> = Mutex::new(BTreeMap::new());
-    let field = SortField::Field(Field::Firstname);
-    let starts = |name: &String| {
-        let sk = format!("{}#{}", text::sort_key(name), keys::padded(id));
-        keys::block_start(field, size, &sk).is_some()
-    };
-    let find = || (0..).map(|n| format!("N{n}")).find(starts).unwrap();
-    KNOWN.lock().unwrap().entry((size as u32, id)).or_insert_with(find).clone()
 }
 
 impl World<'_> {
@@ -265,15 +252,6 @@ async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, end_use
     }
 }
 
-/// Runs the operator's command for tenant 7 over a running system.
-pub async fn command(app: &App, repair: bool) -> (Check, String) {
-    let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
-    let location = local::index::TableLocation::Endpoint(app.system.engine_url().to_owned());
-    let check = local::index::check(location, &variables, "7", repair).await.unwrap();
-    let report = local::index::report(&check, repair);
-    (check, report)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_is_told_what_is_wrong_with_an_index_and_can_repair_it() {
     let app = App::start().await;
@@ -343,23 +321,6 @@ end user 99: 0 entries missing, 1 too many";
     assert_eq!(caller.get("/api/EndUsers?search=wrong").await.expect(200)["totalCount"], 0);
 }
 
-/// A count that has not been moved on since `updated_at`. Its kind keeps it out of the stream's filter.
-pub fn unfinished_count(tenant: &Tenant, field: SortField, updated_at: u64) -> Item {
-    let Key { pk, sk } = keys::rank_index(tenant, field);
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let number = |number: u64| AttributeValue::N(number.to_string());
-    let members = [
-        ("pk", text(&pk)),
-        ("sk", text(&sk)),
-        ("kind", text("Unfinished")),
-        ("v", number(1)),
-        ("rev", number(1)),
-        ("ready", AttributeValue::Bool(false)),
-        ("updatedAt", number(updated_at)),
-    ];
-    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn repair_finishes_a_count_that_was_given_up() {
     let app = App::start().await;
@@ -373,7 +334,7 @@ async fn repair_finishes_a_count_that_was_given_up() {
         let item = unfinished_count(&tenant, SortField::Field(Field::City), updated_at);
         client.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
     };
-    put(crate::app::now()).await;
+    put(crate::support::app::now()).await;
     let (check, report) = command(&app, false).await;
     assert!(check.is_clean() && report.contains("city: its rank index is being built and was not checked"), "{report}");
     put(1).await;

@@ -1,35 +1,35 @@
-//! The `search` of `GET /api/EndUsers`: contract §6.
+//! The `search` of `GET /api/EndUsers` (docs/api.md, Search).
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Caller, ids};
-use crate::repair;
+use crate::support::app::{App, Caller, Response, ids};
+use crate::support::index;
 
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn ask(caller: &Caller<'_>, search: &str) -> Answer {
+async fn search_page(caller: &Caller<'_>, search: &str) -> Response {
     caller.get(&format!("/api/EndUsers?pageSize=100&search={}", encoded(search))).await
 }
 
-/// The ids that a search finds; the total must be their number.
+/// The ids that a search finds. Asserts that `totalCount` is their number.
 async fn found(caller: &Caller<'_>, search: &str) -> Vec<u64> {
-    let page = ask(caller, search).await.expect(200);
+    let page = search_page(caller, search).await.expect(200);
     let ids = ids(&page["items"]);
     assert_eq!(page["totalCount"], json!(ids.len()), "{search}");
     assert_eq!(page["totalPages"], json!(u8::from(!ids.is_empty())), "{search}");
     ids
 }
 
-async fn end_user(caller: &Caller<'_>, body: Value) -> u64 {
+async fn create(caller: &Caller<'_>, body: Value) -> u64 {
     caller.create(body).await["endUserID"].as_u64().unwrap()
 }
 
-/// One end user, and searches that find it (`true`) or do not.
-async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
+/// Creates an end user and asserts which searches find it (`true`) or do not.
+async fn assert_searches(app: &App, body: Value, searches: &[(&str, bool)]) {
     let caller = app.tenant(1);
-    let id = end_user(&caller, body).await;
+    let id = create(&caller, body).await;
     app.settle().await;
     for (search, finds) in searches {
         let expected = if *finds { vec![id] } else { Vec::new() };
@@ -38,7 +38,7 @@ async fn one(app: &App, body: Value, searches: &[(&str, bool)]) {
 }
 
 #[tokio::test]
-async fn a_search_matches_when_every_word_is_a_prefix_of_some_word() {
+async fn every_search_word_must_be_a_prefix_of_some_word() {
     let app = App::start().await;
     let searches = [
         ("anna", true),
@@ -59,11 +59,11 @@ async fn a_search_matches_when_every_word_is_a_prefix_of_some_word() {
         ("anna bergen", false),
         ("den x", false),
     ];
-    one(&app, json!({ "firstname": "Anna-Liese", "lastname": "Van den Berg" }), &searches).await;
+    assert_searches(&app, json!({ "firstname": "Anna-Liese", "lastname": "Van den Berg" }), &searches).await;
 }
 
 #[tokio::test]
-async fn case_marks_and_width_do_not_count() {
+async fn case_marks_and_width_are_ignored() {
     let app = App::start().await;
     let searches = [
         ("zoe", true),
@@ -82,11 +82,11 @@ async fn case_marks_and_width_do_not_count() {
         ("ИОД", true),
         ("zo e", false),
     ];
-    one(&app, json!({ "firstname": "Zoë Garc\u{327}on ﬁnance", "lastname": "ΕΛΛΆΣ Йод" }), &searches).await;
+    assert_searches(&app, json!({ "firstname": "Zoë Garc\u{327}on ﬁnance", "lastname": "ΕΛΛΆΣ Йод" }), &searches).await;
 }
 
 #[tokio::test]
-async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
+async fn undecomposable_latin_letters_are_folded() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for (name, plain) in [
@@ -107,14 +107,14 @@ async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
         ("Yıldız", "yildiz"),
         ("İzmir", "izmir"),
     ] {
-        let id = end_user(&caller, json!({ "lastname": name })).await;
+        let id = create(&caller, json!({ "lastname": name })).await;
         app.settle().await;
         for search in [name, plain, &plain.to_uppercase(), &name.to_lowercase(), &plain[..plain.len() - 1]] {
             assert_eq!(found(&caller, search).await, [id], "{search} for {name}");
         }
     }
-    // And the other way around: who is written plainly is found by the letters.
-    let id = end_user(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
+    // Conversely, a plain spelling is found by the special letters.
+    let id = create(&caller, json!({ "company": "Malmo Oestrogen Thule" })).await;
     app.settle().await;
     for search in ["malmø", "Œstrogen", "Þule"] {
         assert_eq!(found(&caller, search).await, [id], "{search}");
@@ -122,10 +122,10 @@ async fn latin_letters_that_do_not_decompose_are_folded_to_plain_ones() {
 }
 
 #[tokio::test]
-async fn each_of_the_searched_fields_is_searched_and_no_other() {
+async fn only_the_searched_fields_are_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({
             "firstname": "alpha", "lastname": "bravo", "company": "charlie", "street": "delta", "houseNumber": "12bis",
@@ -170,7 +170,7 @@ async fn each_of_the_searched_fields_is_searched_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_first_hundred_distinct_words_of_the_contact_details_are_searched() {
+async fn first_100_words_of_contact_details_are_searched() {
     let app = App::start().await;
     let mut words: Vec<String> = (1..=99).map(|n| format!("w{n:03} W{n:03}")).collect();
     words.extend(["hundredth".to_owned(), "w001 w050 hundredth".to_owned(), "beyond".to_owned(), "after".to_owned()]);
@@ -184,21 +184,21 @@ async fn the_first_hundred_distinct_words_of_the_contact_details_are_searched() 
         ("w001 beyond", false),
     ];
     let body = json!({ "firstname": "x", "lastname": "w100", "otherContactDetails": words.join(" ") });
-    one(&app, body, &searches).await;
-    // The other fields' words take none of the hundred.
+    assert_searches(&app, body, &searches).await;
+    // The words of other fields do not count towards the hundred.
     assert_eq!(found(&app.tenant(1), "w100").await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
+async fn search_with_an_at_sign_matches_whole_values_by_prefix() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let email = |uid: &str| json!({ "company": "Example.com jane", "uids": [{ "uid": uid }] });
-    let jane = end_user(&caller, email("Jane.Doe@example.com")).await;
-    let janet = end_user(&caller, email("janet@example.com")).await;
-    let other = end_user(&caller, email("doe@jane.example.com")).await;
-    let tag = end_user(&caller, email("jane.doe+tag@example.org")).await;
-    let handle = end_user(
+    let jane = create(&caller, email("Jane.Doe@example.com")).await;
+    let janet = create(&caller, email("janet@example.com")).await;
+    let other = create(&caller, email("doe@jane.example.com")).await;
+    let tag = create(&caller, email("jane.doe+tag@example.org")).await;
+    let handle = create(
         &caller,
         json!({ "customerRef": "ref@example.com", "uids": [{ "uidType": "Mastodon", "uid": "@jane@example.com" }] }),
     )
@@ -222,9 +222,9 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
         ("jane.doe@example.com x", vec![]),
         ("x jane.doe@example.com", vec![]),
         ("mailto:jane.doe@example.com", vec![]),
-        // Only UID values are compared whole.
+        // A search with an @ matches only UID values.
         ("ref@example.com", vec![]),
-        // Without an @ behind the first character it is words.
+        // A search without an @ after its first character is split into words.
         ("jane.doe", vec![jane, other, tag]),
         ("@jane", vec![jane, janet, other, tag, handle]),
         ("@example", vec![jane, janet, other, tag, handle]),
@@ -234,11 +234,11 @@ async fn a_search_with_an_at_is_one_word_and_matches_whole_values_by_prefix() {
 }
 
 #[tokio::test]
-async fn an_encoded_domain_is_searched_like_its_unicode_form() {
+async fn encoded_domain_is_searched_like_its_unicode_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let ascii = end_user(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
-    let unicode = end_user(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
+    let ascii = create(&caller, json!({ "uids": [{ "uid": "jane@xn--bcher-kva.example" }] })).await;
+    let unicode = create(&caller, json!({ "uids": [{ "uid": "joe@b\u{fc}cher.example" }] })).await;
     app.settle().await;
     for search in ["b\u{fc}cher", "Bucher", "j b\u{fc}ch"] {
         assert_eq!(found(&caller, search).await, [ascii, unicode], "{search}");
@@ -254,10 +254,10 @@ async fn an_encoded_domain_is_searched_like_its_unicode_form() {
 }
 
 #[tokio::test]
-async fn a_raw_plus_in_an_address_is_still_found() {
+async fn unescaped_plus_in_an_address_is_found() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let tag = end_user(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
+    let tag = create(&caller, json!({ "uids": [{ "uid": "jane.doe+a+b@example.org" }] })).await;
     app.settle().await;
     for raw in ["jane.doe+a+b@example.org", "jane.doe+a%2Bb@ex", "jane.doe+a+b@"] {
         let page = caller.get(&format!("/api/EndUsers?search={raw}")).await.expect(200);
@@ -266,10 +266,10 @@ async fn a_raw_plus_in_an_address_is_still_found() {
 }
 
 #[tokio::test]
-async fn a_search_of_punctuation_alone_matches_nobody() {
+async fn search_of_only_punctuation_finds_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    end_user(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
+    create(&caller, json!({ "firstname": "- ! 😀 @", "uids": [{ "uidType": "x", "uid": "!!!@???" }] })).await;
     app.settle().await;
     for search in ["-", "!", "...", "😀", "@", "_", "& #", "\u{301}", "+", "/", "()", "%", "☎ ✆"] {
         assert_eq!(found(&caller, search).await, [0; 0], "{search}");
@@ -280,20 +280,20 @@ async fn a_search_of_punctuation_alone_matches_nobody() {
 }
 
 #[tokio::test]
-async fn a_blank_search_is_none() {
+async fn blank_search_lists_everybody() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(&caller, json!({ "firstname": "x" })).await;
+    let id = create(&caller, json!({ "firstname": "x" })).await;
     for query in ["search=", "search", "search=%20%09%E3%80%80", "search=+", "Search="] {
         assert_eq!(caller.list(query).await, [id], "{query}");
     }
 }
 
 #[tokio::test]
-async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
+async fn phone_is_found_in_international_and_national_form() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(
+    let id = create(
         &caller,
         json!({ "country": "BE", "uids": [
             { "uidType": "Phone", "uid": "0470/12.34.56" },
@@ -337,11 +337,11 @@ async fn a_phone_number_is_found_in_its_international_and_its_national_form() {
 }
 
 #[tokio::test]
-async fn a_search_of_digits_and_separators_is_also_tried_without_the_separators() {
+async fn search_of_digits_is_also_tried_without_separators() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let joined = end_user(&caller, json!({ "customerRef": "20261123" })).await;
-    let apart = end_user(&caller, json!({ "customerRef": "2026-11-23" })).await;
+    let joined = create(&caller, json!({ "customerRef": "20261123" })).await;
+    let apart = create(&caller, json!({ "customerRef": "2026-11-23" })).await;
     app.settle().await;
     for (search, expected) in [
         ("2026-11-23", vec![joined, apart]),
@@ -362,11 +362,11 @@ async fn a_search_of_digits_and_separators_is_also_tried_without_the_separators(
 }
 
 #[tokio::test]
-async fn a_word_counts_up_to_200_characters() {
+async fn words_count_up_to_200_characters() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let long = "é".repeat(200);
-    let id = end_user(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
+    let id = create(&caller, json!({ "customerRef": format!("{long}tail"), "firstname": "x" })).await;
     app.settle().await;
     for search in [
         long.clone(),
@@ -381,10 +381,10 @@ async fn a_word_counts_up_to_200_characters() {
 }
 
 #[tokio::test]
-async fn a_search_has_at_most_320_characters_and_20_words() {
+async fn search_has_at_most_320_characters_and_20_words() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    let id = end_user(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
+    let id = create(&caller, json!({ "firstname": "ab", "street": "e".repeat(200) })).await;
     app.settle().await;
     assert_eq!(found(&caller, &["ab"; 20].join(" ")).await, [id]);
     assert_eq!(found(&caller, &["ab"; 20].join("--")).await, [id]);
@@ -394,18 +394,18 @@ async fn a_search_has_at_most_320_characters_and_20_words() {
     for search in
         ["e".repeat(321), ["ab"; 21].join(" "), ["1"; 21].join("."), "😀".repeat(321), format!("{}@x", "e".repeat(320))]
     {
-        let problem = ask(&caller, &search).await.expect(400);
+        let problem = search_page(&caller, &search).await.expect(400);
         assert_eq!(problem["errors"].as_object().unwrap().keys().collect::<Vec<_>>(), ["search"], "{search}");
     }
     assert_eq!(found(&caller, &format!("{}@x", "e".repeat(318))).await, [0; 0]);
 }
 
 #[tokio::test]
-async fn a_search_that_holds_control_characters_is_refused() {
+async fn search_with_control_characters_is_400() {
     let app = App::start().await;
     let caller = app.tenant(1);
     for search in ["a\u{0}b", "a\u{1}", "\u{7f}x", "a\u{85}b"] {
-        assert_eq!(ask(&caller, search).await.errors(), ["search"], "{search:?}");
+        assert_eq!(search_page(&caller, search).await.errors(), ["search"], "{search:?}");
     }
     assert_eq!(found(&caller, "a\tb\r\nc").await, [0; 0]);
 }
@@ -428,11 +428,11 @@ async fn letters_of_every_script_are_searched() {
     ];
     let body =
         json!({ "firstname": "東京都 हिन्दी مرحبا", "lastname": "שלום 한국어 𝒜da", "houseNumber": "٤٧", "city": "ไทย" });
-    one(&app, body, &searches).await;
+    assert_searches(&app, body, &searches).await;
 }
 
 #[tokio::test]
-async fn what_is_changed_or_removed_is_searched_as_it_is_now() {
+async fn search_follows_changes_and_removals() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let created = caller.create(json!({ "firstname": "before", "uids": [{ "uid": "old@example.com" }] })).await;
@@ -446,9 +446,9 @@ async fn what_is_changed_or_removed_is_searched_as_it_is_now() {
         ] }),
         )
         .await;
-    // Right after the write the index may lag, but whoever is shown matches.
+    // The index may lag behind the write, but every end user in a response matches.
     for search in ["before", "old@"] {
-        assert!(ids(&ask(&caller, search).await.expect(200)["items"]).is_empty(), "{search}");
+        assert!(ids(&search_page(&caller, search).await.expect(200)["items"]).is_empty(), "{search}");
     }
     app.settle().await;
     for (search, expected) in [
@@ -462,21 +462,21 @@ async fn what_is_changed_or_removed_is_searched_as_it_is_now() {
         assert_eq!(found(&caller, search).await.len(), usize::from(expected), "{search}");
     }
     caller.delete(&format!("/api/EndUsers/{id}")).await.expect(204);
-    assert!(ids(&ask(&caller, "after").await.expect(200)["items"]).is_empty());
+    assert!(ids(&search_page(&caller, "after").await.expect(200)["items"]).is_empty());
     app.settle().await;
     assert_eq!(found(&caller, "after").await, [0; 0]);
 }
 
 #[tokio::test]
-async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
+async fn search_is_sorted_and_paged_with_an_exact_total() {
     let app = App::start().await;
     let caller = app.tenant(1);
     let mut sorted = Vec::new();
     for n in 0..130_u64 {
         let city = format!("c{}", (n * 37) % 65);
-        let id = end_user(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
+        let id = create(&caller, json!({ "firstname": "match", "lastname": format!("nr{n}"), "city": city })).await;
         if n % 10 == 0 {
-            end_user(&caller, json!({ "firstname": "unmatched", "city": city })).await;
+            create(&caller, json!({ "firstname": "unmatched", "city": city })).await;
         }
         sorted.push((city, id));
     }
@@ -499,16 +499,16 @@ async fn a_search_is_sorted_and_paged_with_an_exact_total_however_many_match() {
             }
         }
     }
-    // Words with many matches and with few, together.
+    // A search combines words with many and with few matches.
     assert_eq!(caller.list("search=match%20nr77&sortBy=city").await, [by_id[77]]);
     assert_eq!(caller.get("/api/EndUsers?search=m%20n&sortBy=city").await.expect(200)["totalCount"], json!(130));
     assert_eq!(caller.get("/api/EndUsers?search=un").await.expect(200)["totalCount"], json!(13));
 }
 
 #[tokio::test]
-async fn a_search_finds_nobody_of_another_tenant() {
+async fn search_finds_nobody_of_another_tenant() {
     let app = App::start().await;
-    end_user(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
+    create(&app.tenant(1), json!({ "firstname": "secret", "uids": [{ "uid": "jane@example.com" }] })).await;
     app.settle().await;
     for search in ["secret", "jane@example.com", "s"] {
         assert_eq!(found(&app.tenant(2), search).await, [0; 0], "{search}");
@@ -516,7 +516,7 @@ async fn a_search_finds_nobody_of_another_tenant() {
 }
 
 #[tokio::test]
-async fn a_phone_is_found_without_its_trunk_prefix() {
+async fn phone_is_found_without_its_trunk_prefix() {
     let app = App::start().await;
     let body = json!({ "uids": [{ "uidType": "Phone", "uid": "+32470123456" }, { "uidType": "WhatsApp", "uid": "+447911123456" }] });
     let searches = [
@@ -529,10 +529,10 @@ async fn a_phone_is_found_without_its_trunk_prefix() {
         ("70123456", false),
         ("00470", false),
     ];
-    one(&app, body, &searches).await;
+    assert_searches(&app, body, &searches).await;
 }
 
-/// Distinct words, each of two letters and 33 signs that fold to six letters of three bytes: 596 bytes a word.
+/// Distinct words of two letters and 33 signs. A sign folds to six letters of three bytes, so a word has 596 bytes.
 fn long_words(numbers: std::ops::Range<u32>) -> String {
     let letter = |n: u32| char::from_u32('a' as u32 + n % 26).unwrap();
     let word = |n: u32| format!("{}{}{}", letter(n / 26), letter(n), "㌖".repeat(33));
@@ -540,7 +540,7 @@ fn long_words(numbers: std::ops::Range<u32>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_end_user_is_indexed_after_its_largest_change() {
+async fn largest_end_user_is_indexed_after_its_largest_change() {
     let app = App::start().await;
     let caller = app.tenant(7);
     let uids = |first: u32| -> Vec<Value> {
@@ -561,10 +561,10 @@ async fn the_largest_end_user_is_indexed_after_its_largest_change() {
     assert_eq!(found(&caller, "poison").await, [0; 0]);
     assert_eq!(found(&caller, "renamed").await, [id]);
     assert_eq!(caller.list("sortBy=firstname").await, [id]);
-    // Whole values come on top of the bound on words.
+    // Whole UID values do not count towards the limit on words.
     assert_eq!(found(&caller, "79@").await, [id]);
     assert_eq!(caller.by_uid(all_values(&caller, id).await.last().unwrap()).await, [id]);
-    let (check, report) = repair::command(&app, false).await;
+    let (check, report) = index::command(&app, false).await;
     assert!(check.is_clean(), "{report}");
 }
 
@@ -574,15 +574,15 @@ async fn all_values(caller: &Caller<'_>, id: u64) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn words_beyond_the_bounds_are_not_searched() {
+async fn words_beyond_the_limits_are_not_searched() {
     let app = App::start().await;
     let caller = app.tenant(1);
-    // 40 UIDs of 13 words make 520; of the names, two.
+    // 40 UIDs of 13 words are 520 words. The names are two more.
     let uids: Vec<Value> = (0..40)
         .map(|n| json!({ "uidType": "Crm", "uid": (0..13).map(|w| format!("u{n:02}w{w:02}")).collect::<Vec<_>>().join(" ") }))
         .collect();
     let body = json!({ "firstname": "Many", "lastname": "Words", "uids": uids, "otherContactDetails": "outside" });
-    let id = end_user(&caller, body).await;
+    let id = create(&caller, body).await;
     app.settle().await;
     for (word, is_found) in
         [("many words", true), ("u00w00", true), ("u38w03", true), ("u38w04", false), ("outside", false)]

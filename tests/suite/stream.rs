@@ -7,8 +7,8 @@ use local::{Local, Options, Storage};
 use serde_json::{Value, json};
 use tests::proxy::Proxy;
 
-use crate::app::{App, SECRET, System, TestRequest, built_functions, ids, new_table, token};
-use crate::faults::Troubled;
+use crate::support::app::{App, SECRET, System, TestRequest, built_functions, ids, new_table, token};
+use crate::support::proxied::Troubled;
 
 const END_USERS: &str = "/api/EndUsers";
 /// How many end users are written while one lane is held; at least [`OVERTAKING`] of them are in other lanes.

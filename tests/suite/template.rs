@@ -1,4 +1,4 @@
-//! template.yaml against the code and the design: what deploys is what runs here.
+//! template.yaml has the routes, functions, permissions, table and settings that the code and the documents expect.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,9 @@ use local::template::Template;
 use serde_json::{Value, json};
 use shared::log::{DIMENSIONS, METRICS};
 
-/// The endpoints of the contract and the packages that answer them.
+use crate::support::app::{App, TestRequest};
+
+/// The endpoints of docs/api.md and the packages of their functions.
 const ROUTES: [(&str, &str, &str); 8] = [
     ("GET", "/api/EndUsers", "list-end-users"),
     ("POST", "/api/EndUsers", "create-end-user"),
@@ -34,17 +36,17 @@ fn functions(document: &Value) -> Vec<(String, Value)> {
     resources(document, "AWS::Serverless::Function")
 }
 
-/// Everything in a value, itself first.
-fn walk(value: &Value) -> Vec<&Value> {
+/// The value and everything in it, depth first.
+fn descendants(value: &Value) -> Vec<&Value> {
     let inner: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
         Value::Object(members) => members.values().collect(),
         _ => Vec::new(),
     };
-    [value].into_iter().chain(inner.into_iter().flat_map(walk)).collect()
+    [value].into_iter().chain(inner.into_iter().flat_map(descendants)).collect()
 }
 
-/// A value that is one string or a list of them.
+/// The strings of a value that is one string or a list of strings.
 fn strings(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text],
@@ -53,7 +55,7 @@ fn strings(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_routes_are_those_of_the_contract() {
+fn routes_are_those_of_the_api() {
     let template = Template::load().unwrap();
     let routes: BTreeSet<_> =
         template.routes.iter().map(|r| (r.method.as_str(), r.path.as_str(), r.function.as_str())).collect();
@@ -62,27 +64,27 @@ fn the_routes_are_those_of_the_contract() {
 }
 
 #[tokio::test]
-async fn every_route_is_answered_by_a_function_and_every_other_by_the_gateway() {
-    let app = crate::app::App::start().await;
+async fn functions_serve_routes_and_gateway_the_rest() {
+    let app = App::start().await;
     let caller = app.caller(None);
     for (method, path, _) in ROUTES {
         let path = path.replace("{id}", "1");
-        let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
-        assert_eq!(answer.status, 401, "{method} {path}: {}", answer.text());
-        assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+        let response = caller.send(TestRequest::new(method, &path)).await;
+        assert_eq!(response.status, 401, "{method} {path}: {}", response.text());
+        assert!(response.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
-                // byUid is an {id} to the other methods of that path.
+                // For the other methods of the path, `byUid` is an `{id}`.
                 let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
-                let answer = caller.send(crate::app::TestRequest::new(method, &path)).await;
-                assert_eq!(answer.status, if id { 401 } else { 404 }, "{method} {path}: {}", answer.text());
+                let response = caller.send(TestRequest::new(method, &path)).await;
+                assert_eq!(response.status, if id { 401 } else { 404 }, "{method} {path}: {}", response.text());
             }
         }
     }
 }
 
 #[test]
-fn every_package_of_functions_is_one_function_and_one_binary() {
+fn every_function_package_is_one_function_and_binary() {
     let document = document();
     let deployed: BTreeSet<String> = functions(&document)
         .iter()
@@ -99,10 +101,10 @@ fn every_package_of_functions_is_one_function_and_one_binary() {
     }
 }
 
-/// The statements of a function's role, which has no other policy but that of traces.
+/// The statements of a function's role. Asserts that its only other policy is the one for traces.
 fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
     let role = function["Properties"]["Role"]["GetAtt"].as_str().unwrap().strip_suffix(".Arn").unwrap();
-    assert_eq!(role, format!("{name}Role"), "every function has a role of its own");
+    assert_eq!(role, format!("{name}Role"), "every function has its own role");
     let role = &document["Resources"][role]["Properties"];
     let trust =
         json!([{ "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" }]);
@@ -115,10 +117,10 @@ fn statements(document: &Value, name: &str, function: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn every_role_allows_named_actions_on_named_resources() {
+fn roles_allow_only_named_actions_on_named_resources() {
     let document = document();
     for (name, function) in functions(&document) {
-        // SAM attaches managed policies to the role that it makes of `Policies`.
+        // SAM would attach managed policies to a role that it generates from `Policies`.
         assert_eq!(function["Properties"].get("Policies"), None, "{name}");
         let statements = statements(&document, &name, &function);
         let sids: BTreeSet<&str> = statements.iter().map(|statement| statement["Sid"].as_str().unwrap()).collect();
@@ -145,10 +147,10 @@ fn every_role_allows_named_actions_on_named_resources() {
 }
 
 #[test]
-fn every_function_may_read_an_item_at_its_start() {
+fn every_function_may_read_an_item_at_start() {
     let document = document();
     for (name, function) in functions(&document) {
-        // `Store::connect` sends one.
+        // `Store::connect` sends a GetItem.
         let actions: Vec<_> = statements(&document, &name, &function)
             .iter()
             .filter(|statement| statement["Resource"]["GetAtt"] == "Table.Arn")
@@ -181,7 +183,7 @@ fn reading_functions_may_only_write_build_requests() {
 }
 
 #[test]
-fn every_function_writes_into_a_log_group_of_its_own_that_forgets() {
+fn every_function_has_a_log_group_with_retention() {
     let document = document();
     let groups = resources(&document, "AWS::Logs::LogGroup");
     let mut used = BTreeSet::new();
@@ -198,7 +200,7 @@ fn every_function_writes_into_a_log_group_of_its_own_that_forgets() {
 }
 
 #[test]
-fn the_table_is_that_of_the_design() {
+fn table_has_the_documented_keys_and_settings() {
     let document = document();
     let tables = resources(&document, "AWS::DynamoDB::Table");
     assert_eq!(tables.len(), 1);
@@ -234,7 +236,7 @@ fn the_table_is_that_of_the_design() {
 }
 
 #[test]
-fn the_stream_wakes_the_indexer_for_end_users_and_orders_to_count_alone_and_gives_up_into_dead_letters() {
+fn stream_invokes_the_indexer_only_for_its_kinds() {
     let document = document();
     let (_, function) = functions(&document)
         .into_iter()
@@ -266,7 +268,7 @@ fn the_stream_wakes_the_indexer_for_end_users_and_orders_to_count_alone_and_give
 }
 
 #[test]
-fn the_queue_retries_and_then_gives_up_into_dead_letters() {
+fn queue_retries_then_moves_events_to_dead_letters() {
     let document = document();
     let (_, function) = functions(&document)
         .into_iter()
@@ -285,18 +287,18 @@ fn the_queue_retries_and_then_gives_up_into_dead_letters() {
     let target = of["RedrivePolicy"]["deadLetterTargetArn"].to_string();
     assert!(queues.iter().any(|(name, _)| target.contains(name)), "{target}");
     assert!(of["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap() >= 3);
-    // A dead letter keeps the time at which it was first sent: it must outlive its source's longest wait.
+    // Retention counts from the first send, so it must exceed the source's retention.
     let retention = |queue: &Value| queue["Properties"]["MessageRetentionPeriod"].as_u64().unwrap();
     for (name, dead_letters) in queues.iter().filter(|(name, _)| name.ends_with("DeadLetters")) {
         assert!(retention(dead_letters) >= 2 * retention(queue), "{name}");
     }
-    // AWS asks for six times the function's time-out.
+    // AWS recommends six times the function's time-out.
     let time_out = function["Properties"]["Timeout"].as_u64().unwrap();
     assert!(of["VisibilityTimeout"].as_u64().unwrap() >= 6 * time_out);
 }
 
 #[test]
-fn every_setting_of_the_contract_is_a_parameter() {
+fn every_setting_is_a_parameter() {
     let document = document();
     let parameters = document["Parameters"].as_object().unwrap();
     for name in [
@@ -334,10 +336,10 @@ fn every_setting_of_the_contract_is_a_parameter() {
     assert_eq!(secret["If"][1]["If"][1], json!({ "Sub": version }), "a new version changes every function");
     assert_eq!(parameters["JwtSecret"]["NoEcho"], true);
     for (name, parameter) in parameters {
-        let used = walk(&document["Resources"])
+        let used = descendants(&document["Resources"])
             .into_iter()
-            .chain(walk(&document["Globals"]))
-            .chain(walk(&document["Conditions"]));
+            .chain(descendants(&document["Globals"]))
+            .chain(descendants(&document["Conditions"]));
         let here = |value: &Value| {
             value["Ref"] == **name || value.as_str().is_some_and(|s| s.contains(&format!("${{{name}}}")))
         };
@@ -372,7 +374,7 @@ fn every_setting_of_the_contract_is_a_parameter() {
 }
 
 #[test]
-fn every_route_is_throttled_and_the_gateways_log_names_nobody() {
+fn routes_are_throttled_and_access_log_is_anonymous() {
     let document = document();
     let apis = resources(&document, "AWS::Serverless::HttpApi");
     assert_eq!(apis.len(), 1);
@@ -395,7 +397,7 @@ fn every_route_is_throttled_and_the_gateways_log_names_nobody() {
 }
 
 #[test]
-fn keys_are_fetched_and_events_are_sent_over_tls_alone() {
+fn keys_and_events_travel_only_over_tls() {
     let document = document();
     assert_eq!(document["Parameters"]["JwtJwksUrl"]["AllowedPattern"], "^$|^https://.+$");
     let policies = resources(&document, "AWS::SQS::QueuePolicy");
@@ -415,7 +417,7 @@ fn keys_are_fetched_and_events_are_sent_over_tls_alone() {
 }
 
 #[test]
-fn cors_is_that_of_the_contract_and_off_by_default() {
+fn cors_is_off_by_default_and_configurable() {
     let document = document();
     let template = Template::load().unwrap();
     let split = |list: &str| list.split(',').map(|item| item.trim().to_ascii_lowercase()).collect::<BTreeSet<_>>();
@@ -460,7 +462,7 @@ fn cargo_lambda_watch_has_the_same_routes() {
 }
 
 #[test]
-fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
+fn every_alarm_has_a_description_and_the_topic() {
     let document = document();
     let alarms = resources(&document, "AWS::CloudWatch::Alarm");
     let names: BTreeSet<_> = alarms.iter().map(|(name, _)| name.as_str()).collect();
@@ -480,12 +482,12 @@ fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
         for actions in ["AlarmActions", "OKActions"] {
             assert_eq!(alarm[actions]["If"], topic, "{name}");
         }
-        // Nothing is the matter where nobody asks.
+        // Missing data means that there are no requests, which is no alarm.
         assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
         let metrics = alarm["Metrics"].as_array().into_iter().flatten();
         let metrics: Vec<_> = metrics.collect();
         if metrics.iter().any(|metric| metric["Expression"].to_string().contains("INSIGHT_RULE_METRIC")) {
-            // Without periods of their own, such expressions have no values.
+            // CloudWatch returns no values for such an expression without its own period.
             assert!(metrics.iter().all(|metric| metric["Period"] == 3600), "{name}");
         }
         let shown = metrics.iter().filter(|metric| metric["ReturnData"] != false).count();
@@ -494,7 +496,7 @@ fn every_alarm_says_what_is_the_matter_and_goes_to_the_topic() {
 }
 
 #[test]
-fn the_dashboard_shows_every_alarm_and_the_metrics_of_the_log() {
+fn dashboard_shows_all_alarms_and_log_metrics() {
     let document = document();
     let body = document["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Sub"].as_str().unwrap();
     let dashboard: Value = serde_json::from_str(body).expect("JSON");
@@ -508,11 +510,11 @@ fn the_dashboard_shows_every_alarm_and_the_metrics_of_the_log() {
         for dimension in if name == "readUnits" || name == "writeUnits" { &DIMENSIONS[..] } else { &DIMENSIONS[..1] } {
             let search = format!("SEARCH('{{\"${{AWS::StackName}}\",{dimension}}} MetricName=\"{name}\"'");
             let expressions =
-                properties.iter().flat_map(|p| walk(&p["metrics"])).filter_map(|m| m["expression"].as_str());
+                properties.iter().flat_map(|p| descendants(&p["metrics"])).filter_map(|m| m["expression"].as_str());
             assert!(expressions.into_iter().any(|e| e.starts_with(&search)), "{name} by {dimension}");
         }
     }
-    // What the rules add up by tenant is in the lines of the log.
+    // The log lines contain the fields by which the Contributor Insights rules sum per tenant.
     for (name, rule) in resources(&document, "AWS::CloudWatch::InsightRule") {
         let rule: Value = serde_json::from_str(rule["Properties"]["RuleBody"]["Sub"].as_str().unwrap()).expect("JSON");
         let value = rule["Contribution"]["ValueOf"].as_str().unwrap().trim_start_matches("$.").to_owned();

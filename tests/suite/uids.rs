@@ -1,16 +1,16 @@
-//! The identity rules of contract §4, and assigning.
+//! Create, update and assign of UIDs (docs/api.md, Identity rules).
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::support::app::App;
 
 fn uid<'a>(end_user: &'a Value, value: &str) -> &'a Value {
     let uids = end_user["uids"].as_array().unwrap();
     uids.iter().find(|uid| uid["uid"] == value).unwrap_or_else(|| panic!("{value} is not in {end_user}"))
 }
 
-/// `type value` of each UID, `*` before the primary, by id.
+/// Each UID as `type value`, with `*` before the primary one, by ascending id.
 fn shown(end_user: &Value) -> Vec<String> {
     let uids = end_user["uids"].as_array().unwrap();
     let ids: Vec<_> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
@@ -25,7 +25,7 @@ fn email(value: &str, primary: bool) -> Value {
 }
 
 #[tokio::test]
-async fn repeats_on_create_converge_on_one() {
+async fn duplicate_uids_of_a_create_become_one() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids = json!([email("a@x.be", false), { "uid": " A@X.be ", "isPrimary": true, "endUserUIDID": 99, "markAsDeleted": true },
@@ -34,23 +34,23 @@ async fn repeats_on_create_converge_on_one() {
     assert_eq!(shown(&end_user), ["*Email A@X.be", "crm 42"]);
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
     let end_user = tenant.create(json!({ "uids": [email("b@x.be", true), email("B@x.be", false)] })).await;
-    assert_eq!(shown(&end_user), ["Email B@x.be"], "the entries count in their order");
+    assert_eq!(shown(&end_user), ["Email B@x.be"], "the elements apply in order");
 }
 
 #[tokio::test]
-async fn two_uids_marked_primary_are_a_fault() {
+async fn two_primary_uids_are_400() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let body = json!({ "uids": [email("a@x.be", true), email("b@x.be", true)] });
     assert_eq!(tenant.post("/api/EndUsers", body.clone()).await.errors(), ["uids[1].isPrimary"]);
     let end_user = tenant.create(json!({})).await;
-    let answer = tenant.put(&format!("/api/EndUsers/{}", end_user["endUserID"]), body).await;
-    assert_eq!(answer.errors(), ["uids[1].isPrimary"]);
+    let response = tenant.put(&format!("/api/EndUsers/{}", end_user["endUserID"]), body).await;
+    assert_eq!(response.errors(), ["uids[1].isPrimary"]);
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
-async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
+async fn absent_members_stay_and_null_or_empty_clears() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant
@@ -68,7 +68,7 @@ async fn absent_members_keep_their_value_and_null_or_empty_clears_it() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_edited_and_sent_back() {
+async fn read_document_can_be_edited_and_sent_back() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let phone = json!({ "uidType": "Phone", "uid": "0470 00 00 00" });
@@ -88,7 +88,7 @@ async fn what_was_read_can_be_edited_and_sent_back() {
 }
 
 #[tokio::test]
-async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
+async fn removals_are_applied_first_and_are_idempotent() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
@@ -100,11 +100,11 @@ async fn removals_come_first_and_removing_what_is_not_there_is_no_error() {
         { "uid": "B@X.BE", "isPrimary": "not looked at", "markAsDeleted": true },
         { "uidType": "Email", "uid": "not there", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
-    assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary promotes none");
+    assert_eq!(shown(&tenant.read(id).await), ["Email c@x.be"], "removing the primary UID promotes no other");
 }
 
 #[tokio::test]
-async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name() {
+async fn element_with_an_id_updates_only_named_members() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true), email("b@x.be", false)] })).await;
@@ -114,28 +114,28 @@ async fn an_entry_with_an_id_changes_that_record_and_keeps_what_it_does_not_name
     assert_eq!(shown(&tenant.read(id).await), ["*Email new@x.be", "Email b@x.be"]);
     tenant.update(id, json!({ "uids": [{ "endUserUIDID": a, "uidType": "External" }] })).await;
     assert_eq!(shown(&tenant.read(id).await), ["*External new@x.be", "Email b@x.be"]);
-    let answer = tenant
+    let response = tenant
         .put(&format!("/api/EndUsers/{id}"), json!({ "uids": [{ "endUserUIDID": a, "uidType": "Phone" }] }))
         .await;
-    assert_eq!(answer.errors(), ["uids[0].uid"], "the stored value is no phone number");
+    assert_eq!(response.errors(), ["uids[0].uid"], "the stored value is no phone number");
 }
 
 #[tokio::test]
-async fn an_id_that_is_not_the_end_users_is_a_fault_and_nothing_is_written() {
+async fn unknown_uid_id_is_400_and_writes_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let other = tenant.create(json!({ "uids": [email("o@x.be", false)] })).await;
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", false)] })).await;
     let id = &end_user["endUserID"];
     let uids = json!([email("b@x.be", false), { "endUserUIDID": other["uids"][0]["endUserUIDID"], "uid": "z@x.be" }]);
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
-    assert_eq!(answer.errors(), ["uids[1].endUserUIDID"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "firstname": "X", "uids": uids })).await;
+    assert_eq!(response.errors(), ["uids[1].endUserUIDID"]);
     assert_eq!(tenant.read(id).await, end_user);
     assert_eq!(tenant.by_uid("b@x.be").await, [0u64; 0]);
 }
 
 #[tokio::test]
-async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
+async fn element_without_an_id_updates_its_match_key_or_adds() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
@@ -151,7 +151,7 @@ async fn an_entry_without_an_id_updates_the_same_key_or_adds() {
 }
 
 #[tokio::test]
-async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
+async fn records_with_the_same_key_merge_into_the_named_one() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", false), email("b@x.be", false)] })).await;
@@ -168,7 +168,7 @@ async fn records_that_come_to_hold_the_same_key_become_the_one_named() {
 }
 
 #[tokio::test]
-async fn a_phone_is_read_by_the_country_as_it_will_be() {
+async fn phone_is_parsed_with_the_new_country() {
     let app = App::with(&[("DEFAULT_PHONE_REGION", "NL")]).await;
     let tenant = app.tenant(7);
     let phone = |value: &str| json!([{ "uidType": "Phone", "uid": value }]);
@@ -180,29 +180,29 @@ async fn a_phone_is_read_by_the_country_as_it_will_be() {
     tenant.update(id, json!({ "country": "UK", "uids": phone("07400 123456") })).await;
     let shown = shown(&tenant.read(id).await);
     assert_eq!(shown, ["Phone +31612345678", "Phone +32470000000", "Phone +32471000000;ext=5", "Phone +447400123456"]);
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
-    assert_eq!(answer.errors(), ["uids[0].uid"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": phone("+32470l23456") })).await;
+    assert_eq!(response.errors(), ["uids[0].uid"]);
 }
 
 #[tokio::test]
-async fn an_end_user_has_at_most_forty_uids() {
+async fn end_user_has_at_most_40_uids() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids = |n: usize| (0..n).map(|i| json!({ "uidType": "CRM", "uid": format!("ref {i}") })).collect::<Value>();
     assert_eq!(tenant.post("/api/EndUsers", json!({ "uids": uids(41) })).await.errors(), ["uids"]);
     let end_user = tenant.create(json!({ "uids": uids(40) })).await;
     let id = &end_user["endUserID"];
-    let answer = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
-    assert_eq!(answer.errors(), ["uids"]);
-    let answer = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
-    assert_eq!(answer.errors(), ["uids"]);
+    let response = tenant.put(&format!("/api/EndUsers/{id}"), json!({ "uids": [email("a@x.be", false)] })).await;
+    assert_eq!(response.errors(), ["uids"]);
+    let response = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "a@x.be" })).await;
+    assert_eq!(response.errors(), ["uids"]);
     let uids = json!([email("a@x.be", false), { "uidType": "crm", "uid": "REF 7", "markAsDeleted": true }]);
     tenant.update(id, json!({ "uids": uids })).await;
     assert_eq!(tenant.read(id).await["uids"].as_array().unwrap().len(), 40);
 }
 
 #[tokio::test]
-async fn assigning_links_once_and_says_so() {
+async fn assign_links_a_uid_once() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [email("a@x.be", true)] })).await;
@@ -231,7 +231,7 @@ async fn assigning_links_once_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_same_uid_may_belong_to_several_end_users() {
+async fn several_end_users_may_hold_the_same_uid() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let one = tenant.create(json!({ "uids": [email("shared@x.be", false)] })).await;
@@ -243,7 +243,7 @@ async fn the_same_uid_may_belong_to_several_end_users() {
 }
 
 #[tokio::test]
-async fn writers_at_once_on_one_end_user_lose_nothing() {
+async fn concurrent_writes_to_one_end_user_lose_nothing() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({})).await;
@@ -261,7 +261,7 @@ async fn writers_at_once_on_one_end_user_lose_nothing() {
 }
 
 #[tokio::test]
-async fn another_spelling_of_a_type_alone_is_taken_too() {
+async fn change_of_only_the_type_spelling_is_stored() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uidType": "Ext", "uid": "ERP-1" }] })).await["endUserID"].clone();
@@ -269,7 +269,7 @@ async fn another_spelling_of_a_type_alone_is_taken_too() {
     assert_eq!(tenant.read(&id).await["uids"][0]["uidType"], "EXT");
 }
 
-/// Sets one of a tenant's counters of ids.
+/// Sets one of a tenant's id sequences.
 async fn set_counter(app: &App, name: &str, value: u32) {
     let key = |text: &str| AttributeValue::S(text.to_owned());
     let update = app.system.client().update_item().table_name(app.system.table());
@@ -279,7 +279,7 @@ async fn set_counter(app: &App, name: &str, value: u32) {
 }
 
 #[tokio::test]
-async fn requests_that_add_no_uid_take_no_ids() {
+async fn requests_that_add_no_uid_use_no_ids() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let uids: Vec<_> = (0..40).map(|n| json!({ "uid": format!("jane{n}@x.be") })).collect();
@@ -298,7 +298,7 @@ async fn requests_that_add_no_uid_take_no_ids() {
 }
 
 #[tokio::test]
-async fn exhausted_uid_ids_are_a_conflict_only_where_one_is_needed() {
+async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
     const GREATEST: u32 = i32::MAX as u32;
     let app = App::start().await;
     let tenant = app.tenant(7);
@@ -306,26 +306,26 @@ async fn exhausted_uid_ids_are_a_conflict_only_where_one_is_needed() {
     set_counter(&app, "uids", GREATEST - 2).await;
     let link = |uid: &str| json!({ "endUserID": id, "uid": uid });
     let two = json!({ "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }, { "uid": "c@x.be" }] });
-    let refused = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
-    assert_eq!((&refused["code"], &refused["status"]), (&json!("ids_exhausted"), &json!(409)));
-    assert_eq!(refused["detail"], "this tenant has used all its ids; nothing was written");
+    let rejected = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
+    assert_eq!((&rejected["code"], &rejected["status"]), (&json!("ids_exhausted"), &json!(409)));
+    assert_eq!(rejected["detail"], "this tenant has used all its ids; nothing was written");
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
 
-    // A refused request uses none up.
+    // A rejected request uses no ids.
     for last in [GREATEST - 1, GREATEST] {
         let linked = tenant.post("/api/EndUserUIDs/assign", link(&format!("{last}@x.be"))).await.expect(201);
         assert_eq!(linked["endUserUIDID"], last);
     }
-    let refused = tenant.post("/api/EndUserUIDs/assign", link("one-more@x.be")).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
-    let refused = tenant.post("/api/EndUsers", json!({ "uids": [{ "uid": "john@x.be" }] })).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUserUIDs/assign", link("one-more@x.be")).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUsers", json!({ "uids": [{ "uid": "john@x.be" }] })).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
     tenant.post("/api/EndUserUIDs/assign", link("jane@x.be")).await.expect(200);
     tenant.update(&id, json!({ "firstname": "Jane", "uids": [{ "uid": "jane@x.be" }] })).await;
     tenant.create(json!({ "firstname": "Without UIDs" })).await;
 
     set_counter(&app, "endUsers", GREATEST).await;
-    let refused = tenant.post("/api/EndUsers", json!({ "firstname": "Joe" })).await.expect(409);
-    assert_eq!(refused["code"], "ids_exhausted");
+    let rejected = tenant.post("/api/EndUsers", json!({ "firstname": "Joe" })).await.expect(409);
+    assert_eq!(rejected["code"], "ids_exhausted");
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
 }

@@ -1,10 +1,10 @@
-//! Contract §2 and §3: how input is read, and every fault that it can have.
+//! Input rules and all validation errors (docs/api.md, Conventions, Fields and Errors).
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::app::{App, Caller, TIME_OUT, TestRequest};
+use crate::support::app::{App, Caller, TIME_OUT, TestRequest, token};
 
 const END_USERS: &str = "/api/EndUsers";
 
@@ -13,15 +13,15 @@ async fn errors(tenant: &Caller<'_>, body: Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_end_user_is_answered_with_every_field() {
+async fn end_user_response_has_every_field() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let answer = tenant.post(END_USERS, json!({})).await;
-    assert_eq!(answer.header("location"), Some("/api/EndUsers/1"));
+    let response = tenant.post(END_USERS, json!({})).await;
+    assert_eq!(response.header("location"), Some("/api/EndUsers/1"));
     let empty = json!({ "endUserID": 1, "firstname": null, "lastname": null, "name": "", "gender": null,
         "otherContactDetails": null, "aiDocumentation": null, "customerRef": null, "customerType": "Lead", "country": null,
         "lang": null, "street": null, "houseNumber": null, "postalCode": null, "city": null, "company": null, "uids": [] });
-    assert_eq!(answer.expect(201), empty);
+    assert_eq!(response.expect(201), empty);
     let full = json!({ "firstname": " Jane ", "lastname": "Doe", "gender": "f", "otherContactDetails": "a\nb", "aiDocumentation": "x",
         "customerRef": "ERP-1", "customerType": "PARTNER", "country": "be", "lang": "NL_be", "street": "s", "houseNumber": "1",
         "postalCode": "2", "city": "c", "company": "d", "uids": [{ "uidType": "email", "uid": " Jane@Example.com ", "isPrimary": true }] });
@@ -34,7 +34,7 @@ async fn an_end_user_is_answered_with_every_field() {
 }
 
 #[tokio::test]
-async fn names_of_members_are_read_without_regard_to_case_and_once() {
+async fn member_names_are_caseless_and_unique() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant
@@ -55,7 +55,7 @@ async fn names_of_members_are_read_without_regard_to_case_and_once() {
     assert_eq!(
         tenant.send(TestRequest::new("POST", END_USERS).body(body)).await.errors(),
         expected,
-        "it hides no other fault"
+        "it hides no other error"
     );
 }
 
@@ -70,7 +70,7 @@ async fn unknown_and_response_only_members_are_ignored() {
 }
 
 #[tokio::test]
-async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
+async fn text_limits_count_trimmed_composed_characters() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for (limit, names) in [
@@ -79,7 +79,7 @@ async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
         (254, &["customerRef"]),
     ] {
         for name in names {
-            // An e and an accent that compose to one character.
+            // The e and the accent compose to one character.
             let longest = format!("\u{3000} {} ", "e\u{301}".repeat(limit));
             let end_user = tenant.create(json!({ *name: longest })).await;
             assert_eq!(end_user[*name], "é".repeat(limit));
@@ -97,7 +97,7 @@ async fn texts_are_bounded_in_characters_after_trimming_and_composing() {
 }
 
 #[tokio::test]
-async fn control_characters_are_refused_but_for_tab_and_line_ends() {
+async fn control_characters_are_400_except_tab_and_line_ends() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     assert_eq!(tenant.create(json!({ "company": "a\tb\r\nc" })).await["company"], "a\tb\r\nc");
@@ -112,7 +112,7 @@ async fn control_characters_are_refused_but_for_tab_and_line_ends() {
 }
 
 #[tokio::test]
-async fn codes_are_spelt_one_way_or_refused() {
+async fn codes_are_normalized_or_rejected() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for (sent, stored) in [("NL", "nl"), ("nl-be", "nl-BE"), ("FR_fr", "fr-FR"), ("nld", "nld")] {
@@ -131,7 +131,7 @@ async fn codes_are_spelt_one_way_or_refused() {
 }
 
 #[tokio::test]
-async fn all_faults_are_named_at_once_each_at_its_path() {
+async fn all_errors_are_reported_at_once_by_path() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let body = json!({ "firstname": 1, "lang": "xxxxx", "country": true, "uids": [
@@ -152,7 +152,7 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
         "uids[6].uidType",
     ];
     assert_eq!(errors(&tenant, body.clone()).await, expected);
-    // Of whose type or record cannot be read, nothing is said of the value.
+    // A UID with an invalid type or id gets no error about its value.
     let phone = |more: Value| {
         let mut uid = json!({ "uid": "+32470000000" });
         uid.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -177,7 +177,7 @@ async fn all_faults_are_named_at_once_each_at_its_path() {
 }
 
 #[tokio::test]
-async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
+async fn body_is_one_json_object_of_at_most_1_mib() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let post = |body: &[u8]| tenant.send(TestRequest::new("POST", END_USERS).body(body));
@@ -206,7 +206,7 @@ async fn a_body_is_one_json_object_of_at_most_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() {
+async fn costly_body_takes_bounded_time_and_space() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let name = "n".repeat(400_000);
@@ -243,23 +243,23 @@ async fn a_body_that_is_costly_to_check_is_answered_in_bounded_time_and_space() 
             Some("uids".to_owned()),
         ),
     ];
-    for (what, body, error) in cases {
-        assert!(body.len() < 1 << 20, "{what}: {}", body.len());
+    for (case, body, error) in cases {
+        assert!(body.len() < 1 << 20, "{case}: {}", body.len());
         let asked = Instant::now();
-        let answer = tenant
+        let response = tenant
             .send(TestRequest::new("POST", END_USERS).header("content-type", "application/json").body(body))
             .await;
-        assert!(asked.elapsed() < TIME_OUT, "{what}: {:?}", asked.elapsed());
-        assert!(answer.body.len() < 1 << 20, "{what}: {} bytes", answer.body.len());
+        assert!(asked.elapsed() < TIME_OUT, "{case}: {:?}", asked.elapsed());
+        assert!(response.body.len() < 1 << 20, "{case}: {} bytes", response.body.len());
         match error {
-            None => drop(answer.expect(201)),
-            Some(error) => assert!(answer.errors().contains(&error), "{what}"),
+            None => drop(response.expect(201)),
+            Some(error) => assert!(response.errors().contains(&error), "{case}"),
         }
     }
 }
 
 #[tokio::test]
-async fn a_body_is_json_in_utf8_and_not_compressed() {
+async fn body_is_uncompressed_utf8_json() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let send =
@@ -277,17 +277,17 @@ async fn a_body_is_json_in_utf8_and_not_compressed() {
 }
 
 #[tokio::test]
-async fn checks_come_in_their_order() {
+async fn checks_run_in_the_documented_order() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let put = |path: &str| TestRequest::new("PUT", path).header("content-type", "text/plain").body("{");
     app.caller(None).send(put("/api/EndUsers/x")).await.expect(401);
-    let no_tenant = crate::app::token(json!({}));
+    let no_tenant = token(json!({}));
     app.caller(Some(no_tenant)).send(put("/api/EndUsers/x")).await.expect(403);
     assert_eq!(tenant.send(put("/api/EndUsers/x")).await.errors(), ["id"]);
     tenant.send(put("/api/EndUsers/1")).await.expect(415);
     assert_eq!(tenant.put("/api/EndUsers/1", json!({ "lang": "?" })).await.errors(), ["lang"]);
-    // Without a country in the request the number may be good by that of the stored end user.
+    // Without a country in the request the number may be valid in the stored country.
     let phone =
         json!({ "uids": [{ "uidType": "Phone", "uid": "0470 00 00 00" }, { "endUserUIDID": 9, "uid": "x@x.be" }] });
     tenant.put("/api/EndUsers/1", phone.clone()).await.expect(404);
@@ -296,23 +296,23 @@ async fn checks_come_in_their_order() {
 }
 
 #[tokio::test]
-async fn an_id_in_a_path_is_a_positive_32_bit_integer() {
+async fn path_id_is_a_positive_32_bit_integer() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for id in ["0", "-1", "x", "1.0", "2147483648", "99999999999999999999", "%31%20", "1%00", "%2B1", "1e3"] {
-        for send in [
+        for request in [
             TestRequest::new("GET", &format!("/api/EndUsers/{id}")),
             TestRequest::new("DELETE", &format!("/api/EndUsers/{id}")),
             TestRequest::new("GET", &format!("/api/EndUsers/{id}/tickets")),
         ] {
-            assert_eq!(tenant.send(send).await.errors(), ["id"], "{id}");
+            assert_eq!(tenant.send(request).await.errors(), ["id"], "{id}");
         }
     }
     tenant.get("/api/EndUsers/2147483647").await.expect(404);
 }
 
 #[tokio::test]
-async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent() {
+async fn query_names_are_caseless_and_blank_values_absent() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for n in 0..3 {
@@ -332,10 +332,10 @@ async fn query_names_are_read_without_regard_to_case_and_blanks_count_as_absent(
 }
 
 #[tokio::test]
-async fn an_end_user_as_a_whole_is_bounded_and_the_largest_member_is_named() {
+async fn oversized_end_user_error_names_the_largest_member() {
     let app = App::start().await;
     let tenant = app.tenant(7);
-    // A quotation mark takes four bytes when it is escaped twice.
+    // A quotation mark that is escaped twice has four bytes.
     assert_eq!(errors(&tenant, json!({ "aiDocumentation": "\"".repeat(12_000) })).await, ["aiDocumentation"]);
     let end_user = tenant.create(json!({ "aiDocumentation": "\"".repeat(11_000) })).await;
     let path = format!("/api/EndUsers/{}", end_user["endUserID"]);
@@ -361,7 +361,7 @@ const TEXTS: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
+async fn wrong_type_is_an_error_at_every_path() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await;
@@ -392,14 +392,14 @@ async fn a_member_of_a_wrong_type_is_a_fault_wherever_it_stands() {
     let assign = json!({ "uid": 1, "endUserID": null, "uidType": 2, "isPrimary": 3 });
     let expected = ["endUserID", "isPrimary", "uid", "uidType"];
     assert_eq!(tenant.post("/api/EndUserUIDs/assign", assign).await.errors(), expected);
-    for send in [TestRequest::new("PUT", &path), TestRequest::new("POST", "/api/EndUserUIDs/assign")] {
-        assert_eq!(tenant.send(send).await.errors(), ["body"]);
+    for request in [TestRequest::new("PUT", &path), TestRequest::new("POST", "/api/EndUserUIDs/assign")] {
+        assert_eq!(tenant.send(request).await.errors(), ["body"]);
     }
     assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
 }
 
 #[tokio::test]
-async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
+async fn null_clears_a_text_and_counts_as_absent_elsewhere() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let nulls = || TEXTS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect::<serde_json::Map<_, _>>();
@@ -422,9 +422,9 @@ async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
         let id = &end_user["endUserID"];
         tenant.update(id, json!({})).await;
         tenant.update(id, json!({ "uids": null, "customerType": clear })).await;
-        assert_eq!(tenant.read(id).await, end_user, "nothing was said");
+        assert_eq!(tenant.read(id).await, end_user, "the update was empty");
         tenant.update(id, end_user.clone()).await;
-        assert_eq!(tenant.read(id).await, end_user, "what was read can be sent back");
+        assert_eq!(tenant.read(id).await, end_user, "a read document can be sent back");
         let cleared: serde_json::Map<_, _> = TEXTS.iter().map(|name| ((*name).to_owned(), clear.clone())).collect();
         tenant.update(id, cleared.into()).await;
         let read = tenant.read(id).await;
@@ -440,7 +440,7 @@ async fn null_clears_a_text_and_is_as_good_as_absent_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_create_ignores_what_only_an_update_knows() {
+async fn create_ignores_members_of_updates() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     for ignored in [json!("x"), json!(-1), json!(true), json!({ "a": [] })] {
@@ -452,17 +452,14 @@ async fn a_create_ignores_what_only_an_update_knows() {
 }
 
 #[tokio::test]
-async fn what_comes_first_hides_what_comes_after() {
+async fn earlier_check_hides_later_errors() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let large = || vec![b'{'; (1 << 20) + 1];
     let writes = [("POST", "/api/EndUsers"), ("PUT", "/api/EndUsers/9"), ("POST", "/api/EndUserUIDs/assign")];
     for (method, path) in writes {
         app.caller(None).send(TestRequest::new(method, path).body(large())).await.expect(401);
-        app.caller(Some(crate::app::token(json!({}))))
-            .send(TestRequest::new(method, path).body(large()))
-            .await
-            .expect(403);
+        app.caller(Some(token(json!({})))).send(TestRequest::new(method, path).body(large())).await.expect(403);
         tenant.send(TestRequest::new(method, path).body(large())).await.expect(413);
         let typed = TestRequest::new(method, path).header("content-type", "text/plain").body("{");
         tenant.send(typed).await.expect(415);
@@ -488,7 +485,7 @@ async fn what_comes_first_hides_what_comes_after() {
 }
 
 #[tokio::test]
-async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
+async fn ticket_and_look_up_queries_are_validated() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let id = tenant.create(json!({ "uids": [{ "uid": "a@x.be" }] })).await["endUserID"].clone();
@@ -548,7 +545,7 @@ async fn the_queries_of_tickets_and_look_ups_are_read_strictly() {
 }
 
 #[tokio::test]
-async fn an_end_user_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
+async fn end_user_limit_is_48000_bytes_of_escaped_json() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let size = |end_user: &Value| {
@@ -557,7 +554,7 @@ async fn an_end_user_takes_exactly_48_000_bytes_of_json_escaped_once_more() {
     let body =
         |plain: usize| json!({ "aiDocumentation": "\\".repeat(11_000), "otherContactDetails": "x".repeat(plain) });
     let base = size(&tenant.create(body(1)).await) - 1;
-    // An id is as long as its digits: leave room for ten.
+    // An id counts with its digits, so the test leaves room for ten.
     let end_user = tenant.create(body(48_000 - base - 10)).await;
     assert!((47_980..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
     assert_eq!(errors(&tenant, body(48_001 - base)).await, ["aiDocumentation"]);

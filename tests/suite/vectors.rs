@@ -1,4 +1,4 @@
-//! Third-party cases over HTTP.
+//! Third-party test vectors for JSON, text, e-mail, phone numbers and tokens, over HTTP.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use shared::domain::search::Search;
 use shared::domain::text;
 
-use crate::app::{App, Caller, TestRequest};
-use crate::auth::{Says, assert_refused};
-use crate::issuer::Issuer;
+use crate::support::app::{App, Caller, TestRequest};
+use crate::support::issuer::Issuer;
+use crate::support::tokens::{Rejection, assert_rejected};
 
-/// A file of the folder that `VECTORS` names, or of `../shared/vectors` where that exists.
+/// A file in the folder `VECTORS`, or in `../shared/vectors` if it exists.
 fn read(name: &str) -> Option<String> {
     let named = std::env::var_os("VECTORS").map(PathBuf::from);
     let folder = named.clone().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors").into());
@@ -28,13 +28,13 @@ fn file(name: &str) -> Option<Value> {
     read(name).map(|text| serde_json::from_str(&text).unwrap())
 }
 
-/// The rows of a CSV file by column name; none where there is no such file.
+/// The rows of a CSV file by column name. A missing file has no rows.
 fn rows(name: &str) -> Vec<HashMap<String, String>> {
     let text = read(name).unwrap_or_default();
     csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect()
 }
 
-/// The text of a cell whose row's `enc` says how it is written; `None` for what no UTF-8 holds.
+/// The text of a cell, decoded by the row's `enc`; `None` if it is no valid UTF-8.
 fn cell(row: &HashMap<String, String>, column: &str) -> Option<String> {
     match row["enc"].as_str() {
         "json" => serde_json::from_str(&row[column]).ok(),
@@ -55,24 +55,24 @@ fn content(case: &Value) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_a_fault_of_the_body_and_nothing_is_a_fault_of_ours() {
+async fn invalid_json_is_400_and_never_500() {
     let Some(file) = file("json_parsing.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
     let cases = file["cases"].as_array().unwrap();
     for case in cases {
-        let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(content(case))).await;
+        let response = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(content(case))).await;
         if case["expect"] == "must_reject" {
-            assert_eq!(answer.errors(), ["body"], "{}", case["name"]);
+            assert_eq!(response.errors(), ["body"], "{}", case["name"]);
         } else {
-            assert!([201, 400].contains(&answer.status), "{}: {}", case["name"], answer.text());
+            assert!([201, 400].contains(&response.status), "{}: {}", case["name"], response.text());
         }
     }
     println!("json_parsing.json: {} bodies", cases.len());
 }
 
 #[tokio::test]
-async fn naughty_strings_are_stored_and_found_or_refused_with_a_reason() {
+async fn naughty_strings_are_found_or_rejected_with_a_reason() {
     let Some(file) = file("blns.json") else { return };
     let strings = file.as_array().cloned().unwrap_or_else(|| file["strings"].as_array().unwrap().clone());
     assert!(strings.len() > 500);
@@ -81,30 +81,30 @@ async fn naughty_strings_are_stored_and_found_or_refused_with_a_reason() {
     let mut stored = 0;
     for naughty in strings.iter().map(|string| string.as_str().unwrap()) {
         let body = json!({ "firstname": naughty, "otherContactDetails": naughty, "uids": [{ "uidType": "Other", "uid": naughty }] });
-        let answer = tenant.post("/api/EndUsers", body).await;
+        let response = tenant.post("/api/EndUsers", body).await;
         let uid = percent_encoding::utf8_percent_encode(naughty, percent_encoding::NON_ALPHANUMERIC).to_string();
-        let kept = clean(naughty);
+        let stored_text = stored_form(naughty);
         let searched = tenant.get(&format!("/api/EndUsers?search={uid}")).await;
-        let search = kept.as_deref().filter(|kept| kept.chars().count() <= 320).map(Search::parse);
+        let search = stored_text.as_deref().filter(|stored_text| stored_text.chars().count() <= 320).map(Search::parse);
         match searched.status {
             200 => assert!(search.is_some_and(|search| search.is_ok()), "{naughty:?}"),
             _ => {
                 assert!(searched.errors() == ["search"] && search.is_none_or(|search| search.is_err()), "{naughty:?}")
             }
         }
-        let reasons = match &kept {
+        let reasons = match &stored_text {
             None => vec!["firstname", "otherContactDetails", "uids[0].uid"],
-            Some(kept) => {
-                let (length, blank) = (kept.chars().count(), kept.is_empty());
+            Some(stored_text) => {
+                let (length, blank) = (stored_text.chars().count(), stored_text.is_empty());
                 let errors = [("firstname", length > 200), ("uids[0].uid", length > 320 || blank)];
                 errors.into_iter().filter(|(_, error)| *error).map(|(path, _)| path).collect()
             }
         };
         if !reasons.is_empty() {
-            assert_eq!(answer.errors(), reasons, "{naughty:?}");
+            assert_eq!(response.errors(), reasons, "{naughty:?}");
             continue;
         }
-        let end_user = answer.expect(201);
+        let end_user = response.expect(201);
         let found = tenant.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200);
         let found = found.as_array().unwrap();
         assert!(found.contains(&end_user), "{naughty:?} does not find {end_user}");
@@ -114,41 +114,41 @@ async fn naughty_strings_are_stored_and_found_or_refused_with_a_reason() {
     println!("blns.json: {} strings, {stored} stored and found", strings.len());
 }
 
-/// A text as it is kept, trimmed and composed; `None` where it holds control characters.
-fn clean(value: &str) -> Option<String> {
+/// The stored form of a text, trimmed and composed; `None` if it contains control characters.
+fn stored_form(value: &str) -> Option<String> {
     text::clean(value, text::Limit::Chars(usize::MAX)).ok()
 }
 
 #[tokio::test]
-async fn a_value_of_any_valid_json_is_read_past() {
+async fn valid_json_in_an_unknown_member_is_ignored() {
     let Some(file) = file("json_parsing.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
     let cases = file["cases"].as_array().unwrap();
     for case in cases {
         let body = [b"{\"firstname\":\"J\",\"unknown\":", &content(case)[..], b"}"].concat();
-        let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
+        let response = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
         let name = case["name"].as_str().unwrap();
-        // The contract refuses what RFC 8259 leaves open: a name that stands twice.
+        // RFC 8259 leaves duplicate names open. The API rejects them (docs/api.md, Conventions).
         let doubled = name.starts_with("y_object_duplicated_key");
         if case["expect"] == "must_accept" && !doubled {
             assert_eq!(
-                (answer.status, answer.json()["firstname"].as_str()),
+                (response.status, response.json()["firstname"].as_str()),
                 (201, Some("J")),
                 "{name}: {}",
-                answer.text()
+                response.text()
             );
         } else if doubled {
-            assert_eq!(answer.errors(), ["unknown.a"], "{name}");
+            assert_eq!(response.errors(), ["unknown.a"], "{name}");
         } else {
-            assert!([201, 400].contains(&answer.status), "{name}: {}", answer.text());
+            assert!([201, 400].contains(&response.status), "{name}: {}", response.text());
         }
     }
     println!("json_parsing.json: {} values of a member", cases.len());
 }
 
 #[tokio::test]
-async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
+async fn naughty_strings_are_returned_from_every_field() {
     let Some(file) = file("blns.json") else { return };
     let app = App::start().await;
     let tenant = app.tenant(7);
@@ -166,28 +166,28 @@ async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
             ("customerRef", 254),
         ];
         let body: serde_json::Map<_, _> = limits.iter().map(|(name, _)| ((*name).to_owned(), json!(naughty))).collect();
-        let answer = tenant.post("/api/EndUsers", body.into()).await;
-        let Some(kept) = clean(naughty) else {
-            assert_eq!(answer.errors().len(), limits.len(), "{naughty:?}");
+        let response = tenant.post("/api/EndUsers", body.into()).await;
+        let Some(stored_text) = stored_form(naughty) else {
+            assert_eq!(response.errors().len(), limits.len(), "{naughty:?}");
             continue;
         };
         let mut over: Vec<_> =
-            limits.iter().filter(|(_, limit)| kept.chars().count() > *limit).map(|(name, _)| *name).collect();
+            limits.iter().filter(|(_, limit)| stored_text.chars().count() > *limit).map(|(name, _)| *name).collect();
         over.sort_unstable();
         if !over.is_empty() {
-            assert_eq!(answer.errors(), over, "{naughty:?}");
+            assert_eq!(response.errors(), over, "{naughty:?}");
             continue;
         }
-        let end_user = answer.expect(201);
+        let end_user = response.expect(201);
         for (name, _) in limits {
-            assert_eq!(end_user[name].as_str().unwrap_or_default(), kept, "{name} of {naughty:?}");
+            assert_eq!(end_user[name].as_str().unwrap_or_default(), stored_text, "{name} of {naughty:?}");
         }
         let encoded = percent_encoding::utf8_percent_encode(naughty, percent_encoding::NON_ALPHANUMERIC).to_string();
-        if !kept.is_empty() {
+        if !stored_text.is_empty() {
             let found = tenant.get(&format!("/api/EndUsers/byUid?uid={encoded}")).await.expect(200);
             assert!(found.as_array().unwrap().contains(&end_user), "{naughty:?}");
         }
-        // One of the other places in turn: what they make of it is theirs, but it is never a fault of ours.
+        // Each string also goes to one other member and one query parameter. Each may reject it with 400.
         let uid = |kind: &str, uid: &str| json!({ "country": "BE", "uids": [{ "uidType": kind, "uid": uid }] });
         let bodies = [
             json!({ "country": naughty }),
@@ -199,20 +199,20 @@ async fn naughty_strings_in_every_field_come_back_as_they_are_kept() {
             uid("WhatsApp", naughty),
             uid(naughty, "u"),
         ];
-        let answer = tenant.post("/api/EndUsers", bodies[turn % bodies.len()].clone()).await;
-        assert!([201, 400].contains(&answer.status), "{} {naughty:?}: {}", turn % bodies.len(), answer.text());
+        let response = tenant.post("/api/EndUsers", bodies[turn % bodies.len()].clone()).await;
+        assert!([201, 400].contains(&response.status), "{} {naughty:?}: {}", turn % bodies.len(), response.text());
         let list = ["sortBy", "sortOrder", "pageSize", "pageNumber"].map(|name| format!("/api/EndUsers?{name}"));
         let names = ["status", "channelIDs", "isClosed", "uid", "search", "customerRepID", "sortBy"];
         let tickets = names.map(|name| format!("/api/EndUsers/{}/tickets?{name}", end_user["endUserID"]));
         let paths: Vec<_> = list.into_iter().chain(tickets).collect();
-        let answer = tenant.get(&format!("{}={encoded}", paths[turn % paths.len()])).await;
-        assert!([200, 400].contains(&answer.status), "{} {naughty:?}: {}", answer.what, answer.text());
+        let response = tenant.get(&format!("{}={encoded}", paths[turn % paths.len()])).await;
+        assert!([200, 400].contains(&response.status), "{} {naughty:?}: {}", response.request, response.text());
     }
-    println!("blns.json: {} strings in 9 members, and in one other place each", strings.len());
+    println!("blns.json: {} strings in 9 members, one other member and one query parameter", strings.len());
 }
 
-/// The rule of the HTML Living Standard for a valid e-mail address, as its pattern has it.
-fn html(address: &str) -> bool {
+/// The pattern of a valid e-mail address in the HTML Living Standard.
+fn is_html_email(address: &str) -> bool {
     let Some((local, domain)) = address.split_once('@') else { return false };
     let atom = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
     let label = |label: &str| {
@@ -224,24 +224,24 @@ fn html(address: &str) -> bool {
     !local.is_empty() && local.chars().all(atom) && domain.split('.').all(label)
 }
 
-/// Posts values as UIDs of one type, 40 an end user; answers which of them were at fault.
-async fn at_fault(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&String]) -> BTreeSet<usize> {
-    let mut faulty = BTreeSet::new();
+/// Posts values as UIDs of one type, 40 per end user, and returns which of them are invalid.
+async fn invalid_uids(tenant: &Caller<'_>, country: &str, kind: &str, values: &[&String]) -> BTreeSet<usize> {
+    let mut invalid = BTreeSet::new();
     for (chunk, values) in values.chunks(40).enumerate() {
         let uids: Vec<_> = values.iter().map(|value| json!({ "uidType": kind, "uid": value })).collect();
-        let answer = tenant.post("/api/EndUsers", json!({ "country": country, "uids": uids })).await;
-        if answer.status == 201 {
+        let response = tenant.post("/api/EndUsers", json!({ "country": country, "uids": uids })).await;
+        if response.status == 201 {
             continue;
         }
-        for path in answer.errors() {
+        for path in response.errors() {
             let index = path.strip_prefix("uids[").and_then(|rest| rest.strip_suffix("].uid")).unwrap();
-            faulty.insert(chunk * 40 + index.parse::<usize>().unwrap());
+            invalid.insert(chunk * 40 + index.parse::<usize>().unwrap());
         }
     }
-    faulty
+    invalid
 }
 
-/// Rows of `email.csv` that the contract decides otherwise than the HTML pattern.
+/// The rows of `email.csv` for which docs/api.md differs from the HTML pattern.
 const EMAIL_DIFFERENCES: &[(&str, &[&str])] = &[
     (
         "valid: the domain is first turned into ASCII",
@@ -258,7 +258,7 @@ const EMAIL_DIFFERENCES: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
+async fn email_follows_the_html_rule_with_an_ascii_domain() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let rows = rows("email.csv");
@@ -266,23 +266,23 @@ async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
     let (mut cases, mut different) = (Vec::new(), 0);
     for row in &rows {
         let Some(address) = cell(row, "address") else {
-            // A lone surrogate: no JSON text can hold it.
+            // JSON text cannot contain a lone surrogate.
             let body = format!(r#"{{"uids":[{{"uid":{}}}]}}"#, row["address"]);
-            let answer = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
-            assert_eq!(answer.errors(), ["body"], "{}", row["id"]);
+            let response = tenant.send(TestRequest::new("POST", "/api/EndUsers").body(body)).await;
+            assert_eq!(response.errors(), ["body"], "{}", row["id"]);
             assert!(row["valid_html5"] == "false", "{}", row["id"]);
             continue;
         };
         let by_html = row["valid_html5"] == "true";
-        assert_eq!(html(&address), by_html, "{}: the vectors' own verdict", row["id"]);
-        // White space at the ends is trimmed first.
-        let trimmed = html(address.trim());
+        assert_eq!(is_html_email(&address), by_html, "{}: the vectors' own verdict", row["id"]);
+        // White space at both ends is trimmed first.
+        let trimmed = is_html_email(address.trim());
         different += usize::from(trimmed != by_html || differs(&row["id"]));
         cases.push((row["id"].clone(), address, trimmed ^ differs(&row["id"])));
     }
     let values: Vec<_> = cases.iter().map(|(_, address, _)| address).collect();
-    let faulty = at_fault(&tenant, "", "Email", &values).await;
-    let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., valid))| faulty.contains(i) == *valid).collect();
+    let invalid = invalid_uids(&tenant, "", "Email", &values).await;
+    let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., valid))| invalid.contains(i) == *valid).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 
     let valid: Vec<_> = cases.iter().filter(|(.., valid)| *valid).map(|(_, address, _)| address).collect();
@@ -296,17 +296,17 @@ async fn an_email_address_is_one_by_the_html_rule_or_by_its_domain_in_ascii() {
     println!("email.csv: {} addresses, {} valid, {different} differences", rows.len(), valid.len());
 }
 
-/// Rows of `phone.csv` that the contract decides otherwise than libphonenumber.
+/// The rows of `phone.csv` for which docs/api.md differs from libphonenumber.
 const PHONE_DIFFERENCES: [(&str, Option<&str>, &str); 5] = [
-    ("ph-1222", Some("+18762101234"), "a leading 00 is taken as + where the region has another exit code"),
-    ("ph-1431", Some("+821020000000"), "a leading 00 is taken as + where the region has another exit code"),
+    ("ph-1222", Some("+18762101234"), "a leading 00 is read as + although the region has another exit code"),
+    ("ph-1431", Some("+821020000000"), "a leading 00 is read as + although the region has another exit code"),
     ("ph-1795", None, "a letter is never a keypad digit"),
     ("ph-1827", Some("+32470123456"), "any Unicode space separates"),
-    ("ph-1861", None, "a letter is a fault, not a sign to skip"),
+    ("ph-1861", None, "a letter is an error and is not skipped"),
 ];
 
 #[tokio::test]
-async fn a_phone_number_is_read_as_its_country_dials_it() {
+async fn phone_number_is_parsed_by_its_country() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let rows = rows("phone.csv");
@@ -318,14 +318,14 @@ async fn a_phone_number_is_read_as_its_country_dials_it() {
             different += 1;
             expected.map(str::to_owned)
         } else if row["format"] == "mobile:00-prefix-no-region" {
-            // libphonenumber knows no exit code without a region.
+            // libphonenumber recognizes no exit code without a region.
             different += 1;
             Some(format!("+{}", &raw[2..]))
         } else if row["expected"] != "INVALID" {
             let extension = Some(&row["ext"]).filter(|ext| !ext.is_empty()).map(|ext| format!(";ext={ext}"));
             Some(format!("{}{}", row["expected"], extension.unwrap_or_default()))
         } else if row["possible"] == "true" {
-            // Possible is enough: which number, the row does not say.
+            // The row does not name the number, so any possible number passes.
             different += 1;
             Some(String::new())
         } else {
@@ -336,8 +336,9 @@ async fn a_phone_number_is_read_as_its_country_dials_it() {
     }
     for (region, cases) in by_region {
         let values: Vec<_> = cases.iter().map(|(_, raw, _)| raw).collect();
-        let faulty = at_fault(&tenant, region, "Phone", &values).await;
-        let wrong: Vec<_> = cases.iter().enumerate().filter(|(i, (.., e))| faulty.contains(i) == e.is_some()).collect();
+        let invalid = invalid_uids(&tenant, region, "Phone", &values).await;
+        let wrong: Vec<_> =
+            cases.iter().enumerate().filter(|(i, (.., e))| invalid.contains(i) == e.is_some()).collect();
         assert!(wrong.is_empty(), "{region}: {wrong:#?}");
         let said = cases.iter().filter_map(|(id, raw, expected)| {
             let expected = expected.as_deref().filter(|expected| !expected.is_empty())?;
@@ -348,7 +349,7 @@ async fn a_phone_number_is_read_as_its_country_dials_it() {
             let end_user = tenant.create(json!({ "country": region, "uids": uids })).await;
             let stored: Vec<_> =
                 end_user["uids"].as_array().unwrap().iter().map(|u| u["uid"].as_str().unwrap()).collect();
-            // One after another as they were sent, a number that came before left out.
+            // The numbers in the order in which they were sent, without duplicates.
             let mut distinct = Vec::new();
             for (.., expected) in chunk {
                 if !distinct.contains(expected) {
@@ -358,7 +359,7 @@ async fn a_phone_number_is_read_as_its_country_dials_it() {
             assert_eq!(stored, distinct, "{region}: {chunk:#?}");
         }
     }
-    println!("phone.csv: {} numbers, {valid} taken, {different} differences", rows.len());
+    println!("phone.csv: {} numbers, {valid} accepted, {different} differences", rows.len());
 }
 
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -378,7 +379,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// The setting that makes a key of the vectors ours, where we verify with such a key.
+/// The setting that configures a key of the vectors; `None` if no setting accepts such a key.
 fn key_setting(jwk: &Value) -> Option<(&'static str, String)> {
     let bytes = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
     match (jwk["kty"].as_str()?, jwk["crv"].as_str(), jwk["alg"].as_str()?) {
@@ -386,7 +387,7 @@ fn key_setting(jwk: &Value) -> Option<(&'static str, String)> {
             let secret = bytes("k").filter(|secret| secret.len() >= 32)?;
             Some(("JWT_SECRET", format!("base64:{}", STANDARD.encode(secret))))
         }
-        // Whatever the algorithm is that its tokens name.
+        // The algorithm that its tokens name does not matter.
         ("RSA", ..) => {
             let key = der(0x30, &[integer(&bytes("n")?), integer(&bytes("e")?)].concat());
             Some(("JWT_PUBLIC_KEY", pem("RSA PUBLIC KEY", &key)))
@@ -405,20 +406,20 @@ fn key_setting(jwk: &Value) -> Option<(&'static str, String)> {
     }
 }
 
-/// How many tokens were sent, refused where they must be, and which valid ones were refused.
+/// Counts of the tokens that were sent.
 #[derive(Default)]
 struct Tally {
     sent: usize,
     invalid: usize,
-    /// Good signatures by our algorithms, over what is no claims or expired claims.
+    /// Valid signatures of a supported algorithm over invalid or expired claims.
     no_claims: usize,
-    /// Good tokens that we refuse on purpose, by the reason.
+    /// Valid tokens that are rejected on purpose, by reason.
     on_purpose: BTreeMap<&'static str, usize>,
     unsendable: usize,
 }
 
 #[tokio::test]
-async fn a_token_that_must_be_refused_is_and_none_is_a_fault_of_ours() {
+async fn invalid_tokens_are_rejected_and_never_500() {
     let Some(file) = file("jws.json") else { return };
     let vectors = file["vectors"].as_array().unwrap();
     let mut by_key: BTreeMap<(&str, [&str; 2]), Vec<&Value>> = BTreeMap::new();
@@ -437,58 +438,59 @@ async fn a_token_that_must_be_refused_is_and_none_is_a_fault_of_ours() {
         let setting = key_setting(key).filter(|_| vectors.iter().all(|vector| vector["scope"] == "token"));
         if let Some((name, value)) = setting {
             let app = App::with(&[&[("JWT_SECRET", ""), (name, value.as_str())], &rules[..]].concat()).await;
-            judge(&app, &vectors, true, &mut tally).await;
+            assert_verdicts(&app, &vectors, true, &mut tally).await;
         } else {
-            // A key that no setting takes can still be published.
+            // An issuer can publish a key that no setting accepts.
             let published = key["keys"].as_array().cloned().unwrap_or_else(|| vec![key.clone()]);
-            let taken = published.iter().any(|key| key_setting(key).is_some_and(|(name, _)| name == "JWT_PUBLIC_KEY"));
+            let is_configurable =
+                published.iter().any(|key| key_setting(key).is_some_and(|(name, _)| name == "JWT_PUBLIC_KEY"));
             let issuer = Issuer::publishing(&published);
-            judge(&issuer.app().await, &vectors, taken, &mut tally).await;
+            assert_verdicts(&issuer.app().await, &vectors, is_configurable, &mut tally).await;
         }
     }
     let Tally { sent, invalid, no_claims, on_purpose, unsendable } = tally;
     assert_eq!(sent + unsendable, vectors.len());
     println!(
-        "jws.json: {sent} tokens, {invalid} of them invalid, {no_claims} of good signatures over no good claims; \
-         refused on purpose: {on_purpose:?}; no header holds: {unsendable}"
+        "jws.json: {sent} tokens, {invalid} of them invalid, {no_claims} with valid signatures over invalid claims; \
+         rejected on purpose: {on_purpose:?}; not sendable in a header: {unsendable}"
     );
 }
 
-/// Sends tokens to a system that has their key, or where `usable` is false cannot use it.
-async fn judge(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
+/// Sends tokens to a system that has their key. If `usable` is false, the system cannot use the key.
+async fn assert_verdicts(app: &App, vectors: &[&Value], usable: bool, tally: &mut Tally) {
     for vector in vectors {
         let header = format!("Bearer {}", vector["token"].as_str().unwrap());
         if http::HeaderValue::from_bytes(header.as_bytes()).is_err() {
             tally.unsendable += 1;
             continue;
         }
-        let answer = TestRequest::new("GET", "/api/EndUsers").header("authorization", &header).to(app).await;
+        let response = TestRequest::new("GET", "/api/EndUsers").header("authorization", &header).to(app).await;
         tally.sent += 1;
         let ours = ["HS256", "RS256", "ES256", "EdDSA"].contains(&vector["alg"].as_str().unwrap());
         match (vector["profile"].as_str().unwrap(), vector["result"].as_str().unwrap()) {
-            (_, "acceptable") => assert!([200, 401, 403].contains(&answer.status), "{vector}: {}", answer.text()),
+            (_, "acceptable") => assert!([200, 401, 403].contains(&response.status), "{vector}: {}", response.text()),
             ("jws", "invalid") if vector["token"] != "" => {
-                assert_refused(answer, Says::Invalid, &vector.to_string());
+                assert_rejected(response, Rejection::Invalid, &vector.to_string());
                 tally.invalid += 1;
             }
-            // No token at all, or one that was good once.
+            // The request has no token or an expired one.
             (_, "invalid") => {
-                assert_eq!(answer.status, 401, "{vector}: {}", answer.text());
+                assert_eq!(response.status, 401, "{vector}: {}", response.text());
                 tally.invalid += 1;
             }
             _ if !ours || !usable => {
-                assert_refused(answer, Says::Invalid, &vector.to_string());
+                assert_rejected(response, Rejection::Invalid, &vector.to_string());
                 let reason = if ours { "a symmetric key in a set" } else { "another algorithm" };
                 *tally.on_purpose.entry(reason).or_default() += 1;
             }
-            ("jwt", _) => assert!([200, 403].contains(&answer.status), "{vector}: {}", answer.text()),
+            ("jwt", _) => assert!([200, 403].contains(&response.status), "{vector}: {}", response.text()),
             _ => {
                 let payload = vector["token"].as_str().unwrap().split('.').nth(1).unwrap();
                 let claims: Value =
                     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap_or_default();
-                // Only a good signature gets as far as to have expired.
-                let is_present = if claims["exp"].is_number() { Says::Expired } else { Says::Invalid };
-                assert_refused(answer, is_present, &vector.to_string());
+                // Expiry is reported only after the signature is verified.
+                let expected = if claims["exp"].is_number() { Rejection::Expired } else { Rejection::Invalid };
+                assert_rejected(response, expected, &vector.to_string());
                 tally.no_claims += 1;
             }
         }

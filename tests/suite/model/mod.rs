@@ -11,52 +11,18 @@ mod words;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tests::proxy::{Fault, Plan};
 
-use crate::app::App;
-use crate::faults::Troubled;
+use crate::support::app::App;
+use crate::support::proxied::Troubled;
+use crate::support::sequences::{hold_all, runtime, sequences};
 use plan::Step;
 use run::{Contradiction, Run};
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// How many sequences, where `of_400` would be a test's share of 400.
-pub fn sequences(of_400: u32) -> u32 {
-    let wanted = number("MODEL_SEQUENCES").unwrap_or(200) as f64;
-    ((f64::from(of_400) * wanted / 400.0).ceil() as u32).max(1)
-}
-
 /// As many sequences as one engine is used for: its cache of transactions slows it down.
 const PER_ENGINE: u32 = 100;
-
-/// Runs `count` sequences of steps, one after another; what fails is shrunk.
-pub fn hold_all<S: Strategy<Value = Vec<T>>, T: Debug>(
-    count: u32,
-    salt: u64,
-    steps: &S,
-    carry_out: impl Fn(Vec<T>) -> Result<(), String>,
-) {
-    let seed = number("MODEL_SEED").unwrap_or(1) + salt;
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: count, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    match runner.run(steps, |steps| carry_out(steps).map_err(TestCaseError::fail)) {
-        Ok(()) => {}
-        Err(TestError::Fail(what, steps)) => {
-            let steps: Vec<_> = steps.iter().map(|step| format!("  {step:?}")).collect();
-            panic!("seed {}: after\n{}\n{what}", seed - salt, steps.join("\n"));
-        }
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
-}
 
 /// Runs `count` sequences one after another, each on tenants of its own.
 fn hold(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runtime::Runtime) {
@@ -66,10 +32,6 @@ fn hold(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runti
         let held = runtime.block_on(Run::new(app, number).carry_out(&steps));
         held.map_err(|Contradiction(what)| what)
     });
-}
-
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 #[test]

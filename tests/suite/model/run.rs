@@ -10,7 +10,7 @@ use super::plan::{Act, Change, Link, Step, TENANTS, Tag};
 use super::tickets::{Told, told};
 use super::words::{FIELDS, LOOKUPS, ORDINARY_FIELDS, SEARCHES, SPELLINGS, Spelling, TYPES, WIDE_SEARCHES};
 use super::world::{Answer, Call, Entry, ModelEndUser, Patch, World};
-use crate::app::{self, App, TestRequest, ids};
+use crate::support::app::{self, App, TestRequest, ids};
 
 /// Ids are none of an end user's where a sequence means nobody.
 const NOBODY: u64 = 2_000_000_000;

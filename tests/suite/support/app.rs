@@ -1,8 +1,8 @@
-//! The system under test: `local` in this process, on a port and a table of its own, or a deployed stack.
+//! The system under test: `local` in this process with its own port and table, or a deployed stack.
 //!
-//! The environment names its parts: `AWS_ENDPOINT_URL_DYNAMODB` another engine than the embedded one,
-//! `LAMBDA_FUNCTIONS` the directory of the built functions, to be run as processes, `DEPLOYED_TEMPLATE` the packaged
-//! template of a stack.
+//! Environment variables select its parts. `AWS_ENDPOINT_URL_DYNAMODB` replaces the embedded database engine.
+//! `LAMBDA_FUNCTIONS` is the directory of the built functions, which then run as processes. `DEPLOYED_TEMPLATE` is the
+//! URL of a packaged template, which is then deployed as a stack.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,18 +26,18 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::deployed::{self, Stack};
-use crate::openapi;
+use super::deployed::{self, Stack};
+use super::openapi;
 
-/// The secret of every test, unless it brings keys of its own.
+/// The JWT secret of every test that configures no other key.
 pub const SECRET: &str = "a secret of the tests, of more than 32 bytes";
 
-/// The `Timeout` of the functions of HTTP in the template: an answer of a function itself took less.
+/// The `Timeout` of the HTTP functions in the template. A response that a function makes itself takes less time.
 pub const TIME_OUT: Duration = Duration::from_secs(15);
 
 type Http = HttpClient<HttpsConnector<HttpConnector>, Full<bytes::Bytes>>;
 
-/// The client of all tests; over TLS it trusts the certificate in `SSL_CERT_FILE`, which is the emulator's.
+/// The HTTP client of all tests. Over TLS it trusts the emulator's certificate in `SSL_CERT_FILE`.
 pub static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     if deployed::template().is_some() {
@@ -47,7 +47,7 @@ pub static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let tls = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into());
     let tls = tls.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth()).https_or_http();
-    // Deployed, all tests have one address, and a connection ends with the runtime of the test that opened it.
+    // All tests on stacks share one address, and a connection ends with the runtime of the test that opened it.
     let idle = if deployed::template().is_some() { 0 } else { usize::MAX };
     let builder = HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).clone();
     builder.build(connector.enable_http1().build())
@@ -58,14 +58,14 @@ pub struct App {
     pub system: System,
 }
 
-/// What answers the requests of a test.
+/// The two kinds of systems under test.
 pub enum System {
     Local(Box<Local>),
     Stack(Stack),
 }
 
 impl System {
-    /// Where the gateway listens.
+    /// The address on which the gateway listens.
     pub fn address(&self) -> SocketAddr {
         match self {
             Self::Local(local) => local.address(),
@@ -81,7 +81,7 @@ impl System {
         }
     }
 
-    /// Where the database listens.
+    /// The URL of the database.
     pub fn engine_url(&self) -> &str {
         match self {
             Self::Local(local) => local.engine_url(),
@@ -97,7 +97,7 @@ impl System {
         }
     }
 
-    /// The ticket events that every delivery failed for.
+    /// The bodies of the ticket events in the dead-letter queue.
     pub async fn dead_letters(&self) -> Vec<String> {
         match self {
             Self::Local(local) => local.dead_letters(),
@@ -105,7 +105,7 @@ impl System {
         }
     }
 
-    /// Invokes a function; `None` where it fails.
+    /// Invokes a function and returns its result, or `None` if it fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Option<Value> {
         match self {
             Self::Local(local) => local.invoke(function, event).await,
@@ -115,17 +115,17 @@ impl System {
 }
 
 impl App {
-    /// With the default settings.
+    /// Starts a system with the default settings.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    /// With environment variables more, or others.
+    /// Starts a system with these additional or changed environment variables.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         Self::with_functions(built_functions(), variables).await
     }
 
-    /// With the functions built in a directory, or those in this process.
+    /// Starts a system with the functions built in a directory, or with those in this process.
     pub async fn with_functions(functions: Option<PathBuf>, variables: &[(&str, &str)]) -> Self {
         let secret = ("JWT_SECRET", SECRET);
         if let Some(template) = deployed::template() {
@@ -142,22 +142,22 @@ impl App {
         Self { system: System::Local(Box::new(Local::start(options).await.expect("local starts"))) }
     }
 
-    /// The name of a second table, which no pump follows.
+    /// The name of a second table whose stream no poller reads.
     pub fn unwatched_table(&self) -> String {
         format!("{}-unwatched", self.system.table())
     }
 
-    /// A caller of a tenant: its customerID claim, a number or a string.
+    /// A caller with a token of a tenant. `customer` is the customerID claim, a number or a string.
     pub fn tenant(&self, customer: impl Into<Value>) -> Caller<'_> {
         Caller { app: self, token: Some(token(json!({ "customerID": customer.into() }))) }
     }
 
-    /// A caller with a token of its own, or none.
+    /// A caller with this token, or without one.
     pub fn caller(&self, token: Option<String>) -> Caller<'_> {
         Caller { app: self, token }
     }
 
-    /// Hands in ticket events and waits until all is taken in.
+    /// Sends ticket events and waits until all of them are ingested.
     pub async fn events(&self, events: &[Value]) {
         let lines: Vec<_> = events.iter().map(Value::to_string).collect();
         if let System::Stack(stack) = &self.system {
@@ -166,16 +166,16 @@ impl App {
             }
             return self.settle().await;
         }
-        let send = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
-        send.body(lines.join("\n")).to(self).await.expect(202);
+        let request = TestRequest::new("POST", "/local/ticket-events").header("content-type", "application/x-ndjson");
+        request.body(lines.join("\n")).to(self).await.expect(202);
         self.settle().await;
     }
 
-    /// Waits until the queue and the stream are empty; a busy machine may take several turns.
+    /// Waits until the queue and the stream are empty. A busy machine may need several attempts.
     pub async fn settle(&self) {
         if let System::Stack(stack) = &self.system {
             stack.drain_queue().await;
-            // An end user who is created now is indexed behind all earlier writes, and the second behind the first's batch.
+            // The indexer reaches the first new end user after all earlier writes, and the second after that batch.
             let caller = self.tenant("settle");
             for _ in 0..2 {
                 let lastname = format!("settled{}", fastrand::u64(..));
@@ -197,7 +197,7 @@ impl App {
 }
 
 impl Drop for App {
-    /// Leaves nothing on a database or an emulator that outlives the test.
+    /// Deletes the stack or tables from an emulator or a database that outlives the test.
     fn drop(&mut self) {
         let on_a_thread = |work: BoxFuture<'static, ()>| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -213,7 +213,7 @@ impl Drop for App {
                 let client = local::client(&url);
                 let delete = async move {
                     for table in tables {
-                        // Most tests have no second one; what fails here is seen by whoever lists the tables.
+                        // Most tests have no second table. A listing of the tables shows any that remain.
                         let _ = client.delete_table().table_name(table).send().await;
                     }
                 };
@@ -226,29 +226,29 @@ impl Drop for App {
 
 const ENGINE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
-/// An environment variable; an empty one counts as unset.
+/// The value of an environment variable. An empty one counts as unset.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The address of the engine that is used instead of the embedded one.
+/// The URL of the database engine that replaces the embedded one.
 pub fn other_engine() -> Option<String> {
     environment(ENGINE)
 }
 
-/// Where the functions are that are run as processes.
+/// The directory of the built functions, if they run as processes.
 pub fn built_functions() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     environment("LAMBDA_FUNCTIONS").map(|directory| root.join(directory))
 }
 
-/// A name that no other table or file has, on whatever engine.
+/// A name that no other table or file has, on any engine.
 pub fn new_table() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("end-users-test-{}-{}-{}", now(), std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A token with these claims, and an `exp` unless they bring one (`null`: none at all).
+/// A token with these claims. `exp` defaults to ten minutes from now; `null` leaves it out.
 pub fn token(claims: Value) -> String {
     let lookup = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
     let config = AuthConfig::from_lookup(&lookup).expect("a configuration");
@@ -263,7 +263,7 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
-/// Who sends requests.
+/// A client with a token.
 #[derive(Clone)]
 pub struct Caller<'a> {
     app: &'a App,
@@ -271,35 +271,35 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Response {
         self.send(TestRequest::new("GET", path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> Response {
         self.send(TestRequest::new("POST", path).json(&body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub async fn put(&self, path: &str, body: Value) -> Response {
         self.send(TestRequest::new("PUT", path).json(&body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub async fn delete(&self, path: &str) -> Response {
         self.send(TestRequest::new("DELETE", path)).await
     }
 
-    /// Sends any request under this caller's token; what comes back must be as the API's description says.
-    pub async fn send(&self, send: TestRequest) -> Answer {
-        let send = match &self.token {
-            Some(token) => send.header("authorization", &format!("Bearer {token}")),
-            None => send,
+    /// Sends any request with this caller's token and asserts that the response conforms to openapi.json.
+    pub async fn send(&self, request: TestRequest) -> Response {
+        let request = match &self.token {
+            Some(token) => request.header("authorization", &format!("Bearer {token}")),
+            None => request,
         };
-        let (method, path) = (send.method.clone(), send.path.clone());
-        let answer = send.to(self.app).await;
-        openapi::assert_documented(&method, &path, &answer);
-        answer
+        let (method, path) = (request.method.clone(), request.path.clone());
+        let response = request.to(self.app).await;
+        openapi::assert_documented(&method, &path, &response);
+        response
     }
 
-    /// Creates an end user and answers the EndUserReadDTO.
+    /// Creates an end user and returns its EndUserReadDTO.
     pub async fn create(&self, body: Value) -> Value {
         self.post("/api/EndUsers", body).await.expect(201)
     }
@@ -309,19 +309,19 @@ impl Caller<'_> {
         self.get(&format!("/api/EndUsers/{id}")).await.expect(200)
     }
 
-    /// Updates an end user; the answer must be 204.
+    /// Updates an end user and expects 204.
     pub async fn update(&self, id: &Value, body: Value) {
         self.put(&format!("/api/EndUsers/{id}"), body).await.expect(204);
     }
 
-    /// The ids of the end users whom an identifier finds.
+    /// The ids of the end users that hold an identifier.
     pub async fn by_uid(&self, uid: &str) -> Vec<u64> {
         let uid = percent_encoding::utf8_percent_encode(uid, percent_encoding::NON_ALPHANUMERIC);
         let found = self.get(&format!("/api/EndUsers/byUid?uid={uid}")).await.expect(200);
         ids(&found)
     }
 
-    /// The ids on a page of the list with this query.
+    /// The ids on the page of the list with this query.
     pub async fn list(&self, query: &str) -> Vec<u64> {
         ids(&self.get(&format!("/api/EndUsers?{query}")).await.expect(200)["items"])
     }
@@ -329,11 +329,11 @@ impl Caller<'_> {
 
 /// The `endUserID`s of an array of end users.
 pub fn ids(end_users: &Value) -> Vec<u64> {
-    let end_users = end_users.as_array().expect("an array of people");
+    let end_users = end_users.as_array().expect("an array of end users");
     end_users.iter().map(|end_user| end_user["endUserID"].as_u64().expect("an id")).collect()
 }
 
-/// A request in the making.
+/// A request to the system under test.
 pub struct TestRequest {
     method: String,
     path: String,
@@ -359,7 +359,7 @@ impl TestRequest {
         Self { body: body.into(), ..self }
     }
 
-    pub async fn to(self, app: &App) -> Answer {
+    pub async fn to(self, app: &App) -> Response {
         match &app.system {
             System::Local(local) => self.send_to_local(local).await,
             System::Stack(stack) => {
@@ -369,13 +369,13 @@ impl TestRequest {
         }
     }
 
-    /// Sends the request to a system that is no [`App`].
-    pub async fn send_to_local(self, local: &Local) -> Answer {
+    /// Sends the request to a `local` outside of an [`App`].
+    pub async fn send_to_local(self, local: &Local) -> Response {
         let uri = format!("http://{}{}", local.address(), self.path);
         self.send_to_uri(uri, None).await
     }
 
-    async fn send_to_uri(self, uri: String, host: Option<String>) -> Answer {
+    async fn send_to_uri(self, uri: String, host: Option<String>) -> Response {
         let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
         if let Some(host) = host.filter(|_| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))) {
             request = request.header("host", host);
@@ -385,32 +385,33 @@ impl TestRequest {
         }
         let request = request.body(Full::from(self.body)).expect("a request");
         let response = tokio::time::timeout(Duration::from_secs(60), HTTP.request(request));
-        let response = response.await.expect("an answer in time").expect("an answer");
+        let response = response.await.expect("a response in time").expect("a response");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
-        let what = format!("{} {}", self.method, self.path);
-        Answer { what, status: head.status.as_u16(), headers: head.headers, body: body.to_vec() }
+        let description = format!("{} {}", self.method, self.path);
+        Response { request: description, status: head.status.as_u16(), headers: head.headers, body: body.to_vec() }
     }
 }
 
-/// What came back.
+/// A response of the system under test.
 #[derive(Debug)]
-pub struct Answer {
-    pub what: String,
+pub struct Response {
+    /// The request's method and path.
+    pub request: String,
     pub status: u16,
     pub headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// The JSON of an answer that must have this status; `null` where there is no body.
+impl Response {
+    /// Asserts the status and returns the JSON body, or `null` if there is no body.
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{} answered {}", self.what, self.text());
+        assert_eq!(self.status, status, "{} returned {}", self.request, self.text());
         self.json()
     }
 
-    /// The paths at which a 400 finds faults.
+    /// Asserts 400 and returns the paths of its validation errors.
     #[track_caller]
     pub fn errors(self) -> Vec<String> {
         let problem = self.expect(400);
@@ -422,7 +423,7 @@ impl Answer {
             return Value::Null;
         }
         serde_json::from_slice(&self.body)
-            .unwrap_or_else(|e| panic!("{} answered no JSON ({e}): {}", self.what, self.text()))
+            .unwrap_or_else(|e| panic!("{} returned no JSON ({e}): {}", self.request, self.text()))
     }
 
     pub fn text(&self) -> String {

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::app::{HTTP, environment, now};
+use super::app::{HTTP, environment, now};
 
 /// How often a state that changes by itself is read.
 const POLL: Duration = Duration::from_millis(20);

@@ -1,0 +1,25 @@
+//! A system under test with a fault-injecting proxy between the functions and the database.
+
+use tests::proxy::Proxy;
+
+use super::app::App;
+
+pub const NOTHING: &str = "the database is busy or out of reach; nothing was written, the request may be sent again";
+pub const UNKNOWN: &str = "the database did not answer; whether the change was written is unknown";
+
+/// A system that calls the database through a fault-injecting proxy.
+pub struct Troubled {
+    pub app: App,
+    pub proxy: Proxy,
+    /// Keeps the database engine alive. Its functions are not used.
+    _engine: App,
+}
+
+impl Troubled {
+    pub async fn start(seed: u64) -> Self {
+        let engine = App::start().await;
+        let proxy = Proxy::start(engine.system.engine_url(), seed).await.expect("a proxy");
+        let app = App::with(&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url())]).await;
+        Self { app, proxy, _engine: engine }
+    }
+}
