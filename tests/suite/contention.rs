@@ -69,7 +69,7 @@ async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_exact() {
+async fn concurrent_creates_are_all_kept_and_counted() {
     let troubled = contended(8).await;
     let tenant = troubled.app.tenant(7);
     let created = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 20))).await;
@@ -98,7 +98,7 @@ async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
+async fn concurrent_instances_move_to_separate_counter_shards() {
     let troubled = contended(11).await;
     let first = unwatched(&troubled.app).await;
     let mut instances = vec![first];
@@ -117,7 +117,7 @@ async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_there() {
+async fn concurrent_assigns_keep_every_acknowledged_uid() {
     let troubled = contended(9).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -151,7 +151,7 @@ async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn end_users_deleted_and_created_at_once_leave_an_exact_count() {
+async fn concurrent_deletes_and_creates_keep_an_exact_count() {
     let troubled = contended(10).await;
     let tenant = troubled.app.tenant(7);
     let first = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 5))).await;

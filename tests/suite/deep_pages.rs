@@ -104,7 +104,7 @@ async fn deep_pages(caller: &Caller<'_>, order: &str, size: u64, total: u64) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less() {
+async fn ranked_pages_equal_scanned_pages_and_cost_less() {
     let app = App::start().await;
     load(&app, 1_500).await;
     let caller = app.tenant(7);
@@ -146,7 +146,7 @@ async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_far_page_resumes_a_count_that_was_given_up() {
+async fn far_page_resumes_an_abandoned_rank_build() {
     let app = App::start().await;
     load(&app, 1_100).await;
     let caller = app.tenant(7);
@@ -164,7 +164,7 @@ async fn a_far_page_resumes_a_count_that_was_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_comes_or_goes_empties_no_page() {
+async fn block_changes_leave_no_page_empty() {
     let troubled = crate::faults::Troubled::start(8).await;
     let app = &troubled.app;
     load(app, 1_300).await;
@@ -200,7 +200,7 @@ async fn a_block_that_comes_or_goes_empties_no_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_stay_true_whatever_is_written() {
+async fn rank_blocks_stay_exact_under_writes() {
     let app = App::start().await;
     load(&app, 1_100).await;
     let caller = app.tenant(7);
@@ -238,7 +238,7 @@ async fn blocks_stay_true_whatever_is_written() {
 }
 
 #[tokio::test]
-async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
+async fn bulk_load_writes_the_same_items_as_requests() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
@@ -263,7 +263,7 @@ async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_or_not() {
+async fn far_page_by_id_includes_unindexed_end_users() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();

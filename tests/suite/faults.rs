@@ -50,7 +50,7 @@ fn jane() -> Value {
 }
 
 #[tokio::test]
-async fn a_start_makes_one_call_and_goes_on_where_the_database_is_silent() {
+async fn start_makes_one_call_and_survives_a_silent_database() {
     let app = App::start().await;
     let proxy = Proxy::start(app.system.engine_url(), 1).await.expect("a proxy");
     let store = Store::new(local::client(proxy.url()), app.system.table());
@@ -68,7 +68,7 @@ fn passing() -> Vec<Fault> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_passes_in_time_is_not_noticed() {
+async fn transient_faults_are_invisible_to_callers() {
     join_all(passing().into_iter().map(passes_unnoticed)).await;
 }
 
@@ -110,7 +110,7 @@ async fn passes_unnoticed(fault: Fault) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_turned_away_to_the_end_was_not_written() {
+async fn exhausted_retries_report_that_nothing_was_written() {
     let troubled = Troubled::start(2).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -142,7 +142,7 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
+async fn unknown_write_outcome_is_reported() {
     let lost = [Fault::FailedAfter, Fault::HungUpAfter, Fault::CutOff, Fault::Garbled];
     // That it is turned away in the end says nothing of the first try.
     let then = [Fault::FailedAfter, Fault::TooMany];
@@ -163,7 +163,7 @@ async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_that_is_cancelled_says_nothing_of_the_try_that_went_unanswered() {
+async fn cancelled_retry_leaves_an_unknown_outcome_unknown() {
     let troubled = Troubled::start(6).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -178,7 +178,7 @@ async fn a_repeat_that_is_cancelled_says_nothing_of_the_try_that_went_unanswered
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_try_goes_beyond_the_time_of_the_function() {
+async fn attempts_end_at_the_deadline() {
     let troubled = Troubled::start(7).await;
     let functions = unwatched(&troubled.app).await;
     let (tenant, meter) = (Tenant::parse("7").unwrap(), Meter::default());
@@ -193,7 +193,7 @@ async fn no_try_goes_beyond_the_time_of_the_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_database_is_a_503_within_the_time_of_the_request() {
+async fn silent_database_is_a_503_before_the_deadline() {
     let troubled = Troubled::start(4).await;
     let tenant = troubled.app.tenant(7);
     troubled.proxy.inject(Plan::always(Fault::SilentBefore));

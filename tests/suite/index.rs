@@ -54,7 +54,7 @@ fn expected(end_user: &EndUser) -> BTreeSet<Key> {
 }
 
 #[tokio::test]
-async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document() {
+async fn concurrent_indexing_converges_to_the_last_document() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
@@ -91,7 +91,7 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
+async fn killed_indexing_leaves_no_wrong_entry() {
     let troubled = Troubled::start(5).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -129,7 +129,7 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_indexing_of_an_older_document_changes_nothing() {
+async fn slow_indexing_of_an_older_document_changes_nothing() {
     let troubled = Troubled::start(6).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -208,7 +208,7 @@ pub fn item_size(item: &shared::store::Item) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn largest_change_outgrows_no_item() {
+async fn largest_change_fits_every_item() {
     let troubled = Troubled::start(22).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -262,7 +262,7 @@ fn batch(records: &[Value]) -> dynamodb::Event {
 }
 
 #[tokio::test]
-async fn a_batch_is_resumed_from_the_first_record_that_could_not_be_indexed() {
+async fn batch_resumes_from_the_first_failed_record() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let whole = index_end_users::handle(&functions, batch(&[record("1", 1), record("2", 2)]), deadline()).await;
@@ -281,7 +281,7 @@ fn record_of(tenant: &str, sequence: usize, id: EndUserId) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_tenant_delays_no_other_tenant() {
+async fn large_tenant_delays_no_other_tenant() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();

@@ -78,7 +78,7 @@ fn assert_gateway(answer: &Answer, status: u16, text: &str) {
 }
 
 #[tokio::test]
-async fn a_failure_of_a_function_is_a_500_of_the_gateway() {
+async fn function_failure_is_a_gateway_500() {
     let built = Built::faulty();
     let app = start(&built).await;
     for what in ["error", "nonsense", "huge", "panic", "exit"] {
@@ -88,7 +88,7 @@ async fn a_failure_of_a_function_is_a_500_of_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_process_outlives_an_error_and_a_panic_but_no_exit() {
+async fn process_survives_errors_and_panics_but_not_exit() {
     let built = Built::faulty();
     let app = start(&built).await;
     let first = process(&app).await;
@@ -101,7 +101,7 @@ async fn a_process_outlives_an_error_and_a_panic_but_no_exit() {
 }
 
 #[tokio::test]
-async fn a_function_that_overruns_its_time_is_killed_and_answered_for() {
+async fn timed_out_function_is_killed_and_responds_500() {
     let built = Built::faulty();
     let app = start(&built).await;
     let first = process(&app).await;
@@ -113,7 +113,7 @@ async fn a_function_that_overruns_its_time_is_killed_and_answered_for() {
 }
 
 #[tokio::test]
-async fn a_process_that_died_idle_is_replaced_and_no_request_is_lost() {
+async fn killed_idle_process_is_replaced_without_a_lost_request() {
     let built = Built::faulty();
     let app = start(&built).await;
     let mut seen = BTreeSet::new();
@@ -125,7 +125,7 @@ async fn a_process_that_died_idle_is_replaced_and_no_request_is_lost() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_processes_as_invocations_at_once_and_one_is_enough_after_that() {
+async fn pool_grows_to_the_concurrent_invocations() {
     let built = Built::faulty();
     let app = start(&built).await;
     let slow = join_all((0..6).map(async |_| ask(&app, "slow").await.expect(200))).await;
@@ -137,7 +137,7 @@ async fn there_are_as_many_processes_as_invocations_at_once_and_one_is_enough_af
 }
 
 #[tokio::test]
-async fn a_function_that_does_not_start_is_a_500_at_once() {
+async fn function_that_cannot_start_is_an_immediate_500() {
     let built = Built::new("/bin/false");
     let app = start(&built).await;
     let asked = Instant::now();
@@ -174,7 +174,7 @@ async fn refusal(built: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_or_for_another_machine_is_named_with_what_to_run() {
+async fn missing_or_foreign_program_is_reported_with_a_fix() {
     let built = Built::faulty();
     let (path, shown) = (built.bootstrap("get-end-user"), built.bootstrap("get-end-user").display().to_string());
     std::fs::remove_file(&path).unwrap();
