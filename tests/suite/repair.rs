@@ -94,7 +94,7 @@ person 5: 0 entries missing, 0 too many; Indexed says otherwise
 person 99: 0 entries missing, 1 too many";
     let block = "city: a block is said to hold 41 entries and holds 40";
     assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 people, 1 blocks"));
-    // With the end users's entries their blocks are counted anew.
+    // Repairing the entries of an end user also counts their blocks again.
     assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nmended: 6 people, 0 blocks"));
     assert_eq!(command(&app, false).await.1, sound);
     client.put_item().table_name(table).set_item(Some(damaged)).send().await.unwrap();
@@ -174,7 +174,7 @@ async fn repair_reports_unreadable_end_users_and_continues() {
     let put = async |item: Item| {
         client.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
     };
-    // An unreadable document, of a kind that the stream's filter does not pass.
+    // An unreadable document, of a kind that the stream's filter drops.
     let mut document = get(keys::end_user(&tenant, id(1))).await;
     delete(keys::end_user(&tenant, id(1))).await;
     app.settle().await;
@@ -184,7 +184,7 @@ async fn repair_reports_unreadable_end_users_and_continues() {
     let mut state = get(keys::index_state(&tenant, id(2))).await;
     state.insert("rev".to_owned(), text("secret"));
     put(state).await;
-    // An index state with an entry whose key is longer than DynamoDB takes.
+    // An index state with an entry that has a key over DynamoDB's limit.
     let mut state = get(keys::index_state(&tenant, id(3))).await;
     let Some(AttributeValue::L(entries)) = state.get_mut("entries") else { panic!("{state:?}") };
     entries.push(text(&format!("#{}", "x".repeat(2_000))));
@@ -219,7 +219,7 @@ async fn repair_rewrites_wrong_lookup_keys() {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let key_of = |Key { pk, sk }: Key| Item::from([("pk".to_owned(), text(&pk)), ("sk".to_owned(), text(&sk))]);
     let uid = |owner, n| key_of(keys::uid(&tenant, id(owner), UidId::new(n).unwrap()));
-    // A pointer with another key, a pointer less, a pointer too many, and a document with another key.
+    // A pointer with a wrong key, a missing pointer, a surplus pointer, and a document with a wrong key.
     let mut damage = uid(1, 1);
     damage.extend([("uidPk".into(), text("C#7#Uid#t=other")), ("uidSk".into(), text("0000000001"))]);
     client.put_item().table_name(table).set_item(Some(damage)).send().await.unwrap();
@@ -247,7 +247,11 @@ async fn repair_rewrites_wrong_lookup_keys() {
     for (found, owner) in [("jane1@x.be", 1), ("+32470000002", 2), ("jane3@x.be", 3), ("ref-4", 4)] {
         assert_eq!(caller.by_uid(found).await, [owner], "{found}");
     }
-    assert_eq!(caller.get("/api/EndUsers/1").await.header("etag").map(str::to_owned), etag, "nothing visible changed");
+    assert_eq!(
+        caller.get("/api/EndUsers/1").await.header("etag").map(str::to_owned),
+        etag,
+        "the revision is unchanged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

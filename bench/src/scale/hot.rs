@@ -44,7 +44,7 @@ pub(crate) struct Hot {
 pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Outcome<Hot> {
     let engine = Engine::fresh(directory).await?;
     let proxy = Proxy::start(engine.url(), 1).await?;
-    proxy.conflicts_last(LASTING);
+    proxy.enforce_conflicts(LASTING);
     bar.set_length((WRITERS * EACH).into());
     let tenant = system::tenant(WRITERS * EACH);
     let apps = (0..instances).map(|_| app(&local::client(proxy.url()))).collect::<Outcome<Vec<_>>>()?;

@@ -80,7 +80,7 @@ impl TenantModel {
         }
     }
 
-    /// Returns the state with the created end user, whose EndUserReadDTO is `shown`. Returns `None` if the create is
+    /// Returns the state with the created end user, if `shown` is its EndUserReadDTO. Returns `None` if the create is
     /// invalid or `shown` is another end user.
     fn with_created(&self, call: &ModelCall, shown: &Value) -> Option<TenantModel> {
         let ModelCall::Create { patch, customer_type, entries, key } = call else { return None };

@@ -66,8 +66,8 @@ fn ideographs(first: u32, count: u32) -> (&'static str, &'static [&'static str])
     (words.join(" ").leak(), words.leak())
 }
 
-/// A text whose 60 words have 471 bytes each once folded, because NFKD replaces `㌖` with six letters of three bytes; and
-/// its words.
+/// A text of 60 words, and its words. Each has 471 bytes once folded, because NFKD replaces `㌖` with six letters of three
+/// bytes.
 fn growing() -> (&'static str, &'static [&'static str]) {
     let words = |sign: &str| (0..60).map(|n| &*format!("g{n:02}{}", sign.repeat(26)).leak()).collect::<Vec<&str>>();
     (words("㌖").join(" ").leak(), words("キロメートル").leak())
