@@ -157,7 +157,7 @@ impl Proxy {
     /// Enforces DynamoDB's conflict rule from now on, with transactions that take at least `duration`. While one is in
     /// progress, another transaction on one of its items is cancelled with `TransactionConflict` at those actions. A put,
     /// update or delete of one of its items fails, and so does a transaction with the same token. Batches and reads pass.
-    /// Each conflict counts as [`Fault::Conflict`].
+    /// Each conflict on an item counts as [`Fault::Conflict`].
     pub fn enforce_conflicts(&self, duration: Duration) {
         self.shared.state().transaction_duration = Some(duration);
     }
