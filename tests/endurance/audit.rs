@@ -42,11 +42,9 @@ impl Tenants {
                 if ids != alive || listed.1.len() != alive.len() || listed.0 != alive.len() as u64 {
                     let missing: Vec<_> = alive.difference(&ids).collect();
                     let unexpected: Vec<_> = ids.difference(&alive).collect();
-                    total.findings.push(format!(
-                        "tenant {tenant}, list {query:?}: {} end users, totalCount {}, missing {missing:?}, unexpected {unexpected:?}",
-                        alive.len(),
-                        listed.0
-                    ));
+                    let counts = format!("{} end users, totalCount {}", alive.len(), listed.0);
+                    let difference = format!("missing {missing:?}, unexpected {unexpected:?}");
+                    total.findings.push(format!("tenant {tenant}, list {query:?}: {counts}, {difference}"));
                 }
             }
             for end_user in mine() {

@@ -1,9 +1,9 @@
 //! The endurance run: a sustained mixed load on `local` with the built functions as processes, while the processes and
 //! `local` itself are killed. Afterwards an audit reads back every acknowledged write.
 //!
-//! `cargo run -p tests --bin endurance -- [--seconds N] [--seed N] [--write]`, after `cargo lambda build --release`. In the
-//! first half the data is on disk in `local`, in the second half behind a proxy that injects faults. The run fails if the
-//! audit finds a contradiction. `--write` writes the figures into docs/reliability.md.
+//! `cargo run -p tests --bin endurance -- [--seconds N] [--seed N] [--write]`, after `cargo lambda build --release`. In
+//! the first half the data is on disk in `local`, in the second half behind a proxy that injects faults. The run fails
+//! if the audit finds a contradiction. `--write` writes the figures into docs/reliability.md.
 
 mod audit;
 mod load;

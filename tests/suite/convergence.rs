@@ -256,8 +256,8 @@ async fn from_scratch(app: &App, functions: &Functions, tenant: &Tenant, end_use
     }
 }
 
-/// Applies the steps, delivers the last records of the stream, and with `repair` runs `index repair`. Fails if the index
-/// differs from that of the same end users built from scratch, or if `index check` finds an error.
+/// Applies the steps, delivers the last records of the stream, and with `repair` runs `index repair`. Fails if the
+/// index differs from that of the same end users built from scratch, or if `index check` finds an error.
 async fn check_sequence(app: &App, functions: &Functions, steps: &[IndexStep], repair: bool) -> Result<(), String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

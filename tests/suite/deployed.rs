@@ -1,5 +1,6 @@
-//! A deployed stack as the system under test. `tests/deployed/run` starts an emulator of AWS and sets `DEPLOYED_TEMPLATE`
-//! to the URL of the packaged template. Each test then creates a stack of its own, with its settings as parameters.
+//! A deployed stack as the system under test. `tests/deployed/run` starts an emulator of AWS and sets
+//! `DEPLOYED_TEMPLATE` to the URL of the packaged template. Each test then creates a stack of its own, with its
+//! settings as parameters.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

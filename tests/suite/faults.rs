@@ -1,5 +1,5 @@
-//! Database faults of every kind ([`Fault`]): responses are true, acknowledged writes are stored, and no write is applied
-//! twice (docs/reliability.md, Faults below).
+//! Database faults of every kind ([`Fault`]): responses are true, acknowledged writes are stored, and no write is
+//! applied twice (docs/reliability.md, Faults below).
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The index of sorted lists and searches: kills, races, slow runs and the largest end users leave exactly the entries of
-//! the documents.
+//! The index of sorted lists and searches: kills, races, slow runs and the largest end users leave exactly the entries
+//! of the documents.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -16,7 +16,8 @@ const OTHERS: u64 = 8;
 /// The least number of [`OTHERS`] that are in other lanes than the held one.
 const OVERTAKING: usize = 4;
 
-/// Repeats a search until it finds [`OVERTAKING`] end users. Its limit is below the 3 s after which a held call times out.
+/// Repeats a search until it finds [`OVERTAKING`] end users. Its limit is below the 3 s after which a held call times
+/// out.
 async fn until_found(search: impl AsyncFn() -> Vec<u64>) {
     let started = Instant::now();
     while search().await.len() < OVERTAKING {

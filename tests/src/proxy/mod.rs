@@ -96,8 +96,8 @@ fn item_key(write: &Value) -> ItemKey {
 }
 
 impl Proxy {
-    /// Starts a proxy for the engine at `engine` (`http://host:port`), which injects no fault yet. `seed` is that of its
-    /// random numbers.
+    /// Starts a proxy for the engine at `engine` (`http://host:port`), which injects no fault yet. `seed` is that of
+    /// its random numbers.
     pub async fn start(engine: &str, seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -140,7 +140,8 @@ impl Proxy {
         state.script.clear();
     }
 
-    /// Injects these faults into the next calls of `operation`, one per call, except those that are not possible for it.
+    /// Injects these faults into the next calls of `operation`, one per call, except those that are not possible for
+    /// it.
     pub fn script(&self, operation: &'static str, faults: &[Fault]) {
         let faults = faults.iter().filter(|fault| fault.applies_to(operation));
         self.shared.state().script.extend(faults.map(|fault| (operation, *fault)));
@@ -155,9 +156,9 @@ impl Proxy {
     }
 
     /// Enforces DynamoDB's conflict rule from now on, with transactions that take at least `duration`. While one is in
-    /// progress, another transaction on one of its items is cancelled with `TransactionConflict` at those actions. A put,
-    /// update or delete of one of its items fails, and so does a transaction with the same token. Batches and reads pass.
-    /// Each conflict on an item counts as [`Fault::Conflict`].
+    /// progress, another transaction on one of its items is cancelled with `TransactionConflict` at those actions. A
+    /// put, update or delete of one of its items fails, and so does a transaction with the same token. Batches and
+    /// reads pass. Each conflict on an item counts as [`Fault::Conflict`].
     pub fn enforce_conflicts(&self, duration: Duration) {
         self.shared.state().transaction_duration = Some(duration);
     }

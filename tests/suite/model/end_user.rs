@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::request::{ProfilePatch, UidEntry, has_two_primaries};
+use super::request::{ModelUidEntry, ProfilePatch, has_two_primaries};
 use super::words::{
     COMPANY, DETAILS, FIELD_COUNT, FIELDS, REFERENCE, REFERENCE_KEYS, SEARCHED_FIELDS, SPELLINGS, Spelling,
 };
@@ -47,6 +47,7 @@ impl ModelUid {
     }
 }
 
+/// An end user.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModelEndUser {
     pub profile: ModelProfile,
@@ -97,7 +98,8 @@ impl ModelEndUser {
         tag.as_deref().is_none_or(|tag| tag == "*" || self.etag.as_deref() == Some(tag))
     }
 
-    /// Replaces this state. The ETag stays if the states are equal, because a write that changes nothing keeps the revision.
+    /// Replaces this state. The ETag stays if the states are equal, because a write that changes nothing keeps the
+    /// revision.
     pub fn replace_with(&mut self, other: Self) {
         if (Self { etag: None, ..other.clone() }) != (Self { etag: None, ..self.clone() }) {
             *self = Self { etag: None, ..other };
@@ -114,7 +116,7 @@ impl ModelEndUser {
         &self,
         patch: &ProfilePatch,
         customer_type: Option<&'static str>,
-        entries: &[UidEntry],
+        entries: &[ModelUidEntry],
     ) -> Option<Self> {
         if has_two_primaries(entries) {
             return None;

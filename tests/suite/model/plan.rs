@@ -126,14 +126,23 @@ fn target() -> impl Strategy<Value = usize> {
 }
 
 fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
-    let tag = || prop_oneof![6 => Just(TagChoice::None), 1 => Just(TagChoice::Any), 2 => Just(TagChoice::Current), 1 => Just(TagChoice::Stale)];
+    let tag = || {
+        prop_oneof![
+            6 => Just(TagChoice::None),
+            1 => Just(TagChoice::Any),
+            2 => Just(TagChoice::Current),
+            1 => Just(TagChoice::Stale),
+        ]
+    };
     let key = || option::weighted(0.3, 0..KEYS);
     let customer_type = || option::of(0..TYPES.len());
     prop_oneof![
         4 => (patch(), customer_type(), vec(link(), 0..3), key())
             .prop_map(|(patch, customer_type, uids, key)| PlannedCall::Create { patch, customer_type, uids, key }),
         4 => (target(), patch(), customer_type(), vec(change(), 0..4), tag())
-            .prop_map(|(target, patch, customer_type, uids, tag)| PlannedCall::Update { target, patch, customer_type, uids, tag }),
+            .prop_map(|(target, patch, customer_type, uids, tag)| {
+                PlannedCall::Update { target, patch, customer_type, uids, tag }
+            }),
         1 => (target(), tag()).prop_map(|(target, tag)| PlannedCall::Delete { target, tag }),
         3 => (target(), link(), key()).prop_map(|(target, link, key)| PlannedCall::Assign { target, link, key }),
         2 => (target(), tag()).prop_map(|(target, tag)| PlannedCall::Read { target, tag }),

@@ -6,7 +6,7 @@ use super::words::{FIELD_COUNT, FIELDS, SPELLINGS, Spelling};
 
 /// One of the `uids` of a request.
 #[derive(Clone, Debug)]
-pub struct UidEntry {
+pub struct ModelUidEntry {
     pub id: Option<u64>,
     pub spelling: Option<usize>,
     pub primary: Option<bool>,
@@ -22,14 +22,14 @@ pub enum ModelCall {
     Create {
         patch: ProfilePatch,
         customer_type: Option<&'static str>,
-        entries: Vec<UidEntry>,
+        entries: Vec<ModelUidEntry>,
         key: Option<String>,
     },
     Update {
         id: u64,
         patch: ProfilePatch,
         customer_type: Option<&'static str>,
-        entries: Vec<UidEntry>,
+        entries: Vec<ModelUidEntry>,
         tag: Option<String>,
     },
     Delete {
@@ -38,7 +38,7 @@ pub enum ModelCall {
     },
     Assign {
         id: u64,
-        entry: UidEntry,
+        entry: ModelUidEntry,
         key: Option<String>,
     },
     Read {
@@ -96,11 +96,11 @@ impl ObservedResponse {
 }
 
 /// Whether a request marks more than one UID as primary, which is a validation error.
-pub fn has_two_primaries(entries: &[UidEntry]) -> bool {
+pub fn has_two_primaries(entries: &[ModelUidEntry]) -> bool {
     entries.iter().filter(|entry| !entry.remove && entry.primary == Some(true)).count() > 1
 }
 
-fn end_user_body(patch: &ProfilePatch, customer_type: Option<&str>, entries: &[UidEntry]) -> Value {
+fn end_user_body(patch: &ProfilePatch, customer_type: Option<&str>, entries: &[ModelUidEntry]) -> Value {
     let mut body = json!({ "uids": entries.iter().map(uid_body).collect::<Vec<_>>() });
     for (field, change) in FIELDS.iter().zip(patch) {
         if let Some(value) = change {
@@ -112,7 +112,7 @@ fn end_user_body(patch: &ProfilePatch, customer_type: Option<&str>, entries: &[U
     body
 }
 
-fn uid_body(entry: &UidEntry) -> Value {
+fn uid_body(entry: &ModelUidEntry) -> Value {
     let mut uid = json!({});
     if let Some(id) = entry.id {
         uid["endUserUIDID"] = json!(id);

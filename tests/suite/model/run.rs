@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::end_user::ModelEndUser;
 use super::plan::{PlannedCall, Round, TENANTS, TagChoice, UidChange, UidLink};
-use super::request::{HttpParts, ModelCall, ObservedResponse, UidEntry};
+use super::request::{HttpParts, ModelCall, ModelUidEntry, ObservedResponse};
 use super::tenant::TenantModel;
 use super::tickets::{TicketModel, event_json};
 use super::words::{FIELDS, LOOKUPS, ORDINARY_FIELDS, SEARCHES, TYPES, WIDE_SEARCHES};
@@ -108,8 +108,12 @@ impl<'a> SequenceRun<'a> {
         let model = &self.tenants[at].models[0];
         let ids: Vec<u64> = model.end_users.keys().chain(&model.deleted).copied().collect();
         let end_user = |target: usize| ids.get(target).copied().unwrap_or(UNUSED_ID);
-        let entry =
-            |link: &UidLink| UidEntry { id: None, spelling: Some(link.spelling), primary: link.primary, remove: false };
+        let entry = |link: &UidLink| ModelUidEntry {
+            id: None,
+            spelling: Some(link.spelling),
+            primary: link.primary,
+            remove: false,
+        };
         let key = |key: &Option<u8>| key.map(|key| format!("key-{key}"));
         let kind = |sent: &Option<usize>| sent.and_then(|sent| TYPES[sent].1);
         Ok(match call {
@@ -130,13 +134,13 @@ impl<'a> SequenceRun<'a> {
                 let entries = uids.iter().map(|change| match change {
                     UidChange::Put(link) => entry(link),
                     UidChange::Rewrite { record: r, spelling, primary } => {
-                        UidEntry { id: record(*r), spelling: *spelling, primary: *primary, remove: false }
+                        ModelUidEntry { id: record(*r), spelling: *spelling, primary: *primary, remove: false }
                     }
                     UidChange::Remove { record: r } => {
-                        UidEntry { id: record(*r), spelling: None, primary: None, remove: true }
+                        ModelUidEntry { id: record(*r), spelling: None, primary: None, remove: true }
                     }
                     UidChange::RemoveValue { spelling } => {
-                        UidEntry { id: None, spelling: Some(*spelling), primary: None, remove: true }
+                        ModelUidEntry { id: None, spelling: Some(*spelling), primary: None, remove: true }
                     }
                 });
                 let (entries, customer_type) = (entries.collect(), kind(customer_type));

@@ -18,8 +18,8 @@ pub struct TenantModel {
 }
 
 impl TenantModel {
-    /// Returns the states after `call` that `response` allows; none if the response contradicts docs/api.md. `listed` is
-    /// the list after the call. It has the id of an end user if the outcome of the create is unknown.
+    /// Returns the states after `call` that `response` allows; none if the response contradicts docs/api.md. `listed`
+    /// is the list after the call. It has the id of an end user if the outcome of the create is unknown.
     pub fn after(&self, call: &ModelCall, response: &ObservedResponse, listed: &[Value]) -> Vec<TenantModel> {
         if response.status != 503 {
             return self.after_known_outcome(call, response).into_iter().collect();

@@ -72,7 +72,8 @@ fn date(event: &TicketEvent) -> String {
     format!("2026-11-{:02}T10:00:00Z", 10 + (event.at * 3) % 5)
 }
 
-/// The topics of a message: one, or as many bytes as a message can have. Two such messages exceed the limit of a ticket.
+/// The topics of a message: one, or as many bytes as a message can have. Two such messages exceed the limit of a
+/// ticket.
 fn message_topics(message: &TicketEvent) -> Vec<String> {
     if message.at < 5 {
         return vec![format!("Topic {}", message.at % 3)];

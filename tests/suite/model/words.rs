@@ -1,5 +1,5 @@
-//! The values of random sequences: few, so that they collide. The results that docs/api.md promises for each are written
-//! by hand, not computed.
+//! The values of random sequences: few, so that they collide. The results that docs/api.md promises for each are
+//! written by hand, not computed.
 
 use std::sync::LazyLock;
 
@@ -66,8 +66,8 @@ fn ideographs(first: u32, count: u32) -> (&'static str, &'static [&'static str])
     (words.join(" ").leak(), words.leak())
 }
 
-/// A text of 60 words, and its words. Each has 471 bytes once folded, because NFKD replaces `㌖` with six letters of three
-/// bytes.
+/// A text of 60 words, and its words. Each has 471 bytes once folded, because NFKD replaces `㌖` with six letters of
+/// three bytes.
 fn growing() -> (&'static str, &'static [&'static str]) {
     let words = |sign: &str| (0..60).map(|n| &*format!("g{n:02}{}", sign.repeat(26)).leak()).collect::<Vec<&str>>();
     (words("㌖").join(" ").leak(), words("キロメートル").leak())
@@ -123,7 +123,8 @@ pub const DETAILS: usize = 5;
 pub const REFERENCE: usize = 3;
 pub const REFERENCE_KEYS: [&str; 2] = ["t:erp-1", "t:32470000001"];
 
-/// Values of customerType in a request and as they are stored. An empty value keeps the stored type; on create it is Lead.
+/// Values of customerType in a request and as they are stored. An empty value keeps the stored type; on create it is
+/// Lead.
 pub const TYPES: [(&str, Option<&str>); 4] =
     [("", None), ("lead", Some("Lead")), ("PARTNER", Some("Partner")), ("Customer", Some("Customer"))];
 
