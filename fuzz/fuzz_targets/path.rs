@@ -4,11 +4,11 @@
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fuzz::{ask, assert_sound};
+use fuzz::{assert_sound, respond};
 use libfuzzer_sys::fuzz_target;
 use shared::http::{Error, Request, Response};
 
-/// Answers what it read, so that the target can compare it with the event.
+/// Responds with the id and body that it read, so that the target can compare them with the event.
 async fn handle(request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id().ok().map(|id| id.to_string());
     let _ = request.query().search();
@@ -23,14 +23,14 @@ fuzz_target!(|input: &[u8]| {
         false => body.into_bytes(),
     };
     let request_id = event.request_context.request_id.clone().unwrap_or_default();
-    let answer = ask(|_, _, request| Box::pin(handle(request)), event);
-    // An id that no header can hold is left out.
+    let response = respond(|_, _, request| Box::pin(handle(request)), event);
+    // A request id that is not a valid header value is omitted.
     if request_id.bytes().all(|b| b.is_ascii_graphic()) {
-        assert_eq!(answer.headers["x-request-id"], request_id);
+        assert_eq!(response.headers["x-request-id"], request_id);
     }
-    if assert_sound(&answer) == 200 {
-        let Some(aws_lambda_events::encodings::Body::Text(answered)) = answer.body else { panic!("no body") };
-        let (read, json): (Option<String>, serde_json::Value) = serde_json::from_str(&answered).expect("what was read");
+    if assert_sound(&response) == 200 {
+        let Some(aws_lambda_events::encodings::Body::Text(text)) = response.body else { panic!("no body") };
+        let (read, json): (Option<String>, serde_json::Value) = serde_json::from_str(&text).expect("the id and body");
         assert_eq!(json, serde_json::from_slice::<serde_json::Value>(&body).expect("JSON"));
         match read {
             Some(read) => assert_eq!(Some(read), id),

@@ -1,11 +1,11 @@
-//! A query as it stands in an event, read as every route reads its own.
+//! A raw query string of an event, read with every method of [`Query`].
 #![no_main]
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use fuzz::{ask, assert_fits, assert_key_fits, assert_sound, end_user_id, tenant, uid_ids};
+use fuzz::{assert_fits, assert_key_fits, assert_sound, end_user_id, respond, tenant, uid_ids};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use shared::domain::end_user::{PendingEndUser, EndUser};
+use shared::domain::end_user::{EndUser, PendingEndUser};
 use shared::domain::ids::MAX_SAFE_INTEGER;
 use shared::domain::input::Json;
 use shared::domain::search::{MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Search};
@@ -18,16 +18,17 @@ use shared::store::keys;
 /// Claims of tenant 7 until the year 9999, signed with [`fuzz::SECRET`].
 const TOKEN: &str = include_str!("token.jwt");
 
-/// An end user who holds a text in every place in which a search looks.
-fn holder(text: &str) -> EndUser {
+/// An end user with a text in its contact details and in a UID.
+fn end_user_with(text: &str) -> EndUser {
     let body = json!({ "otherContactDetails": text, "uids": [{ "uidType": "any", "uid": text }] }).to_string();
-    let draft = PendingEndUser::read(&Json::parse(body.as_bytes()).expect("JSON"), None).expect("a person");
-    draft.save(end_user_id(), 1, uid_ids(1)).expect("a small one")
+    let new = PendingEndUser::read(&Json::parse(body.as_bytes()).expect("JSON"), None).expect("an end user");
+    new.save(end_user_id(), 1, uid_ids(1)).expect("an end user within the limits")
 }
 
-/// Whoever holds a text is found by it, and by what is typed on the way to it.
+/// Asserts that an end user with a text is found by the text, and by its prefixes without the last one or two
+/// characters.
 fn check_search(text: &str) {
-    let terms = holder(text).terms();
+    let terms = end_user_with(text).terms();
     for (end, c) in text.char_indices().rev().take(3) {
         let Ok(search) = Search::parse(text[..end + c.len_utf8()].trim()) else { return };
         for term in search.alternatives().iter().flatten() {
@@ -39,11 +40,13 @@ fn check_search(text: &str) {
     }
 }
 
+/// Asserts that a text parameter is clean.
 fn check_text(text: &str, max: usize) {
     assert!(!text.is_empty());
-    assert_eq!(clean(text, Limit::Chars(max)).as_deref(), Ok(text), "a text that was read is clean");
+    assert_eq!(clean(text, Limit::Chars(max)).as_deref(), Ok(text), "a text parameter is clean");
 }
 
+/// Reads all parameters and asserts their limits.
 fn check(query: &mut Query) {
     let page = query.page();
     assert!((1..=i32::MAX as u32).contains(&page.number) && (1..=100).contains(&page.size));
@@ -82,6 +85,6 @@ fuzz_target!(|input: &[u8]| {
     event.raw_query_string = Some(String::from_utf8_lossy(input).into_owned());
     let token = format!("Bearer {}", TOKEN.trim());
     event.headers.insert("authorization", token.parse().expect("a header"));
-    let status = assert_sound(&ask(|_, _, request| Box::pin(handle(request)), event));
+    let status = assert_sound(&respond(|_, _, request| Box::pin(handle(request)), event));
     assert!(status == 200 || status == 400, "{status}");
 });

@@ -15,9 +15,9 @@ fuzz_target!(|input: &[u8]| {
             Task::Count(field) => keys::rank_index(&tenant, field),
             Task::Erase(..) => continue,
         };
-        assert_eq!(stored["pk"], key.pk, "the item of another");
-        // An id may be written with other zeros before it.
+        assert_eq!(stored["pk"], key.pk, "the task is of another item");
+        // An id can have another number of leading zeros.
         let same = |sk: &str| sk == key.sk || sk.parse::<u64>().is_ok_and(|id| Some(id) == key.sk.parse().ok());
-        assert!(stored["sk"].as_str().is_some_and(same), "the item of another");
+        assert!(stored["sk"].as_str().is_some_and(same), "the task is of another item");
     }
 });

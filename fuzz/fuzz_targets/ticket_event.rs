@@ -1,4 +1,4 @@
-//! The body of one message of the queue.
+//! The body of one message of the queue of ticket events.
 #![no_main]
 
 use std::fmt::Debug;
@@ -14,32 +14,32 @@ use shared::domain::ticket::{Change, Computed, Event, Message, Ticket, TicketRea
 use shared::domain::uid::{ticket_index_key, ticket_index_keys_of, ticket_keys};
 use shared::store::keys;
 
-/// Whether a value that is stored is read as it was.
-fn assert_kept<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+/// Asserts that a stored value is read back unchanged.
+fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let stored: AttributeValue = to_attribute_value(value).expect("storable");
     assert_eq!(from_attribute_value::<T>(stored).expect("readable"), *value);
 }
 
 fn check_ticket(ticket: Ticket, tenant: &Tenant) {
-    assert_kept(&ticket);
+    assert_round_trip(&ticket);
     assert_fits(&keys::ticket(tenant, ticket.ticket_id));
     assert_key_fits(&ticket_index_key(&ticket.uid));
-    for held in ticket_keys(&ticket.uid) {
-        let asked = ticket_index_keys_of(&held);
-        assert!(asked.contains(&ticket_index_key(&ticket.uid)), "who is held under {held:?} finds the ticket");
+    for key in ticket_keys(&ticket.uid) {
+        let queried = ticket_index_keys_of(&key);
+        assert!(queried.contains(&ticket_index_key(&ticket.uid)), "an end user with {key:?} does not find the ticket");
     }
     let custom = ticket.custom_fields_data.is_some();
-    let answered = TicketReadDto::new(TicketView { ticket, computed: Computed::default() }, Vec::new());
-    let json = serde_json::to_value(&answered).expect("JSON");
+    let dto = TicketReadDto::new(TicketView { ticket, computed: Computed::default() }, Vec::new());
+    let json = serde_json::to_value(&dto).expect("JSON");
     assert_eq!(json["customFieldsData"].is_object(), custom);
 }
 
 fn check_message(message: Message, tenant: &Tenant) {
-    assert_kept(&message);
+    assert_round_trip(&message);
     assert_fits(&keys::message(tenant, message.ticket_id, message.ticket_message_id));
     let messages = [message];
     let computed = Computed::of(&messages);
-    assert_kept(&computed);
+    assert_round_trip(&computed);
     assert_eq!(computed.has_comments, !comments(&messages).is_empty());
 }
 
@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
         Err(errors) => return assert!(!errors.is_empty()),
     };
     let digits = event.occurred_at.nanoseconds().unsigned_abs().to_string().len();
-    assert!(digits <= 38, "DynamoDB keeps 38 digits of a number");
+    assert!(digits <= 38, "DynamoDB stores 38 digits of a number");
     match event.change {
         Change::TicketUpserted(ticket) => check_ticket(ticket, &event.tenant),
         Change::MessageUpserted(message) => check_message(message, &event.tenant),

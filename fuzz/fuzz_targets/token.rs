@@ -1,5 +1,5 @@
-//! Lines: the key's algorithm; `raw`, or where the signed token is cut; then the token as it stands,
-//! or else header and claims to sign and what is put into the cut.
+//! Tokens, genuine and forged. Lines: the algorithm; `raw`, or the range of bytes of the signed token to replace. After
+//! `raw` the rest is the token itself; otherwise the lines are the header and claims to sign, and the replacement.
 #![no_main]
 
 use std::str::FromStr;
@@ -14,26 +14,27 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::auth::{Access, AuthConfig, Authenticator, Caller};
 
-/// The key of RFC 7515 A.3.
+/// The key of RFC 7515, appendix A.3.
 const P256: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjpsQnnGQmL+YBIffH1136cspYG6+0iY7X1fCE9+E9LKhRANCAAR/zc4ncPbEXUGDy+5v20t7WAczNXvp7xO6z248e9FURcfxRM0bvZt+hyzf7bnuufSzaV1uqQskrYpGIyiFiOWt";
 const P256_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7
 6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==
 -----END PUBLIC KEY-----";
 
-/// The key of RFC 8037 A.1.
+/// The key of RFC 8037, appendix A.1.
 const ED25519: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 const ED25519_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
 -----END PUBLIC KEY-----";
 
-struct Issuer {
+/// A signing key, and an authenticator that accepts its tokens.
+struct TokenIssuer {
     algorithm: Algorithm,
     key: EncodingKey,
     authenticator: Authenticator,
 }
 
-impl Issuer {
+impl TokenIssuer {
     fn new(algorithm: &str, key: EncodingKey, variable: &str, value: &str) -> Self {
         let lookup = |name: &str| (name == variable).then(|| value.to_owned());
         let authenticator = Authenticator::new(AuthConfig::from_lookup(&lookup).expect("a configuration"));
@@ -45,24 +46,25 @@ impl Issuer {
         format!("{message}.{signature}")
     }
 
-    fn judge(&self, token: &str) -> Option<Caller> {
+    /// The caller of an accepted token.
+    fn authenticate(&self, token: &str) -> Option<Caller> {
         let header = format!("Bearer {token}");
-        let judged = self.authenticator.authenticate(Some(&header), Access::Write).now_or_never();
-        judged.expect("a key at hand").ok()
+        let result = self.authenticator.authenticate(Some(&header), Access::Write).now_or_never();
+        result.expect("a local key").ok()
     }
 }
 
-static ISSUERS: LazyLock<[Issuer; 3]> = LazyLock::new(|| {
+static ISSUERS: LazyLock<[TokenIssuer; 3]> = LazyLock::new(|| {
     let der = |text| STANDARD.decode(text).expect("base64");
     [
-        Issuer::new("HS256", EncodingKey::from_secret(SECRET.as_bytes()), "JWT_SECRET", SECRET),
-        Issuer::new("ES256", EncodingKey::from_ec_der(&der(P256)), "JWT_PUBLIC_KEY", P256_PUBLIC),
-        Issuer::new("EdDSA", EncodingKey::from_ed_der(&der(ED25519)), "JWT_PUBLIC_KEY", ED25519_PUBLIC),
+        TokenIssuer::new("HS256", EncodingKey::from_secret(SECRET.as_bytes()), "JWT_SECRET", SECRET),
+        TokenIssuer::new("ES256", EncodingKey::from_ec_der(&der(P256)), "JWT_PUBLIC_KEY", P256_PUBLIC),
+        TokenIssuer::new("EdDSA", EncodingKey::from_ed_der(&der(ED25519)), "JWT_PUBLIC_KEY", ED25519_PUBLIC),
     ]
 });
 
-/// What an accepted token must say, read by another JSON reader than ours.
-fn assert_admissible(issuer: &Issuer, header: &str, claims: &str, caller: &Caller) {
+/// Asserts the claims of an accepted token, read with an independent JSON parser.
+fn assert_acceptable(issuer: &TokenIssuer, header: &str, claims: &str, caller: &Caller) {
     let header: Value = serde_json::from_str(header).expect("a header of JSON");
     let claims: Value = serde_json::from_str(claims).expect("claims of JSON");
     assert_eq!(header["alg"], format!("{:?}", issuer.algorithm));
@@ -85,22 +87,22 @@ fuzz_target!(|input: &[u8]| {
     };
     if cut == "raw" {
         let token = [header, claims, more].join("\n");
-        assert_eq!(issuer.judge(&token), None, "a token that nobody signed");
+        assert_eq!(issuer.authenticate(&token), None, "a token that is not signed");
         return;
     }
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signed = issuer.sign(&message);
-    if let Some(caller) = issuer.judge(&signed) {
-        assert_admissible(issuer, header, claims, &caller);
+    if let Some(caller) = issuer.authenticate(&signed) {
+        assert_acceptable(issuer, header, claims, &caller);
     }
 
-    // `from-to`: bytes of the signed token that make place for the last line.
+    // `from-to` is the range of bytes that the last line replaces.
     let (from, to) = cut.split_once('-').unwrap_or((cut, cut));
     let at = |text: &str| text.parse().unwrap_or(signed.len()).min(signed.len());
     let (from, to) = (at(from).min(at(to)), at(from).max(at(to)));
     let forged = format!("{}{more}{}", &signed[..from], &signed[to..]);
-    // Spaces around a token belong to the header.
+    // Spaces around a token are part of the header, not of the token.
     if forged.trim_matches([' ', '\t']) != signed {
-        assert_eq!(issuer.judge(&forged), None, "{forged} is not what was signed");
+        assert_eq!(issuer.authenticate(&forged), None, "{forged} is not what was signed");
     }
 });

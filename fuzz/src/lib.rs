@@ -1,7 +1,7 @@
-//! What the targets have in common.
+//! Code that the fuzz targets share.
 //!
-//! Inputs are texts of lines, so that a seed can be read and written by hand and a dictionary helps;
-//! bytes that are no UTF-8 stand for U+FFFD, but where bytes are the real input.
+//! Inputs are texts of lines, so that seeds can be written by hand and dictionaries help. Invalid UTF-8 becomes U+FFFD,
+//! except where the real input is bytes.
 
 use std::sync::LazyLock;
 
@@ -20,21 +20,21 @@ use shared::http::Handler;
 use shared::store::keys::{self, Key};
 use shared::store::{Document, Entry, entries, records};
 
-/// The secret of the targets that need one.
+/// The HS256 secret of the targets.
 pub const SECRET: &str = "a secret of the targets, of more than 32 bytes";
 
-/// The longest tenant there is, so that no key can be longer than those built here.
+/// A tenant of the greatest length, so that no key can be longer than those of the targets.
 pub fn tenant() -> Tenant {
     Tenant::parse(&"t".repeat(64)).expect("a tenant")
 }
 
-/// The first `N` lines of an input, the last with all that follows; missing ones are empty.
+/// The first `N` lines of an input. The last one contains all further lines; missing ones are empty.
 pub fn lines<const N: usize>(input: &str) -> [&str; N] {
     let mut lines = input.splitn(N, '\n');
     std::array::from_fn(|_| lines.next().unwrap_or_default())
 }
 
-/// A line that names a region, or none.
+/// The region that a line names; `None` if it names none.
 pub fn region(line: &str) -> Option<Region> {
     Region::parse(line)
 }
@@ -44,19 +44,19 @@ pub fn end_user_id() -> EndUserId {
     EndUserId::MAX
 }
 
-/// Ids for UIDs, from `first` on.
+/// Ids for UIDs, starting at `first`.
 pub fn uid_ids(first: u64) -> impl Iterator<Item = UidId> {
     (first..).map_while(UidId::new)
 }
 
-/// DynamoDB's limits on the two parts of a key.
+/// Asserts DynamoDB's limits on keys: 2,048 bytes of partition key and 1,024 bytes of sort key.
 #[track_caller]
 pub fn assert_fits(key: &Key) {
     assert!((1..=2_048).contains(&key.pk.len()), "a partition key of {} bytes", key.pk.len());
     assert!((1..=1_024).contains(&key.sk.len()), "a sort key of {} bytes", key.sk.len());
 }
 
-/// The same for the keys under which a value is looked up.
+/// Asserts the limit of the partition keys by which a match key is looked up.
 #[track_caller]
 pub fn assert_key_fits(key: &MatchKey) {
     for pk in [keys::uid_index, keys::reference_index, keys::ticket_index].map(|index| index(&tenant(), key)) {
@@ -64,7 +64,7 @@ pub fn assert_key_fits(key: &MatchKey) {
     }
 }
 
-/// Whether every item and index entry of an end user can be written.
+/// Asserts that DynamoDB accepts every item and index entry of an end user.
 pub fn assert_storable(end_user: &EndUser) {
     let tenant = tenant();
     for (key, item) in records(&tenant, &Document::new(end_user.clone())).expect("items") {
@@ -73,7 +73,7 @@ pub fn assert_storable(end_user: &EndUser) {
             let text = |name: &str| item.get(name).map(|value| value.as_s().expect("a text").clone());
             match (text(index_pk), text(index_sk)) {
                 (Some(pk), Some(sk)) => assert_fits(&Key { pk, sk }),
-                (pk, sk) => assert_eq!(pk, sk, "half a key of an index"),
+                (pk, sk) => assert_eq!(pk, sk, "an index key with only one part"),
             }
         }
         let written = serde_dynamo::from_item::<_, serde_json::Value>(item).expect("JSON").to_string();
@@ -87,8 +87,8 @@ pub fn assert_storable(end_user: &EndUser) {
     }
 }
 
-/// What a function with this handler answers to an event. No handler of a target waits for anything.
-pub fn ask(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+/// The response of a function with this handler to an event. The handler must not wait for anything.
+pub fn respond(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
     static APP: LazyLock<App> = LazyLock::new(|| {
         let variable = |name: &str| match name {
             "TABLE_NAME" => Some("Table".to_owned()),
@@ -101,22 +101,22 @@ pub fn ask(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2http
         App::new(config.expect("a configuration"), Client::from_conf(client))
     });
     let event = LambdaEvent::new(event, Context::default());
-    bootstrap::on_request(&APP, handler, event).now_or_never().expect("an answer at once")
+    bootstrap::on_request(&APP, handler, event).now_or_never().expect("a response without waiting")
 }
 
-/// The status of an answer that API Gateway can take and that shows no fault of ours.
-pub fn assert_sound(answer: &ApiGatewayV2httpResponse) -> i64 {
-    let written = serde_json::to_vec(answer).expect("JSON");
-    assert!(written.len() < 6_000_000, "an answer of {} bytes", written.len());
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    let body = match &answer.body {
+/// Asserts that API Gateway accepts a response and that it is not a server error. Returns its status.
+pub fn assert_sound(response: &ApiGatewayV2httpResponse) -> i64 {
+    let written = serde_json::to_vec(response).expect("JSON");
+    assert!(written.len() < 6_000_000, "a response of {} bytes", written.len());
+    assert_eq!(response.headers["cache-control"], "no-store");
+    let body = match &response.body {
         Some(Body::Text(text)) => serde_json::from_str(text).expect("a body of JSON"),
         _ => serde_json::Value::Null,
     };
-    assert!([200, 400, 401, 403, 413, 415].contains(&answer.status_code), "{} {body}", answer.status_code);
-    if answer.status_code != 200 {
-        assert_eq!(body["status"], answer.status_code);
+    assert!([200, 400, 401, 403, 413, 415].contains(&response.status_code), "{} {body}", response.status_code);
+    if response.status_code != 200 {
+        assert_eq!(body["status"], response.status_code);
     }
-    assert_eq!(answer.status_code == 400, body["errors"].as_object().is_some_and(|errors| !errors.is_empty()));
-    answer.status_code
+    assert_eq!(response.status_code == 400, body["errors"].as_object().is_some_and(|errors| !errors.is_empty()));
+    response.status_code
 }

@@ -1,7 +1,8 @@
-"""Checks that only a stack on the emulator may run, because they break it: emulator.py failures|rotation STACK.
+"""Checks that break a stack, for stacks on the emulator only: emulator.py failures|rotation STACK.
 
-`failures`: dead letters, a killed function, and calls that the roles must not allow. `rotation`: after a deployment with
-a new version of the secret (JWT_SECRET; the old one is JWT_SECRET_BEFORE) and CORS for https://app.example.
+`failures` causes dead letters, kills a function, and makes calls that the roles must deny. `rotation` runs after a
+deployment with a new version of the secret and CORS for https://app.example. JWT_SECRET is the new secret,
+JWT_SECRET_BEFORE the old one.
 """
 
 import json
@@ -26,7 +27,7 @@ class Stack:
         self.stage = Stage(self.outputs["ApiUrl"], self.outputs["TicketEventsUrl"], os.environ["JWT_SECRET"])
 
     def waiting(self, queue):
-        """The numbers of visible and of delivered messages of a queue."""
+        """The numbers of visible messages and of messages in flight of a queue."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         url = self.outputs[queue]
         attributes = self.stage.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
@@ -44,9 +45,9 @@ class Stack:
 
 
 def check_dead_letters(stack):
-    """A bad event becomes a dead letter after five deliveries; the other events of its batch are ingested."""
+    """An invalid event becomes a dead letter after five deliveries. The other events of its batch are ingested."""
     sqs, queue = stack.stage.sqs, stack.outputs["TicketEventsUrl"]
-    # Instead of three minutes between two deliveries.
+    # The template's visibility timeout is three minutes.
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     send = stack.stage.tenant("dead-letters")
     end_user_id = send("POST", "/api/EndUsers", {"uids": [{"uid": "batch@example.com"}]}).expect(201)["endUserID"]
@@ -67,7 +68,7 @@ def check_dead_letters(stack):
     eventually(taken_in)
     letter = sqs.receive_message(QueueUrl=stack.outputs["TicketDeadLettersUrl"])["Messages"][0]
     assert letter["Body"] == '{"type":"nonsense"}', letter
-    print("failures: a bad event became a dead letter, the nine others were ingested")
+    print("failures: an invalid event became a dead letter, the other nine were ingested")
 
 
 def check_crash(stack):
@@ -84,7 +85,7 @@ def check_crash(stack):
     killer.join()
     assert response.expect(500) == {"message": "Internal Server Error"}, response.text
     send("GET", "/api/EndUsers").expect(200)
-    print("failures: a killed function was the gateway's 500, the next request succeeded")
+    print("failures: a killed function got the gateway's 500, the next request succeeded")
 
 
 def check_denials(stack):
@@ -120,7 +121,7 @@ def check_denials(stack):
 
 
 def check_rotation(stack):
-    """Every function accepts the new secret and refuses the old one; CORS follows the parameter."""
+    """Every function accepts the new secret and rejects the old one. CORS follows the parameter."""
     old = token(os.environ["JWT_SECRET_BEFORE"], customerID="rotation")
     new = token(os.environ["JWT_SECRET"], customerID="rotation")
     routes = boto3.client("apigatewayv2").get_routes(ApiId=stack.resources["Api"])["Items"]
@@ -136,7 +137,7 @@ def check_rotation(stack):
     assert (response.status, response.headers.get("access-control-allow-origin")) == (204, "https://app.example"), response.headers
     response = stack.stage.request("OPTIONS", "/api/EndUsers", headers={**preflight, "Origin": "https://other.example"})
     assert "access-control-allow-origin" not in response.headers, response.headers
-    print(f"rotation: {len(routes)} routes accept the new secret and refuse the old one; CORS allows only its origin")
+    print(f"rotation: {len(routes)} routes accept the new secret and reject the old one; CORS allows only its origin")
 
 
 def main():

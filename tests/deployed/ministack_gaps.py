@@ -1,6 +1,6 @@
 """MiniStack with the parts of AWS that template.yaml needs and MiniStack 1.5.33 lacks.
 
-Every section fills one gap, and goes when MiniStack closes it. The version is checked, because the sections replace
+Each section fills one gap; delete it when MiniStack closes the gap. The version is checked, because the sections replace
 functions inside the package. IAM_LOG names a file that gets one line of JSON for each decision of IAM (AUTH=true):
 [principal, action, resource, null or the reason of the denial].
 """
@@ -200,7 +200,7 @@ def enforce_and_log(access_key_id, action, *arguments, **options):
     denial = enforce(access_key_id, action, *arguments, **options)
     principal = iam_evaluator.resolve_principal(access_key_id, get_account_id())
     if getattr(principal, "policies", None) == []:
-        return denial  # The role was deleted with its stack, behind which a batch was still under way.
+        return denial  # The role was deleted with its stack while a batch was still in progress.
     reason = denial and str(getattr(denial, "decision", denial))
     line = [getattr(principal, "arn", str(principal)), action, options.get("resource_arn", ""), reason]
     with open(os.environ["IAM_LOG"], "a", encoding="utf-8") as log:

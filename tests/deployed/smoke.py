@@ -5,7 +5,7 @@
 
 JWT_SECRET holds the stage's HS256 secret. Credentials and region come from AWS's usual variables. They need the
 permissions sqs:SendMessage on the queue and, for a stack, cloudformation:DescribeStacks. The test writes only to tenants
-of its own, named smoke-<time>-.... It deletes its end users; those of the conversation and the tickets stay.
+of its own, named smoke-<time>-.... It deletes its end users, but not its tickets and the end users of the conversation.
 """
 
 import argparse
@@ -101,13 +101,13 @@ def check_gateway(stage, customer):
 
 
 def play_conversation(stage, run):
-    """Sends the recorded requests; reads are repeated until what was written before them shows."""
+    """Sends the recorded requests. Repeats each read until earlier writes show."""
     turns = [json.loads(line) for line in CONVERSATION.read_text(encoding="utf-8").splitlines()]
     for number, turn in enumerate(turns, 1):
         method, path = turn["send"].split(" ", 1)
         if path.startswith("/local/"):
             event = turn.get("body", {})
-            # A bad event would be a dead letter of the stage.
+            # An invalid event would become a dead letter of the stage.
             if "customerID" in event:
                 stage.send_event({**event, "customerID": f"{run}-{event['customerID']}"})
             continue

@@ -1,4 +1,4 @@
-"""A client of a deployed stage: signed requests to its API, events to its queue, and waiting for what is asynchronous."""
+"""A client of a deployed stage: requests with tokens, ticket events, and waiting for asynchronous writes."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ import urllib.parse
 
 import boto3
 
-# An asynchronous write shows within a second on AWS; a cold start or a busy machine takes longer.
+# On AWS an asynchronous write shows within a second; a cold start or a busy machine takes longer.
 PATIENCE_SECONDS = 60
 
 
@@ -57,7 +57,7 @@ class Stage:
 
     def __init__(self, api, queue, secret):
         self.api = urllib.parse.urlsplit(api)
-        # The emulator answers for all hosts at its endpoint.
+        # The emulator serves all hosts at its endpoint.
         self.server = urllib.parse.urlsplit(os.environ.get("AWS_ENDPOINT_URL", api))
         self.queue = queue
         self.secret = secret
@@ -66,7 +66,7 @@ class Stage:
     def connect(self):
         if self.server.scheme == "http":
             return http.client.HTTPConnection(self.server.hostname, self.server.port, timeout=60)
-        # The variable by which boto3 and the AWS CLI learn of the emulator's certificate.
+        # boto3 and the AWS CLI read the emulator's certificate from the same variable.
         context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
         return http.client.HTTPSConnection(self.server.hostname, self.server.port, timeout=60, context=context)
 

@@ -1,47 +1,50 @@
-//! A sustained mixed load on `local` with the built functions as processes, while they, and it, are
-//! killed; afterwards an audit reads back every write that was acknowledged.
+//! The endurance run: a sustained mixed load on `local` with the built functions as processes, while the processes and
+//! `local` itself are killed. Afterwards an audit reads back every acknowledged write.
 //!
-//! `cargo run -p tests --bin endurance -- [--seconds N] [--seed N] [--write]`, after
-//! `cargo lambda build --release`. One half of the time the data is on disk in `local` itself, the other
-//! half behind the proxy that makes trouble. It fails where anything is lost or untrue; with `--write`
-//! the figures go into docs/reliability.md.
+//! `cargo run -p tests --bin endurance -- [--seconds N] [--seed N] [--write]`, after `cargo lambda build --release`. In
+//! the first half the data is on disk in `local`, in the second half behind a proxy that injects faults. The run fails
+//! if the audit finds a contradiction. `--write` writes the figures into docs/reliability.md.
 
+mod audit;
 mod load;
 mod system;
+mod tenants;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use audit::LoadReport;
 use fastrand::Rng;
-use load::{Figures, TENANTS, Tenants};
-use system::{Place, System};
+use load::LoadClient;
+use system::{DataLocation, SystemUnderLoad};
+use tenants::{TENANTS, Tenants};
 
-/// How many clients there are at once.
+/// The number of concurrent clients.
 const CLIENTS: u64 = 12;
-/// Where the figures stand in the document.
-const MARKS: [&str; 2] = ["<!-- endurance: begin -->\n", "<!-- endurance: end -->\n"];
+/// The markers around the figures in the document.
+const MARKERS: [&str; 2] = ["<!-- endurance: begin -->\n", "<!-- endurance: end -->\n"];
 
-struct Options {
+struct Arguments {
     seconds: u64,
     seed: u64,
     write: bool,
 }
 
-fn options() -> Result<Options, String> {
-    let mut options = Options { seconds: 60, seed: 1, write: false };
+fn arguments() -> Result<Arguments, String> {
+    let mut parsed = Arguments { seconds: 60, seed: 1, write: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut number = || arguments.next().and_then(|n| n.parse().ok()).ok_or(format!("{name} wants a number"));
+        let mut number = || arguments.next().and_then(|n| n.parse().ok()).ok_or(format!("{name} requires a number"));
         match name.as_str() {
-            "--seconds" => options.seconds = number()?,
-            "--seed" => options.seed = number()?,
-            "--write" => options.write = true,
-            _ => return Err(format!("{name} is unknown; there are --seconds N, --seed N and --write")),
+            "--seconds" => parsed.seconds = number()?,
+            "--seed" => parsed.seed = number()?,
+            "--write" => parsed.write = true,
+            _ => return Err(format!("{name} is unknown; the options are --seconds N, --seed N and --write")),
         }
     }
-    Ok(options)
+    Ok(parsed)
 }
 
 #[tokio::main]
@@ -49,8 +52,8 @@ async fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     match run(&root).await {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(untrue) => {
-            say(&format!("{untrue} findings"));
+        Ok(findings) => {
+            print_line(&format!("{findings} findings"));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -60,75 +63,78 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs both halves; answers how much was found to be untrue.
+/// Runs both halves and returns the number of findings.
 async fn run(root: &Path) -> Result<usize, String> {
-    let options = options()?;
+    let arguments = arguments()?;
     system::build(root)?;
     let mut halves = Vec::new();
-    for (name, place) in [("data on disk in `local`", Place::Disk), ("behind the proxy", Place::BehindProxy)] {
-        say(&format!("{name}, {} s", options.seconds / 2));
-        let figures = half(root, place, &options).await?;
-        figures.findings.iter().for_each(|finding| say(finding));
+    for (name, location) in
+        [("data on disk in `local`", DataLocation::Disk), ("behind the proxy", DataLocation::BehindProxy)]
+    {
+        print_line(&format!("{name}, {} s", arguments.seconds / 2));
+        let figures = run_half(root, location, &arguments).await?;
+        figures.findings.iter().for_each(|finding| print_line(finding));
         halves.push((name, figures));
     }
-    let table = table(&halves, options.seconds);
-    say(&format!("\n{table}"));
-    if options.write {
+    let table = table(&halves, arguments.seconds);
+    print_line(&format!("\n{table}"));
+    if arguments.write {
         write(&root.join("docs/reliability.md"), &table)?;
     }
     Ok(halves.iter().map(|(_, figures)| figures.findings.len()).sum())
 }
 
-async fn half(root: &Path, place: Place, options: &Options) -> Result<Figures, String> {
-    let mut system = System::start(root, place, options.seed).await?;
-    let tenants = Tenants::new(system.address(), options.seed);
-    let until = Instant::now() + Duration::from_secs(options.seconds / 2);
-    let clients = futures::future::join_all((0..CLIENTS).map(|client| tenants.client(client, until)));
-    let (clients, ()) = futures::future::join(clients, wreak(&mut system, until, options.seed)).await;
-    system.calm().await?;
+async fn run_half(root: &Path, location: DataLocation, arguments: &Arguments) -> Result<LoadReport, String> {
+    let mut system = SystemUnderLoad::start(root, location, arguments.seed).await?;
+    let tenants = Tenants::new(system.address());
+    let end = Instant::now() + Duration::from_secs(arguments.seconds / 2);
+    let clients =
+        futures::future::join_all((0..CLIENTS).map(|number| LoadClient::run(&tenants, number, arguments.seed, end)));
+    let (clients, ()) = futures::future::join(clients, kill_at_random(&mut system, end, arguments.seed)).await;
+    system.stop_faults().await?;
     let mut figures = tenants.audit(clients).await;
     (figures.processes_killed, figures.restarts) = (system.processes_killed, system.restarts);
-    figures.trouble = system.trouble();
+    figures.calls_and_faults = system.calls_and_faults();
     figures.findings.extend((1..=TENANTS).filter_map(|tenant| system.check_index(tenant).err()));
     Ok(figures)
 }
 
-/// Kills a function's process about eight times a second, and the whole system every few seconds.
-async fn wreak(system: &mut System, until: Instant, seed: u64) {
+/// Kills the process of a function about eight times a second, and the whole system every 3 to 7 seconds.
+async fn kill_at_random(system: &mut SystemUnderLoad, end: Instant, seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let mut whole = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < until {
+    let mut next_restart = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(rng.u64(50..200))).await;
-        if Instant::now() > whole {
+        if Instant::now() > next_restart {
             system.kill_and_restart().await;
-            whole = Instant::now() + Duration::from_secs(rng.u64(3..8));
+            next_restart = Instant::now() + Duration::from_secs(rng.u64(3..8));
         } else {
             system.kill_a_process(&mut rng);
         }
     }
 }
 
-/// A row: what it says, and of which number.
-type Figure = (&'static str, fn(&Figures) -> Option<u64>);
+/// A row of the table: its name, and its number for one half.
+type TableRow = (&'static str, fn(&LoadReport) -> Option<u64>);
 
-fn table(halves: &[(&str, Figures)], seconds: u64) -> String {
+fn table(halves: &[(&str, LoadReport)], seconds: u64) -> String {
     let names: Vec<_> = halves.iter().map(|(name, _)| *name).collect();
     let mut rows = vec![format!("| over {seconds} s | {} |", names.join(" | ")), "| --- | --- | --- |".to_owned()];
-    let figures: [Figure; 12] = [
+    let table_rows: [TableRow; 12] = [
         ("requests", |f| Some(f.requests)),
-        ("requests without a good answer: cut off, 500 of the gateway, 503", |f| Some(f.unanswered)),
+        ("requests that failed: no response, 500 of the gateway, 503", |f| Some(f.failed)),
         ("writes acknowledged", |f| Some(f.acknowledged)),
-        ("reads checked meanwhile", |f| Some(f.checked)),
-        ("database calls", |f| f.trouble.map(|(calls, _)| calls)),
-        ("faults injected into them", |f| f.trouble.map(|(_, faults)| faults)),
+        ("reads checked during the load", |f| Some(f.checked)),
+        ("database calls", |f| f.calls_and_faults.map(|(calls, _)| calls)),
+        ("faults injected into them", |f| f.calls_and_faults.map(|(_, faults)| faults)),
         ("processes killed", |f| Some(f.processes_killed)),
-        ("kills and restarts of the whole", |f| Some(f.restarts)),
-        ("people audited", |f| Some(f.end_users)),
+        ("kills and restarts of `local`", |f| Some(f.restarts)),
+        ("end users audited", |f| Some(f.end_users)),
         ("identifiers audited", |f| Some(f.identifiers)),
         ("tickets audited", |f| Some(f.tickets)),
-        ("lost, doubled, half-done or untrue", |f| Some(f.findings.len() as u64)),
+        ("findings: lost, duplicate, partial or wrong", |f| Some(f.findings.len() as u64)),
     ];
-    for (name, figure) in figures {
+    for (name, figure) in table_rows {
         let cells: Vec<_> = halves.iter().map(|(_, f)| figure(f).map_or("–".to_owned(), |n| n.to_string())).collect();
         rows.push(format!("| {name} | {} |", cells.join(" | ")));
     }
@@ -138,13 +144,15 @@ fn table(halves: &[(&str, Figures)], seconds: u64) -> String {
 fn write(document: &PathBuf, table: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", document.display());
     let text = std::fs::read_to_string(document).map_err(failed)?;
-    let place = (text.find(MARKS[0]), text.find(MARKS[1]));
-    let (Some(begin), Some(end)) = place else { return Err(format!("{} has no place", document.display())) };
-    let text = [&text[..begin + MARKS[0].len()], table, &text[end..]].concat();
+    let markers = (text.find(MARKERS[0]), text.find(MARKERS[1]));
+    let (Some(begin), Some(end)) = markers else {
+        return Err(format!("{} has no markers for the figures", document.display()));
+    };
+    let text = [&text[..begin + MARKERS[0].len()], table, &text[end..]].concat();
     std::fs::write(document, text).map_err(failed)
 }
 
-/// Prints to stdout; a reader that is gone is no reason to stop.
-fn say(text: &str) {
+/// Prints a line to stdout. A closed pipe is not an error.
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The system under load, as processes that can be killed.
+//! The system under load: `local` and its functions as processes that can be killed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,29 +15,29 @@ use tokio::net::TcpStream;
 /// The secret of the tokens.
 pub(crate) const SECRET: &str = "a secret of the endurance run, of more than 32 bytes";
 
-/// Where the data is.
+/// The location of the data.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In the embedded engine of the system that is killed.
+pub(crate) enum DataLocation {
+    /// The embedded engine of the system that is killed.
     Disk,
-    /// In an engine of ours, behind a proxy that makes trouble.
+    /// An engine in this process, behind a proxy that injects faults.
     BehindProxy,
 }
 
-/// A `local` that is a process, and its functions.
-pub(crate) struct System {
+/// A process of `local`, and the processes of its functions.
+pub(crate) struct SystemUnderLoad {
     command: Command,
     child: Child,
     address: SocketAddr,
     table: String,
     directory: PathBuf,
-    /// Of a data place of ours: the trouble, and the engine behind it.
+    /// The proxy and the engine of [`DataLocation::BehindProxy`].
     proxied: Option<(Proxy, Local)>,
     pub(crate) processes_killed: u64,
     pub(crate) restarts: u64,
 }
 
-/// The program `local` beside this one.
+/// Builds the program `local` into the folder of this program.
 pub(crate) fn build(root: &Path) -> Result<(), String> {
     let functions = root.join("target/lambda");
     if !functions.is_dir() {
@@ -52,16 +52,16 @@ pub(crate) fn build(root: &Path) -> Result<(), String> {
     if built.success() { Ok(()) } else { Err("local does not build".to_owned()) }
 }
 
-impl System {
-    pub(crate) async fn start(root: &Path, place: Place, seed: u64) -> Result<Self, String> {
+impl SystemUnderLoad {
+    pub(crate) async fn start(root: &Path, location: DataLocation, seed: u64) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let program = std::env::current_exe().map_err(failed)?.with_file_name("local");
-        let table = format!("endurance-{}-{}", std::process::id(), place as u8);
+        let table = format!("endurance-{}-{}", std::process::id(), location as u8);
         let directory = std::env::temp_dir().join(&table);
         std::fs::create_dir_all(&directory).map_err(failed)?;
-        let proxied = match place {
-            Place::Disk => None,
-            Place::BehindProxy => {
+        let proxied = match location {
+            DataLocation::Disk => None,
+            DataLocation::BehindProxy => {
                 let variables = HashMap::from([("JWT_SECRET".to_owned(), SECRET.to_owned())]);
                 let options = Options { port: 0, storage: Storage::Memory, demo: false, functions: None, variables };
                 let engine = Local::start(options).await.map_err(|e| e.to_string())?;
@@ -69,7 +69,7 @@ impl System {
                 Some((proxy, engine))
             }
         };
-        // A port that is free now is taken for good, so that clients find the system again.
+        // A fixed port, so that clients find the system again after a restart.
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = port.map_err(failed)?;
         let log = File::create(directory.join("log")).map_err(failed)?;
@@ -91,7 +91,7 @@ impl System {
         }
         let child = command.spawn().map_err(failed)?;
         let mut system = Self { command, child, address, table, directory, proxied, processes_killed: 0, restarts: 0 };
-        system.answers().await?;
+        system.wait_until_listening().await?;
         if let Some((proxy, _)) = &system.proxied {
             let faults = Fault::ALL.into_iter().filter(|fault| !fault.is_silent()).map(|fault| (fault, 0.01));
             let silent = [(Fault::SilentBefore, 0.0005), (Fault::SilentAfter, 0.0005)];
@@ -100,53 +100,53 @@ impl System {
         Ok(system)
     }
 
-    /// Where it answers, also after a restart.
+    /// The address of the gateway, which stays the same after a restart.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits until it takes connections.
-    async fn answers(&mut self) -> Result<(), String> {
-        let until = Instant::now() + Duration::from_secs(60);
+    /// Waits until `local` accepts connections, for at most 60 s.
+    async fn wait_until_listening(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(self.address).await.is_err() {
-            // Under trouble a start may fail.
+            // With injected faults a start can fail.
             if self.child.try_wait().map_err(|e| e.to_string())?.is_some() {
                 self.child = self.command.spawn().map_err(|e| e.to_string())?;
             }
-            if Instant::now() > until {
+            if Instant::now() > deadline {
                 let log = std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-                return Err(format!("local does not answer: {log}"));
+                return Err(format!("local does not listen: {log}"));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }
 
-    /// `kill -9` of all of it, and a start on the same data.
+    /// Kills `local` with SIGKILL and starts it on the same data.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.kill();
         self.restarts += 1;
         if let Ok(child) = self.command.spawn() {
             self.child = child;
-            // What does not come up is found by the audit.
-            let _ = self.answers().await;
+            // The audit fails if `local` does not start.
+            let _ = self.wait_until_listening().await;
         }
     }
 
     fn kill(&mut self) {
-        // An error says that it is gone already.
+        // An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// `kill -9` of one process of a function.
+    /// Kills one random process of a function with SIGKILL.
     pub(crate) fn kill_a_process(&mut self, rng: &mut Rng) {
-        let mine = format!("\0TABLE_NAME={}\0", self.table);
+        let variable = format!("\0TABLE_NAME={}\0", self.table);
         let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
             let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
-            let ours = String::from_utf8_lossy(&[b"\0", &environment[..]].concat()).contains(&mine);
-            (ours && process != self.child.id()).then_some(process)
+            let is_of_system = String::from_utf8_lossy(&[b"\0", &environment[..]].concat()).contains(&variable);
+            (is_of_system && process != self.child.id()).then_some(process)
         });
         let processes: Vec<_> = processes.collect();
         if let Some(victim) = rng.choice(processes) {
@@ -155,15 +155,15 @@ impl System {
         }
     }
 
-    /// No more trouble, and a system that runs.
-    pub(crate) async fn calm(&mut self) -> Result<(), String> {
+    /// Stops the injection of faults, and waits until the system listens.
+    pub(crate) async fn stop_faults(&mut self) -> Result<(), String> {
         if let Some((proxy, _)) = &self.proxied {
             proxy.inject(Plan::default());
         }
-        self.answers().await
+        self.wait_until_listening().await
     }
 
-    /// Ends it, and checks the index of a tenant; answers what is wrong with it.
+    /// Kills the system and runs `index check` for a tenant. Returns its output if it finds an error.
     pub(crate) fn check_index(&mut self, tenant: u64) -> Result<(), String> {
         self.kill();
         let mut command = Command::new(self.command.get_program());
@@ -173,18 +173,18 @@ impl System {
             command.env("AWS_ENDPOINT_URL_DYNAMODB", engine.engine_url());
         }
         let output = command.output().map_err(|error| error.to_string())?;
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-        if output.status.success() { Ok(()) } else { Err(format!("the index of tenant {tenant}: {said}")) }
+        let printed = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        if output.status.success() { Ok(()) } else { Err(format!("the index of tenant {tenant}: {printed}")) }
     }
 
-    /// Calls of the database through the proxy, and faults injected into them.
-    pub(crate) fn trouble(&self) -> Option<(u64, u64)> {
+    /// The database calls through the proxy, and the faults injected into them; `None` without a proxy.
+    pub(crate) fn calls_and_faults(&self) -> Option<(u64, u64)> {
         let (calls, faults) = self.proxied.as_ref()?.0.injected();
         Some((calls, faults.values().sum()))
     }
 }
 
-impl Drop for System {
+impl Drop for SystemUnderLoad {
     fn drop(&mut self) {
         self.kill();
         let _ = std::fs::remove_dir_all(&self.directory);

@@ -1,14 +1,14 @@
-//! A function that does what its query string says: the ways in which a function can fail.
+//! A Lambda function that fails in the way that its query string names. Otherwise it responds with its process id.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::run(service_fn(act)).await
+    lambda_runtime::run(service_fn(handle)).await
 }
 
-async fn act(event: LambdaEvent<Value>) -> Result<Value, Error> {
+async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let body = match event.payload["rawQueryString"].as_str().unwrap_or_default() {
         "exit" => std::process::exit(3),
         "error" => return Err("an error".into()),

@@ -1,33 +1,33 @@
-//! The one list of the tests that do not run everywhere, and why.
+//! The only list of tests that do not run everywhere, with the reasons.
 
-/// What a test needs of the system under test.
+/// A requirement of a test on the system under test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
     /// Functions that run as processes of `local`.
     Processes,
-    /// `local` itself: a deployed stack cannot serve the test.
+    /// `local` itself, not a deployed stack.
     Local,
 }
 
 const LOCAL_PATHS: &str = "it uses paths that only local has";
-const RAW: &str = "it sends what the emulator's gateway answers in its own way";
-const PROXY: &str = "its proxy stands between local and the database";
+const RAW: &str = "the emulator's gateway responds differently from API Gateway";
+const PROXY: &str = "its proxy is between local and the database";
 
-/// The tests with a need: a test's name, or a suite's with `::` at its end; and the reason.
+/// The name of a test, or of a suite with `::` at its end; its requirement; and the reason.
 pub const SKIPS: &[(&str, Need, &str)] = &[
     (
         "processes::killed_functions_lose_no_acknowledged_write",
         Need::Processes,
         "in-process there is no process to kill",
     ),
-    ("processes::", Need::Local, "it is about local's own processes"),
-    ("issuer::", Need::Local, "its issuers speak HTTP, and the template takes HTTPS alone"),
+    ("processes::", Need::Local, "it tests the processes of local"),
+    ("issuer::", Need::Local, "its issuers use HTTP, and the template allows only HTTPS"),
     ("faults::", Need::Local, PROXY),
-    ("hot::", Need::Local, PROXY),
+    ("contention::", Need::Local, PROXY),
     ("model::", Need::Local, "the emulator starts a process for each concurrent call"),
-    ("index::a_slow_indexing_of_an_older_document_changes_nothing", Need::Local, PROXY),
-    ("index::an_indexing_that_ended_half_way_leaves_nothing_wrong_behind", Need::Local, PROXY),
-    ("pages::a_block_that_comes_or_goes_empties_no_page", Need::Local, PROXY),
+    ("index::slow_indexing_of_an_older_document_changes_nothing", Need::Local, PROXY),
+    ("index::killed_indexing_leaves_no_wrong_entry", Need::Local, PROXY),
+    ("deep_pages::block_changes_leave_no_page_empty", Need::Local, PROXY),
     ("stream::", Need::Local, PROXY),
     ("tickets::events::slow_delivery_does_not_undo_a_newer_one", Need::Local, PROXY),
     ("tickets::events::event_with_duplicate_members_is_invalid", Need::Local, LOCAL_PATHS),
@@ -47,7 +47,7 @@ pub const SKIPS: &[(&str, Need, &str)] = &[
     ("gateway::ticket_events_are_accepted_even_if_invalid", Need::Local, LOCAL_PATHS),
 ];
 
-/// The reason for which a test does not run where `need` is not met.
+/// The reason why a test does not run where `need` is not met; `None` if the test runs.
 pub fn reason(test: &str, need: Need) -> Option<&'static str> {
     let matches = |name: &str| test == name || name.ends_with("::") && test.starts_with(name);
     SKIPS.iter().find(|(name, needed, _)| *needed == need && matches(name)).map(|(_, _, reason)| *reason)

@@ -1,5 +1,5 @@
-//! One tenant into which many write at once, on a database that does not wait: a transaction that
-//! touches an item of one under way is cancelled.
+//! Concurrent writers in one tenant, on a database that cancels a transaction on an item of another one in progress, as
+//! DynamoDB does (docs/reliability.md, Faults below).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::support::proxied::{NOTHING, Troubled, UNKNOWN};
 const END_USERS: &str = "/api/EndUsers";
 const WRITERS: u64 = 16;
 
-/// A database whose transactions last long enough to meet.
+/// A system with transactions of 8 ms that conflict.
 async fn contended(seed: u64) -> Troubled {
     let troubled = Troubled::start(seed).await;
-    troubled.proxy.conflicts_last(Duration::from_millis(8));
+    troubled.proxy.enforce_conflicts(Duration::from_millis(8));
     troubled
 }
 
@@ -32,7 +32,7 @@ fn conflicts(troubled: &Troubled) -> u64 {
     troubled.proxy.injected().1.get(&Fault::Conflict).copied().unwrap_or_default()
 }
 
-/// Creates end users one after another, of whom none loses many races; answers them.
+/// Creates end users one after another and returns them. Asserts that no create needs many retries.
 async fn create(tenant: &Caller<'_>, writer: u64, end_users: u64) -> Vec<Value> {
     let mut created = Vec::new();
     for n in 0..end_users {
@@ -41,20 +41,20 @@ async fn create(tenant: &Caller<'_>, writer: u64, end_users: u64) -> Vec<Value> 
             "customerRef": format!("{writer}/{n}"), "uids": [{ "uid": format!("w{writer}n{n}@x.be") }],
         });
         if n % 10 == 9 {
-            // More words than are searched.
+            // More words than a search covers.
             body["otherContactDetails"] = growing_text((writer * end_users + n) as u32, 2_000).into();
         }
-        let answer = tenant.post(END_USERS, body).await;
-        let (round_trips, _, _) = answer.cost();
-        assert!(round_trips <= 10.0, "writer {writer} loses again and again: {round_trips} round trips");
-        created.push(answer.expect(201));
+        let response = tenant.post(END_USERS, body).await;
+        let (round_trips, _, _) = response.cost();
+        assert!(round_trips <= 10.0, "a create of writer {writer} took {round_trips} round trips");
+        created.push(response.expect(201));
     }
     created
 }
 
-/// The ids on the pages of a list, which has `total` rows.
-async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
-    let mut met = Vec::new();
+/// The ids on all pages of a list, ascending. Asserts that every page says `total` rows.
+async fn list_all(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
+    let mut listed = Vec::new();
     for number in 1.. {
         let page = tenant.get(&format!("{END_USERS}?pageSize=33&pageNumber={number}&{order}")).await.expect(200);
         assert_eq!(page["totalCount"], total, "{order}, page {number}");
@@ -62,18 +62,18 @@ async fn walk(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
         if rows.is_empty() {
             break;
         }
-        met.extend(rows);
+        listed.extend(rows);
     }
-    met.sort_unstable();
-    met
+    listed.sort_unstable();
+    listed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_exact() {
+async fn concurrent_creates_are_all_kept_and_counted() {
     let troubled = contended(8).await;
     let tenant = troubled.app.tenant(7);
     let created = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 20))).await;
-    // Sixteen processes each have a shard of their own now and then.
+    // Sixteen processes can each start on a counter shard of their own.
     assert!(conflicts(&troubled) > 0 || built_functions().is_some());
 
     let mine: Vec<_> = created.iter().map(|end_users| ids(&json!(end_users))).collect();
@@ -84,8 +84,8 @@ async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_e
         assert_eq!(tenant.read(&end_user["endUserID"]).await, end_user);
     }
     let all: Vec<u64> = all.into_iter().collect();
-    assert_eq!(walk(&tenant, "", 320).await, all);
-    // Calls of indexers that work side by side overtake each other.
+    assert_eq!(list_all(&tenant, "", 320).await, all);
+    // Slow calls, so that those of concurrent indexers overtake each other.
     troubled.proxy.inject(Plan::slow());
     troubled.app.settle().await;
     troubled.proxy.inject(Plan::default());
@@ -93,23 +93,23 @@ async fn of_end_users_created_at_once_none_is_lost_or_doubled_and_the_count_is_e
     assert!(check.is_clean(), "{report}");
     for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "search=writer", "search=person&sortBy=name"]
     {
-        assert_eq!(walk(&tenant, order, 320).await, all, "{order}");
+        assert_eq!(list_all(&tenant, order, 320).await, all, "{order}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
+async fn concurrent_instances_move_to_separate_counter_shards() {
     let troubled = contended(11).await;
     let first = unwatched(&troubled.app).await;
     let mut instances = vec![first];
     instances.resize_with(WRITERS as usize, || over_unwatched(&troubled.app));
     let tenant = Tenant::parse("7").unwrap();
-    let draft = PendingEndUser::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
+    let new = PendingEndUser::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
     join_all(instances.iter().map(async |instance| {
         for _ in 0..20 {
             let meter = Meter::default();
             let scope = instance.scope(&tenant, &meter, Instant::now() + Duration::from_secs(10));
-            scope.create_end_user(&draft, None).await.unwrap();
+            scope.create_end_user(&new, None).await.unwrap();
         }
     }))
     .await;
@@ -117,7 +117,7 @@ async fn instances_that_create_at_once_soon_keep_out_of_each_others_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_there() {
+async fn concurrent_assigns_keep_every_acknowledged_uid() {
     let troubled = contended(9).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
@@ -127,12 +127,12 @@ async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_th
         (uid, tenant.post("/api/EndUserUIDs/assign", link).await)
     };
     let (mut acknowledged, mut possible) = (BTreeSet::new(), BTreeSet::new());
-    for (uid, answer) in join_all((0..WRITERS).map(assign)).await {
-        match answer.status {
+    for (uid, response) in join_all((0..WRITERS).map(assign)).await {
+        match response.status {
             201 => drop(acknowledged.insert(uid.clone())),
-            503 if answer.json()["detail"] == NOTHING => continue,
-            503 => assert_eq!(answer.json()["detail"], UNKNOWN),
-            _ => panic!("{}", answer.text()),
+            503 if response.json()["detail"] == NOTHING => continue,
+            503 => assert_eq!(response.json()["detail"], UNKNOWN),
+            _ => panic!("{}", response.text()),
         }
         possible.insert(uid);
     }
@@ -140,28 +140,28 @@ async fn of_uids_assigned_to_one_end_user_at_once_just_those_acknowledged_are_th
 
     let end_user = tenant.read(&id).await;
     let uids = end_user["uids"].as_array().unwrap();
-    let there: BTreeSet<String> = uids.iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect();
-    assert!(acknowledged.is_subset(&there) && there.is_subset(&possible), "{acknowledged:?} and {end_user}");
+    let stored: BTreeSet<String> = uids.iter().map(|uid| uid["uid"].as_str().unwrap().to_owned()).collect();
+    assert!(acknowledged.is_subset(&stored) && stored.is_subset(&possible), "{acknowledged:?} and {end_user}");
     let uid_ids: BTreeSet<u64> = uids.iter().map(|uid| uid["endUserUIDID"].as_u64().unwrap()).collect();
-    assert_eq!((there.len(), uid_ids.len()), (uids.len(), uids.len()), "{end_user}");
-    for uid in &there {
+    assert_eq!((stored.len(), uid_ids.len()), (uids.len(), uids.len()), "{end_user}");
+    for uid in &stored {
         assert_eq!(json!(tenant.by_uid(uid).await), json!([id]), "{uid}");
     }
     assert_eq!(tenant.get(END_USERS).await.expect(200)["items"], json!([end_user]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn end_users_deleted_and_created_at_once_leave_an_exact_count() {
+async fn concurrent_deletes_and_creates_keep_an_exact_count() {
     let troubled = contended(10).await;
     let tenant = troubled.app.tenant(7);
     let first = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 5))).await;
     let first: Vec<u64> = first.iter().flat_map(|end_users| ids(&json!(end_users))).collect();
     let (gone, kept) = first.split_at(60);
-    // Each of them by two at once, of whom one does it.
+    // Two concurrent deletes of each end user, of which exactly one succeeds.
     let delete = async |id: &u64| {
         let path = format!("{END_USERS}/{id}");
         let (one, other) = join(tenant.delete(&path), tenant.delete(&path)).await;
-        let mut statuses = [&one, &other].map(|answer: &Response| answer.status);
+        let mut statuses = [&one, &other].map(|response: &Response| response.status);
         statuses.sort_unstable();
         assert_eq!(statuses, [204, 404], "{}, {}", one.text(), other.text());
     };
@@ -178,8 +178,8 @@ async fn end_users_deleted_and_created_at_once_leave_an_exact_count() {
     let mut left = kept.to_vec();
     left.extend(second.iter().flat_map(|end_users| ids(&json!(end_users))));
     left.sort_unstable();
-    assert_eq!(walk(&tenant, "", 100).await, left);
+    assert_eq!(list_all(&tenant, "", 100).await, left);
     troubled.app.settle().await;
-    assert_eq!(walk(&tenant, "sortBy=lastname", 100).await, left);
-    assert_eq!(walk(&tenant, "search=person", 100).await, left);
+    assert_eq!(list_all(&tenant, "sortBy=lastname", 100).await, left);
+    assert_eq!(list_all(&tenant, "search=person", 100).await, left);
 }

@@ -1,4 +1,5 @@
-//! Pages far from the start of a list: found by counted blocks, at a flat price.
+//! Pages beyond the first 1,000 rows: found through a rank index, at a constant cost (ARCHITECTURE.md, Far pages and
+//! searches).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ fn tenant() -> Tenant {
     Tenant::parse("7").unwrap()
 }
 
-fn draft(body: Value) -> PendingEndUser {
+fn new_end_user(body: Value) -> PendingEndUser {
     PendingEndUser::read(&Json::parse(body.to_string().as_bytes()).unwrap(), None).unwrap()
 }
 
@@ -46,14 +47,14 @@ async fn items(app: &App, table: &str) -> Vec<Item> {
     scan.collect::<Result<Vec<_>, _>>().await.unwrap()
 }
 
-/// Writes end users past the API into the table that is followed: only `firstname`, of few values, and of
-/// `customerRef` a different one each.
+/// Writes `count` end users directly into the table with a polled stream. They have one of seven values of
+/// `firstname` and a `customerRef` of their own.
 async fn load(app: &App, count: u32) {
     let mut items = tenant_items(&tenant(), count, 0);
     for id in 1..=count {
         let body =
             json!({ "firstname": format!("First{}", id % 7), "customerRef": format!("R{}", id * 7919 % 10_007) });
-        let end_user = draft(body).save(EndUserId::new(id.into()).unwrap(), 1, []).unwrap();
+        let end_user = new_end_user(body).save(EndUserId::new(id.into()).unwrap(), 1, []).unwrap();
         items.extend(end_user_items(&tenant(), &end_user).unwrap());
     }
     let writes = items.into_iter().map(|item| {
@@ -70,84 +71,84 @@ async fn load(app: &App, count: u32) {
     app.settle().await;
 }
 
-/// The blocks of an order: by size and start, the number of entries.
-type Blocks = BTreeMap<(u32, String), u64>;
+/// The number of entries of each block of an order, by block size and start.
+type BlockCounts = BTreeMap<(u32, String), u64>;
 
-/// The blocks in a table, and those that its entries make, of one order.
-fn blocks(items: &[Item], field: SortField) -> (Blocks, Blocks) {
-    let (mut held, mut made) = (Blocks::new(), Blocks::new());
+/// The blocks of one order: those in the table, and those that follow from its entries.
+fn blocks(items: &[Item], field: SortField) -> (BlockCounts, BlockCounts) {
+    let (mut stored, mut expected) = (BlockCounts::new(), BlockCounts::new());
     for size in [BlockSize::Small, BlockSize::Large] {
         let partition = keys::rank_blocks(&tenant(), field, size);
         for block in items.iter().filter(|item| item["pk"].as_s().unwrap() == &partition) {
-            held.insert((size as u32, key_of(block).sk), number(block, "n"));
+            stored.insert((size as u32, key_of(block).sk), number(block, "n"));
         }
         let partition = keys::sort_entries(&tenant(), field);
         let entries = items.iter().map(key_of).filter(|key| key.pk == partition).map(|key| key.sk);
         let mut start = FIRST_BLOCK.to_owned();
         for entry in entries.collect::<BTreeSet<_>>() {
             start = keys::block_start(field, size, &entry).unwrap_or(start);
-            *made.entry((size as u32, start.clone())).or_default() += 1;
+            *expected.entry((size as u32, start.clone())).or_default() += 1;
         }
     }
-    held.retain(|_, n| *n > 0);
-    (held, made)
+    stored.retain(|_, n| *n > 0);
+    (stored, expected)
 }
 
-/// The pages of an order beyond its first thousand rows, `size` rows each.
+/// The responses of an order's pages beyond its first 1,000 rows, with `size` rows a page.
 async fn deep_pages(caller: &Caller<'_>, order: &str, size: u64, total: u64) -> Vec<Response> {
     let pages = 1_000 / size + 2..=total.div_ceil(size) + 1;
     let queries = pages.map(|number| format!("/api/EndUsers?pageSize={size}&pageNumber={number}&{order}"));
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for query in queries {
-        answers.push(caller.get(&query).await);
+        responses.push(caller.get(&query).await);
     }
-    answers
+    responses
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_counted_order_is_the_page_that_a_walk_finds_and_costs_less() {
+async fn ranked_pages_equal_scanned_pages_and_cost_less() {
     let app = App::start().await;
     load(&app, 1_500).await;
     let caller = app.tenant(7);
     for order in ["sortBy=firstname", "sortBy=gender", "sortBy=customerRef", "sortBy=endUserID"] {
         for direction in ["asc", "desc"] {
             let order = format!("{order}&sortOrder={direction}");
-            // The first is walked; while the second are asked for the order is counted, or is already.
-            let mut walked = Vec::new();
+            // The first far page is found by a scan and starts the build of the rank index.
+            let mut scanned = Vec::new();
             for page in 1..=16 {
-                walked.extend(caller.list(&format!("pageSize=100&pageNumber={page}&{order}")).await);
+                scanned.extend(caller.list(&format!("pageSize=100&pageNumber={page}&{order}")).await);
             }
-            assert_eq!(BTreeSet::from_iter(&walked).len(), 1_500, "{order}");
+            assert_eq!(BTreeSet::from_iter(&scanned).len(), 1_500, "{order}");
             app.settle().await;
             for size in [7, 100] {
                 let mut rows = Vec::new();
-                for answer in deep_pages(&caller, &order, size, 1_500).await {
-                    let (rtt, rru, _) = answer.cost();
+                for response in deep_pages(&caller, &order, size, 1_500).await {
+                    let (rtt, rru, _) = response.cost();
                     let (trips, reads) = if order.contains("endUserID") {
                         (3.0, 24.0 + size as f64 / 4.0)
                     } else {
                         (4.0, 24.0 + size as f64)
                     };
-                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", answer.request);
-                    let page = answer.expect(200);
+                    assert!(rtt <= trips && rru <= reads, "{}: rtt={rtt} rru={rru}", response.request);
+                    let page = response.expect(200);
                     assert_eq!(page["totalCount"], 1_500);
                     rows.extend(ids(&page["items"]));
                 }
                 let before = (1_000 / size + 1) * size;
-                assert_eq!(rows, walked[before as usize..], "{order}, {size}");
+                assert_eq!(rows, scanned[before as usize..], "{order}, {size}");
             }
         }
     }
     let items = items(&app, app.system.table()).await;
     for field in [SortField::EndUserId, SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef)] {
-        let (held, made) = blocks(&items, field);
-        assert_eq!(held, made, "{field:?}");
-        assert!(held.len() > 15, "{held:?}");
+        let (stored, expected) = blocks(&items, field);
+        assert_eq!(stored, expected, "{field:?}");
+        assert!(stored.len() > 15, "{stored:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_far_page_resumes_a_count_that_was_given_up() {
+async fn far_page_resumes_an_abandoned_rank_build() {
     let app = App::start().await;
     load(&app, 1_100).await;
     let caller = app.tenant(7);
@@ -158,14 +159,14 @@ async fn a_far_page_resumes_a_count_that_was_given_up() {
     let rows = far().await;
     assert_eq!(rows.len(), 10);
     app.settle().await;
-    let (held, made) = blocks(&items(&app, app.system.table()).await, field);
-    assert_eq!(held, made);
-    assert!(held.len() > 10, "{held:?}");
+    let (stored, expected) = blocks(&items(&app, app.system.table()).await, field);
+    assert_eq!(stored, expected);
+    assert!(stored.len() > 10, "{stored:?}");
     assert_eq!(far().await, rows);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_comes_or_goes_empties_no_page() {
+async fn block_changes_leave_no_page_empty() {
     let troubled = crate::support::proxied::Troubled::start(8).await;
     let app = &troubled.app;
     load(app, 1_300).await;
@@ -175,7 +176,7 @@ async fn a_block_that_comes_or_goes_empties_no_page() {
     app.settle().await;
     let id = json!(700);
     let starting = name_that_starts(BlockSize::Large, EndUserId::new(700).unwrap());
-    // Puts overtake each other, and take up to a tenth of a second.
+    // Puts take up to 100 ms and overtake each other.
     troubled.proxy.inject(Plan { faults: vec![(Fault::Slow, 1.0)], reads: 0.0, only: None });
     let writer = async {
         for round in 0..6 {
@@ -191,7 +192,7 @@ async fn a_block_that_comes_or_goes_empties_no_page() {
         match futures::future::select(writer.as_mut(), page).await {
             futures::future::Either::Left(_) => break,
             futures::future::Either::Right((rows, _)) => {
-                // One may be shown elsewhere, or nowhere while its entries are written.
+                // The renamed end user can be on another page, or on none while its entries are written.
                 assert!(rows.len() >= 9, "{rows:?} on page {pages}");
                 pages += 1;
             }
@@ -201,21 +202,21 @@ async fn a_block_that_comes_or_goes_empties_no_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn blocks_stay_true_whatever_is_written() {
+async fn rank_blocks_stay_exact_under_writes() {
     let app = App::start().await;
     load(&app, 1_100).await;
     let caller = app.tenant(7);
     for order in ["firstname", "endUserID", "city", "customerRef"] {
         caller.get(&format!("/api/EndUsers?pageNumber=102&pageSize=10&sortBy={order}")).await.expect(200);
     }
-    // While they are counted for the first time, and behind it.
+    // The first round runs during the build of the rank indexes, the others after it.
     for round in [0, 1, 0] {
         let write = async |i: u32| {
             let id = json!(i * 5 + round + 1);
             match i % 4 {
                 0 => drop(caller.create(json!({ "firstname": format!("New{}", i % 3), "city": "Gent" })).await),
                 1 => {
-                    // Now and then one with whom a block starts.
+                    // Some entries start a block.
                     let size = if i % 8 == 1 { BlockSize::Small } else { BlockSize::Large };
                     let starting = name_that_starts(size, EndUserId::new(id.as_u64().unwrap()).unwrap());
                     let name = if i % 3 == round { "Changed".to_owned() } else { starting };
@@ -232,27 +233,27 @@ async fn blocks_stay_true_whatever_is_written() {
         for field in
             [SortField::Field(Field::Firstname), SortField::Field(Field::CustomerRef), SortField::EndUserId, city]
         {
-            let (held, made) = blocks(&items, field);
-            assert_eq!(held, made, "{field:?}, round {round}");
+            let (stored, expected) = blocks(&items, field);
+            assert_eq!(stored, expected, "{field:?}, round {round}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
+async fn bulk_load_writes_the_same_items_as_requests() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
     let scope = functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(10));
     let (mut loaded, mut uids) = (BTreeMap::new(), 0);
     for i in 1..=3 {
-        let created = scope.create_end_user(&draft(end_user(i)), None).await.unwrap().value;
+        let created = scope.create_end_user(&new_end_user(end_user(i)), None).await.unwrap().value;
         scope.index_end_users([created.id]).await.unwrap();
         uids += created.uids.len() as u32;
         loaded.extend(end_user_items(&tenant(), &created).unwrap().into_iter().map(|item| (key_of(&item), item)));
     }
     loaded.extend(tenant_items(&tenant(), 3, uids).into_iter().map(|item| (key_of(&item), item)));
-    // Which of its shards holds the count is left to chance.
+    // The counter shard is random.
     let count = |items: &mut BTreeMap<Key, Item>| {
         let counts: Vec<_> = items.extract_if(.., |_, item| kind(item) == "Count").map(|(_, item)| item).collect();
         counts.iter().map(|item| number(item, "people")).sum::<u64>()
@@ -264,13 +265,14 @@ async fn what_loading_in_bulk_writes_is_what_creating_and_indexing_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_or_not() {
+async fn far_page_by_id_includes_unindexed_end_users() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
     let scope = || functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(60));
     for i in 1..=1_140 {
-        let created = scope().create_end_user(&draft(json!({ "firstname": format!("{i}") })), None).await.unwrap();
+        let created =
+            scope().create_end_user(&new_end_user(json!({ "firstname": format!("{i}") })), None).await.unwrap();
         assert_eq!(created.value.id.get(), i);
     }
     let page = async |number: u32, descending: bool| {
@@ -279,7 +281,7 @@ async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_o
         assert_eq!(listed.total, 1_140);
         listed.end_users.iter().map(|end_user| end_user.id.get()).collect::<Vec<_>>()
     };
-    // Neither those at the end are indexed, nor some in between.
+    // The last end users and some before them are not indexed yet.
     let late = |id: &u32| [1_005, 1_006, 1_049].contains(id) || *id > 1_090;
     let (late, early): (Vec<u32>, Vec<u32>) = (1..=1_140).partition(late);
     let index = async |ids: &[u32]| {
@@ -288,20 +290,20 @@ async fn a_far_page_by_id_holds_everybody_from_its_start_on_whom_the_index_has_o
         }
     };
     index(&early).await;
-    for counted in [false, true] {
-        if counted {
+    for is_ranked in [false, true] {
+        if is_ranked {
             scope().start_build(SortField::EndUserId).await.unwrap();
             scope().build_next(SortField::EndUserId).await.unwrap();
         }
-        // Who is not indexed moves a page's start, and is on the page all the same.
+        // End users that are not indexed shift the start of a page, and are on it.
         let first = page(22, false).await;
-        let moved = first[0] - 1_051;
-        assert!(moved <= 3, "{first:?}");
-        assert_eq!(first, (1_051 + moved..1_101 + moved).collect::<Vec<_>>(), "{counted}");
-        assert_eq!(page(23, false).await, (1_101..=1_140).collect::<Vec<_>>(), "{counted}");
+        let shift = first[0] - 1_051;
+        assert!(shift <= 3, "{first:?}");
+        assert_eq!(first, (1_051 + shift..1_101 + shift).collect::<Vec<_>>(), "{is_ranked}");
+        assert_eq!(page(23, false).await, (1_101..=1_140).collect::<Vec<_>>(), "{is_ranked}");
         let last = page(22, true).await;
-        assert_eq!(last, (1..=last[0]).rev().take(50).collect::<Vec<_>>(), "{counted}");
-        assert_eq!(page(23, true).await, (1..=40).rev().collect::<Vec<_>>(), "{counted}");
+        assert_eq!(last, (1..=last[0]).rev().take(50).collect::<Vec<_>>(), "{is_ranked}");
+        assert_eq!(page(23, true).await, (1..=40).rev().collect::<Vec<_>>(), "{is_ranked}");
     }
     index(&late).await;
     assert_eq!(page(22, false).await, (1_051..=1_100).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! The database fails, in each of the ways of [`Fault`]: what is answered is true, what was
-//! acknowledged is there, and nothing is done twice.
+//! Database faults of every kind ([`Fault`]): responses are true, acknowledged writes are stored, and no write is
+//! applied twice (docs/reliability.md, Faults below).
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
 
 #[track_caller]
-fn assert_unavailable(answer: &Response, detail: &str) {
-    assert_eq!(answer.status, 503, "{} answered {}", answer.request, answer.text());
-    assert_eq!(answer.json()["detail"], detail, "{}", answer.request);
-    assert_eq!(answer.header("retry-after"), Some("1"));
+fn assert_unavailable(response: &Response, detail: &str) {
+    assert_eq!(response.status, 503, "{}: {}", response.request, response.text());
+    assert_eq!(response.json()["detail"], detail, "{}", response.request);
+    assert_eq!(response.header("retry-after"), Some("1"));
 }
 
 async fn count(tenant: &Caller<'_>) -> Value {
@@ -32,67 +32,67 @@ fn jane() -> Value {
 }
 
 #[tokio::test]
-async fn a_start_makes_one_call_and_goes_on_where_the_database_is_silent() {
+async fn start_makes_one_call_and_survives_a_silent_database() {
     let app = App::start().await;
     let proxy = Proxy::start(app.system.engine_url(), 1).await.expect("a proxy");
     let store = Store::new(local::client(proxy.url()), app.system.table());
     store.connect().await;
     assert_eq!(proxy.injected().0, 1);
     proxy.inject(Plan::always(Fault::SilentBefore));
-    // Lambda gives a start ten seconds.
-    tokio::time::timeout(Duration::from_secs(10), store.connect()).await.expect("a start that goes on");
+    // Lambda's init phase has a limit of ten seconds.
+    tokio::time::timeout(Duration::from_secs(10), store.connect()).await.expect("a start within ten seconds");
     assert_eq!(proxy.injected().0, 2);
 }
 
-/// All that may pass, and costs no time-out.
-fn passing() -> Vec<Fault> {
+/// The faults that do not cost a time-out.
+fn transient_faults() -> Vec<Fault> {
     Fault::ALL.into_iter().filter(|fault| !fault.is_silent()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_passes_in_time_is_not_noticed() {
-    join_all(passing().into_iter().map(passes_unnoticed)).await;
+async fn transient_faults_are_invisible_to_callers() {
+    join_all(transient_faults().into_iter().map(check_transient_fault)).await;
 }
 
-async fn passes_unnoticed(fault: Fault) {
+async fn check_transient_fault(fault: Fault) {
     let troubled = Troubled::start(1).await;
     let tenant = troubled.app.tenant(7);
-    let meet = |operations: &[&'static str]| {
+    let inject = |operations: &[&'static str]| {
         operations.iter().for_each(|operation| troubled.proxy.script(operation, &[fault; 3]));
     };
-    meet(&["UpdateItem", "TransactWriteItems"]);
+    inject(&["UpdateItem", "TransactWriteItems"]);
     let created = tenant.create(jane()).await;
     let id = &created["endUserID"];
     assert_eq!(count(&tenant).await, 1, "{fault}: created once");
     assert_eq!(tenant.read(id).await, created, "{fault}");
 
-    // 201, not 200: that the UID is linked already is our own doing.
-    meet(&["TransactWriteItems"]);
+    // 201, not 200: a retry finds the UID that its own first attempt linked.
+    inject(&["TransactWriteItems"]);
     tenant.post(ASSIGN, json!({ "endUserID": id, "uid": "j@x.be" })).await.expect(201);
     let path = format!("{CREATE}/{id}");
     let etag = tenant.get(&path).await.header("etag").expect("an ETag").to_owned();
 
-    // And that the revision is another is, too.
-    meet(&["TransactWriteItems"]);
+    // 204, not 412: a retry finds the revision of its own first attempt.
+    inject(&["TransactWriteItems"]);
     let change = TestRequest::new("PUT", &path).header("if-match", &etag).json(&json!({ "city": "Gent" }));
     tenant.send(change).await.expect(204);
 
-    meet(&["GetItem", "Query", "BatchGetItem"]);
+    inject(&["GetItem", "Query", "BatchGetItem"]);
     assert_eq!(tenant.read(id).await["city"], "Gent");
     assert_eq!(tenant.by_uid("j@x.be").await, [id.as_u64().unwrap()], "{fault}");
 
-    meet(&["PutItem", "BatchWriteItem", "GetRecords"]);
+    inject(&["PutItem", "BatchWriteItem", "GetRecords"]);
     troubled.app.settle().await;
     assert_eq!(tenant.list("search=gent").await, [id.as_u64().unwrap()], "{fault}");
-    meet(&["TransactWriteItems"]);
+    inject(&["TransactWriteItems"]);
     tenant.delete(&path).await.expect(204);
-    meet(&["BatchWriteItem"]);
+    inject(&["BatchWriteItem"]);
     troubled.app.settle().await;
     assert_eq!(tenant.get("/api/EndUsers?search=gent").await.expect(200)["totalCount"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_turned_away_to_the_end_was_not_written() {
+async fn exhausted_retries_report_that_nothing_was_written() {
     let troubled = Troubled::start(2).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
@@ -110,13 +110,13 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
             TestRequest::new("GET", "/api/EndUsers?search=jane"),
             TestRequest::new("GET", "/api/EndUsers/byUid?uid=jane@x.be"),
         ];
-        for answer in join_all(requests.map(|request| tenant.send(request))).await {
-            assert_unavailable(&answer, NOTHING);
+        for response in join_all(requests.map(|request| tenant.send(request))).await {
+            assert_unavailable(&response, NOTHING);
         }
         troubled.proxy.inject(Plan::default());
         assert_eq!((count(&tenant).await, tenant.read(&id).await["city"].clone()), (json!(1), Value::Null));
     }
-    // A transaction that never gets the end user to itself.
+    // A transaction that conflicts in every attempt.
     troubled.proxy.inject(Plan::always(Fault::Conflict));
     assert_unavailable(&tenant.post(CREATE, jane()).await, NOTHING);
     troubled.proxy.inject(Plan::default());
@@ -124,18 +124,18 @@ async fn what_was_turned_away_to_the_end_was_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
-    let lost = [Fault::FailedAfter, Fault::HungUpAfter, Fault::CutOff, Fault::Garbled];
-    // That it is turned away in the end says nothing of the first try.
-    let then = [Fault::FailedAfter, Fault::TooMany];
-    let cases = lost.into_iter().flat_map(|first| then.map(|rest| (first, rest)));
+async fn unknown_write_outcome_is_reported() {
+    let first_faults = [Fault::FailedAfter, Fault::HungUpAfter, Fault::CutOff, Fault::Garbled];
+    // A throttled retry says nothing about the first attempt.
+    let retry_faults = [Fault::FailedAfter, Fault::TooMany];
+    let cases = first_faults.into_iter().flat_map(|first| retry_faults.map(|rest| (first, rest)));
     join_all(cases.map(async |(first, rest)| {
         let troubled = Troubled::start(3).await;
         let tenant = troubled.app.tenant(7);
         let create = || TestRequest::new("POST", CREATE).header("idempotency-key", "k").json(&jane());
         troubled.proxy.script("TransactWriteItems", &[&[first], &[rest; 9][..]].concat());
         assert_unavailable(&tenant.send(create()).await, UNKNOWN);
-        // Sent again with its key, it is done once.
+        // A repeat with the same key is not applied again.
         let again = tenant.send(create()).await;
         assert_eq!(again.header("idempotency-replayed"), Some("true"), "{first}, {rest}: {}", again.text());
         again.expect(201);
@@ -145,22 +145,22 @@ async fn of_a_write_that_nobody_answered_for_the_outcome_is_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_that_is_cancelled_says_nothing_of_the_try_that_went_unanswered() {
+async fn cancelled_retry_leaves_an_unknown_outcome_unknown() {
     let troubled = Troubled::start(6).await;
     let tenant = troubled.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
     troubled.proxy.script("TransactWriteItems", &[Fault::HungUpAfter, Fault::Conflict]);
     let link = json!({ "endUserID": id, "uid": "j@x.be" });
-    // Not 200: it was linked by this very request.
+    // Not 200: this request itself linked the UID.
     assert_unavailable(&tenant.post(ASSIGN, link).await, UNKNOWN);
     assert_eq!(tenant.by_uid("j@x.be").await, [id.as_u64().unwrap()]);
-    // Turned away first, it is simply done.
+    // If the conflict comes first, the retry succeeds.
     troubled.proxy.script("TransactWriteItems", &[Fault::Conflict, Fault::HungUpAfter]);
     tenant.post(ASSIGN, json!({ "endUserID": id, "uid": "k@x.be" })).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_try_goes_beyond_the_time_of_the_function() {
+async fn attempts_end_at_the_deadline() {
     let troubled = Troubled::start(7).await;
     let functions = unwatched(&troubled.app).await;
     let (tenant, meter) = (Tenant::parse("7").unwrap(), Meter::default());
@@ -169,19 +169,19 @@ async fn no_try_goes_beyond_the_time_of_the_function() {
         let began = Instant::now();
         let scope = functions.scope(&tenant, &meter, began + Duration::from_millis(400));
         scope.end_user(EndUserId::MAX).await.unwrap_err();
-        // A silent try would have had three seconds.
+        // Without the deadline a silent attempt takes three seconds.
         assert!(began.elapsed() < Duration::from_secs(3), "{fault}: {:?}", began.elapsed());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_database_is_a_503_within_the_time_of_the_request() {
+async fn silent_database_is_a_503_before_the_deadline() {
     let troubled = Troubled::start(4).await;
     let tenant = troubled.app.tenant(7);
     troubled.proxy.inject(Plan::always(Fault::SilentBefore));
-    // The function's own answer: it came before its time was up.
+    // A response of the function itself, within its time-out.
     assert_unavailable(&tenant.get(&format!("{CREATE}/1")).await, NOTHING);
-    // One silence of three seconds is waited out.
+    // One silent attempt of three seconds is retried.
     troubled.proxy.inject(Plan::default());
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
         troubled.proxy.script("TransactWriteItems", &[fault]);

@@ -1,5 +1,5 @@
-//! The index behind lists and search: whatever order, repeats and races its work comes in, it ends
-//! as the documents say.
+//! The index of sorted lists and searches: kills, races, slow runs and the largest end users leave exactly the entries
+//! of the documents.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn scope<'a>(functions: &'a Functions, meter: &'a Meter) -> Scope<'a> {
 }
 
 /// The keys of all entries in the table.
-async fn stored(app: &App) -> BTreeSet<Key> {
+async fn stored_entries(app: &App) -> BTreeSet<Key> {
     let scan = app.system.client().scan().table_name(app.unwatched_table()).into_paginator().items().send();
     let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
     let entries = items.iter().filter(|item| item["kind"].as_s().unwrap() == "Entry");
@@ -42,7 +42,8 @@ async fn stored(app: &App) -> BTreeSet<Key> {
     entries.map(|item| Key { pk: text(item, "pk"), sk: text(item, "sk") }).collect()
 }
 
-fn expected(end_user: &EndUser) -> BTreeSet<Key> {
+/// The keys of the entries of an end user.
+fn expected_entries(end_user: &EndUser) -> BTreeSet<Key> {
     let key = |entry: &Entry| match entry {
         Entry::Sort(field, collation) => keys::sort_entry(&tenant(), *field, collation, end_user.id),
         Entry::Word(term) => keys::word_entry(&tenant(), term, end_user.id),
@@ -51,15 +52,15 @@ fn expected(end_user: &EndUser) -> BTreeSet<Key> {
 }
 
 #[tokio::test]
-async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document() {
+async fn concurrent_indexing_converges_to_the_last_document() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
     let db = scope(&functions, &meter);
-    let draft =
+    let new =
         PendingEndUser::read(&json_of(json!({ "firstname": "Name 0", "uids": [{ "uid": "jane@example.com" }] })), None)
             .unwrap();
-    let id = db.create_end_user(&draft, None).await.unwrap().value.id;
+    let id = db.create_end_user(&new, None).await.unwrap().value.id;
     for round in 1..=5 {
         let writer = async {
             for n in 0..4 {
@@ -73,22 +74,22 @@ async fn writes_and_indexing_side_by_side_end_in_the_index_of_the_last_document(
         let indexers = futures::future::join_all((0..4).map(|_| db.index_end_users([id])));
         let ((), indexed) = futures::future::join(writer, indexers).await;
         indexed.into_iter().for_each(|result| result.unwrap());
-        // The stream's last record comes behind the last write, and is delivered while an older indexing goes on.
+        // The stream's last record follows the last write, and can be delivered while an older indexing still runs.
         let deliveries = futures::future::join_all((0..2).map(|_| db.index_end_users([id]))).await;
         deliveries.into_iter().for_each(|result| result.unwrap());
         let end_user = db.end_user(id).await.unwrap().unwrap();
-        assert_eq!(stored(&app).await, expected(&end_user), "after round {round}");
+        assert_eq!(stored_entries(&app).await, expected_entries(&end_user), "after round {round}");
     }
     db.delete_end_user(id, &Precondition::default()).await.unwrap();
     futures::future::join_all((0..4).map(|_| db.index_end_users([id])))
         .await
         .into_iter()
         .for_each(|result| result.unwrap());
-    assert_eq!(stored(&app).await, BTreeSet::new(), "of a deleted person nothing is left");
+    assert_eq!(stored_entries(&app).await, BTreeSet::new(), "a deleted end user has no entries");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
+async fn killed_indexing_leaves_no_wrong_entry() {
     let troubled = Troubled::start(5).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -97,36 +98,36 @@ async fn an_indexing_that_ended_half_way_leaves_nothing_wrong_behind() {
         let update = EndUserUpdate::read(&json_of(json!({ "city": city })), None).unwrap();
         scope(&functions, &meter).update_end_user(id, &update, &Precondition::default()).await.unwrap();
     };
-    // Killed before or after the entries are written.
+    // The indexing is killed before or after it writes the entries.
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
-        let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
-        let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().value.id;
-        let half_way = async || {
+        let new = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+        let id = scope(&functions, &meter).create_end_user(&new, None).await.unwrap().value.id;
+        let index_and_kill = async || {
             troubled.proxy.script("BatchWriteItem", &[fault]);
             let killed = Duration::from_millis(300);
             tokio::time::timeout(killed, scope(&functions, &meter).index_end_users([id])).await.unwrap_err();
         };
-        half_way().await;
+        index_and_kill().await;
         change(id, Some("Antwerpen")).await;
-        half_way().await;
-        // Then back to what the index was brought in line with, as far as it came.
+        index_and_kill().await;
+        // The first change goes back to the state of the last complete indexing.
         for city in [Some("Gent"), None, Some("Antwerpen")] {
             change(id, city).await;
             scope(&functions, &meter).index_end_users([id]).await.unwrap();
             let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
-            assert_eq!(stored(app).await, expected(&end_user), "{fault}, {city:?}");
+            assert_eq!(stored_entries(app).await, expected_entries(&end_user), "{fault}, {city:?}");
             change(id, Some("Brugge")).await;
-            half_way().await;
+            index_and_kill().await;
         }
         scope(&functions, &meter).delete_end_user(id, &Precondition::default()).await.unwrap();
-        half_way().await;
+        index_and_kill().await;
         scope(&functions, &meter).index_end_users([id]).await.unwrap();
-        assert_eq!(stored(app).await, BTreeSet::new(), "{fault}");
+        assert_eq!(stored_entries(app).await, BTreeSet::new(), "{fault}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_indexing_of_an_older_document_changes_nothing() {
+async fn slow_indexing_of_an_older_document_changes_nothing() {
     let troubled = Troubled::start(6).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -135,11 +136,11 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
         let update = EndUserUpdate::read(&json_of(json!({ "city": city })), None).unwrap();
         scope(&functions, &meter).update_end_user(id, &update, &Precondition::default()).await.unwrap();
     };
-    let draft = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
-    let id = scope(&functions, &meter).create_end_user(&draft, None).await.unwrap().value.id;
+    let new = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
+    let id = scope(&functions, &meter).create_end_user(&new, None).await.unwrap().value.id;
     scope(&functions, &meter).index_end_users([id]).await.unwrap();
     change(id, "Brugge").await;
-    // The slow one has read the state of the index; its read of the document, at Brugge, is held back.
+    // The slow indexing has read the index state. Its read of the document, with Brugge, is held back.
     let state = troubled.proxy.hold("BatchGetItem");
     let slow_scope = scope(&functions, &meter);
     let slow = slow_scope.index_end_users([id]);
@@ -149,17 +150,17 @@ async fn a_slow_indexing_of_an_older_document_changes_nothing() {
         drop(state);
         document.reached().await;
         change(id, "Gent").await;
-        // The index holds Gent already: there is nothing to do.
+        // The index has the entries of Gent, so this indexing writes nothing.
         scope(&functions, &meter).index_end_users([id]).await.unwrap();
         drop(document);
     };
     let (slow, ()) = futures::future::join(slow, fast).await;
     slow.unwrap();
     let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
-    assert_eq!(stored(app).await, expected(&end_user));
+    assert_eq!(stored_entries(app).await, expected_entries(&end_user));
 }
 
-/// Values of all texts and 40 UIDs, of which no word is among those of another `number`.
+/// A body with all texts and 40 UIDs at their greatest length. Bodies with different `number`s have no word in common.
 fn largest_values(number: u32, fill: usize) -> Value {
     const TEXTS: [(&str, usize); 9] = [
         ("firstname", 200),
@@ -197,7 +198,7 @@ fn item_size(item: &shared::store::Item) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn largest_change_outgrows_no_item() {
+async fn largest_change_fits_every_item() {
     let troubled = Troubled::start(22).await;
     let app = &troubled.app;
     let functions = unwatched(app).await;
@@ -212,11 +213,11 @@ async fn largest_change_outgrows_no_item() {
         let written = serde_json::to_string(&EndUserReadDto::from(end_user)).unwrap();
         written.bytes().map(|byte| if matches!(byte, b'"' | b'\\') { 2 } else { 1 }).sum::<usize>()
     };
-    let draft = |number, fill| PendingEndUser::read(&json_of(largest_values(number, fill)), None).unwrap();
-    let without = scope().create_end_user(&draft(1, 1), None).await.unwrap().value;
-    // The ids of the second end user and its UIDs may have a digit more.
+    let new = |number, fill| PendingEndUser::read(&json_of(largest_values(number, fill)), None).unwrap();
+    let without = scope().create_end_user(&new(1, 1), None).await.unwrap().value;
+    // The ids of the second end user and of its UIDs can be a digit longer.
     let fill = 48_000 - size(&without) - 100;
-    let end_user = scope().create_end_user(&draft(2, fill), None).await.unwrap().value;
+    let end_user = scope().create_end_user(&new(2, fill), None).await.unwrap().value;
     assert!((47_800..=48_000).contains(&size(&end_user)), "{}", size(&end_user));
     scope().index_end_users([without.id, end_user.id]).await.unwrap();
 
@@ -225,7 +226,7 @@ async fn largest_change_outgrows_no_item() {
     change["uids"].as_array_mut().unwrap().extend(removals);
     let update = EndUserUpdate::read(&json_of(change), None).unwrap();
     scope().update_end_user(end_user.id, &update, &Precondition::default()).await.unwrap();
-    // Killed behind the claim, which holds the entries of before and of after.
+    // The indexing is killed after its claim, which has the entries of both documents.
     troubled.proxy.script("BatchWriteItem", &[Fault::SilentBefore; 16]);
     let killed = Duration::from_millis(500);
     tokio::time::timeout(killed, scope().index_end_users([end_user.id])).await.unwrap_err();
@@ -235,9 +236,10 @@ async fn largest_change_outgrows_no_item() {
     scope().index_end_users([end_user.id]).await.unwrap();
     assert!(largest_item().await < 400 * 1024);
 
-    let all = [end_user.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
-    let wanted = futures::future::join_all(all).await.iter().flat_map(expected).collect::<BTreeSet<_>>();
-    assert_eq!(stored(app).await, wanted);
+    let documents = [end_user.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
+    let expected =
+        futures::future::join_all(documents).await.iter().flat_map(expected_entries).collect::<BTreeSet<_>>();
+    assert_eq!(stored_entries(app).await, expected);
 }
 
 fn record(sequence: &str, id: u32) -> Value {
@@ -251,7 +253,7 @@ fn batch(records: &[Value]) -> dynamodb::Event {
 }
 
 #[tokio::test]
-async fn a_batch_is_resumed_from_the_first_record_that_could_not_be_indexed() {
+async fn batch_resumes_from_the_first_failed_record() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let whole = index_end_users::handle(&functions, batch(&[record("1", 1), record("2", 2)]), deadline()).await;
@@ -270,15 +272,15 @@ fn record_of(tenant: &str, sequence: usize, id: EndUserId) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_tenant_delays_no_other_tenant() {
+async fn large_tenant_delays_no_other_tenant() {
     let app = App::start().await;
     let functions = unwatched(&app).await;
     let meter = Meter::default();
     let (large, small) = (Tenant::parse("1").unwrap(), Tenant::parse("2").unwrap());
     let words = |n: usize| (0..100).map(|word| format!("w{n}x{word}")).collect::<Vec<_>>().join(" ");
     let create = async |tenant: &Tenant, body: Value| {
-        let draft = PendingEndUser::read(&json_of(body), None).unwrap();
-        functions.scope(tenant, &meter, deadline()).create_end_user(&draft, None).await.unwrap().value.id
+        let new = PendingEndUser::read(&json_of(body), None).unwrap();
+        functions.scope(tenant, &meter, deadline()).create_end_user(&new, None).await.unwrap().value.id
     };
     let mut records = Vec::new();
     for n in 0..200 {
@@ -290,7 +292,7 @@ async fn a_large_tenant_delays_no_other_tenant() {
 
     let (mut batch_records, mut invocations) = (&records[..], 0);
     while !batch_records.is_empty() {
-        // The function stops two seconds before its deadline.
+        // The function starts no group with less than two seconds left.
         let deadline = Instant::now() + Duration::from_millis(3_500);
         let result = index_end_users::handle(&functions, batch(batch_records), deadline).await;
         let failed = result.batch_item_failures.first().and_then(|failure| failure.item_identifier.clone());
@@ -300,7 +302,7 @@ async fn a_large_tenant_delays_no_other_tenant() {
             let search = Search::parse("plain").unwrap();
             let found = scope.search_end_users(&search, order, Page { number: 1, size: 10 }).await.unwrap();
             let found: Vec<_> = found.end_users.iter().map(|end_user| end_user.id).collect();
-            assert_eq!(found, [id], "the small tenant is indexed in the first turn");
+            assert_eq!(found, [id], "the small tenant is indexed by the first invocation");
         }
         let next = failed.map_or(records.len(), |sequence| sequence.parse().unwrap());
         let before = records.len() - batch_records.len();

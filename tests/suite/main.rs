@@ -6,6 +6,7 @@ mod auth;
 mod budgets;
 mod conditions;
 mod contention;
+mod convergence;
 mod conversation;
 mod deep_pages;
 mod docs;

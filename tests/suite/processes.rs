@@ -1,5 +1,5 @@
-//! Functions as processes behind the Runtime API: what the gateway makes of their failures, and that
-//! a death loses nothing that was acknowledged.
+//! Functions as processes behind the Runtime API: the gateway's responses to their failures, the pool of processes, and
+//! kills that lose no acknowledged write.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
@@ -15,10 +15,10 @@ use tests::skips::{Need, reason};
 
 use crate::support::app::{App, Response, SECRET, TIME_OUT, TestRequest, built_functions, ids, new_table};
 
-/// A directory as cargo-lambda makes it, in which every function is one program.
-struct Built(PathBuf);
+/// A directory with the layout of cargo-lambda's output, in which all functions are the same program.
+struct FunctionsDirectory(PathBuf);
 
-impl Built {
+impl FunctionsDirectory {
     fn new(program: &str) -> Self {
         let path = std::env::temp_dir().join(new_table());
         for function in Template::load().unwrap().functions {
@@ -37,33 +37,34 @@ impl Built {
     }
 }
 
-impl Drop for Built {
+impl Drop for FunctionsDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-async fn start(built: &Built) -> App {
+async fn start(built: &FunctionsDirectory) -> App {
     App::with_functions(Some(built.0.clone()), &[]).await
 }
 
-async fn ask(app: &App, what: &str) -> Response {
-    TestRequest::new("GET", &format!("/api/EndUsers?{what}")).to(app).await
+/// Sends a request with a query that selects the behaviour of `faulty-function`.
+async fn invoke(app: &App, behaviour: &str) -> Response {
+    TestRequest::new("GET", &format!("/api/EndUsers?{behaviour}")).to(app).await
 }
 
-/// The process that answers.
+/// The id of the process that handles a request.
 async fn process(app: &App) -> u32 {
-    let answer = ask(app, "").await;
-    answer.text().parse().unwrap_or_else(|_| panic!("{} {}", answer.status, answer.text()))
+    let response = invoke(app, "").await;
+    response.text().parse().unwrap_or_else(|_| panic!("{} {}", response.status, response.text()))
 }
 
-/// Whether a process runs: one that ended and is not yet waited for does not.
+/// Whether a process runs. A zombie does not.
 fn runs(process: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
     stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with(['Z', 'X'])))
 }
 
-/// SIGKILL, and waits for the death.
+/// Sends SIGKILL and waits until the process has ended.
 async fn kill(process: u32) {
     std::process::Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap();
     while runs(process) {
@@ -72,49 +73,49 @@ async fn kill(process: u32) {
 }
 
 #[track_caller]
-fn assert_gateway(answer: &Response, status: u16, text: &str) {
-    assert_eq!((answer.status, answer.json()), (status, json!({ "message": text })), "{}", answer.request);
-    assert_eq!(answer.header("x-request-id"), None, "{}: no function answered", answer.request);
+fn assert_gateway(response: &Response, status: u16, text: &str) {
+    assert_eq!((response.status, response.json()), (status, json!({ "message": text })), "{}", response.request);
+    assert_eq!(response.header("x-request-id"), None, "{}: the response is not a function's", response.request);
 }
 
 #[tokio::test]
-async fn a_failure_of_a_function_is_a_500_of_the_gateway() {
-    let built = Built::faulty();
+async fn function_failure_is_a_gateway_500() {
+    let built = FunctionsDirectory::faulty();
     let app = start(&built).await;
-    for what in ["error", "nonsense", "huge", "panic", "exit"] {
-        assert_gateway(&ask(&app, what).await, 500, "Internal Server Error");
-        assert_eq!(ask(&app, "").await.status, 200, "after {what}");
+    for behaviour in ["error", "nonsense", "huge", "panic", "exit"] {
+        assert_gateway(&invoke(&app, behaviour).await, 500, "Internal Server Error");
+        assert_eq!(invoke(&app, "").await.status, 200, "after {behaviour}");
     }
 }
 
 #[tokio::test]
-async fn a_process_outlives_an_error_and_a_panic_but_no_exit() {
-    let built = Built::faulty();
+async fn process_survives_errors_and_panics_but_not_exit() {
+    let built = FunctionsDirectory::faulty();
     let app = start(&built).await;
     let first = process(&app).await;
-    for what in ["error", "panic", "nonsense", "huge"] {
-        assert_eq!(ask(&app, what).await.status, 500);
-        assert_eq!(process(&app).await, first, "after {what}");
+    for behaviour in ["error", "panic", "nonsense", "huge"] {
+        assert_eq!(invoke(&app, behaviour).await.status, 500);
+        assert_eq!(process(&app).await, first, "after {behaviour}");
     }
-    assert_eq!(ask(&app, "exit").await.status, 500);
+    assert_eq!(invoke(&app, "exit").await.status, 500);
     assert_ne!(process(&app).await, first);
 }
 
 #[tokio::test]
-async fn a_function_that_overruns_its_time_is_killed_and_answered_for() {
-    let built = Built::faulty();
+async fn timed_out_function_is_killed_and_responds_500() {
+    let built = FunctionsDirectory::faulty();
     let app = start(&built).await;
     let first = process(&app).await;
-    let asked = Instant::now();
-    assert_gateway(&ask(&app, "hang").await, 500, "Internal Server Error");
-    assert!(asked.elapsed() >= TIME_OUT, "it had its time: {:?}", asked.elapsed());
+    let started = Instant::now();
+    assert_gateway(&invoke(&app, "hang").await, 500, "Internal Server Error");
+    assert!(started.elapsed() >= TIME_OUT, "killed before its time-out: {:?}", started.elapsed());
     assert_ne!(process(&app).await, first);
     assert!(!runs(first));
 }
 
 #[tokio::test]
-async fn a_process_that_died_idle_is_replaced_and_no_request_is_lost() {
-    let built = Built::faulty();
+async fn killed_idle_process_is_replaced_without_a_lost_request() {
+    let built = FunctionsDirectory::faulty();
     let app = start(&built).await;
     let mut seen = BTreeSet::new();
     for _ in 0..20 {
@@ -125,10 +126,10 @@ async fn a_process_that_died_idle_is_replaced_and_no_request_is_lost() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_processes_as_invocations_at_once_and_one_is_enough_after_that() {
-    let built = Built::faulty();
+async fn pool_grows_to_the_concurrent_invocations() {
+    let built = FunctionsDirectory::faulty();
     let app = start(&built).await;
-    let slow = join_all((0..6).map(async |_| ask(&app, "slow").await.expect(200))).await;
+    let slow = join_all((0..6).map(async |_| invoke(&app, "slow").await.expect(200))).await;
     let busy: BTreeSet<u64> = slow.iter().map(|process| process.as_u64().unwrap()).collect();
     assert_eq!(busy.len(), 6);
     let idle = process(&app).await;
@@ -137,49 +138,50 @@ async fn there_are_as_many_processes_as_invocations_at_once_and_one_is_enough_af
 }
 
 #[tokio::test]
-async fn a_function_that_does_not_start_is_a_500_at_once() {
-    let built = Built::new("/bin/false");
+async fn function_that_cannot_start_is_an_immediate_500() {
+    let built = FunctionsDirectory::new("/bin/false");
     let app = start(&built).await;
-    let asked = Instant::now();
-    assert_gateway(&ask(&app, "").await, 500, "Internal Server Error");
-    assert!(asked.elapsed() < TIME_OUT, "nobody waits for what ended: {:?}", asked.elapsed());
+    let started = Instant::now();
+    assert_gateway(&invoke(&app, "").await, 500, "Internal Server Error");
+    assert!(started.elapsed() < TIME_OUT, "the gateway waited for an ended process: {:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn no_process_outlives_the_system() {
-    let built = Built::faulty();
+    let built = FunctionsDirectory::faulty();
     let table = new_table();
     let local = Local::start(options(&built.0, &table)).await.unwrap();
     let request = || http::Request::get("/api/EndUsers?slow").body(Default::default()).unwrap();
     join_all((0..4).map(|_| local.call(request()))).await;
-    let mine = bootstraps(&table);
-    assert_eq!(mine.len(), 4);
+    let processes = bootstraps(&table);
+    assert_eq!(processes.len(), 4);
     local.stop().await;
-    let database_budget = Instant::now() + Duration::from_secs(10);
-    while mine.iter().any(|process| runs(*process)) {
-        assert!(Instant::now() < database_budget, "{mine:?} still run");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while processes.iter().any(|process| runs(*process)) {
+        assert!(Instant::now() < deadline, "{processes:?} still run");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// On the embedded engine, whatever the environment names.
+/// Options with the embedded engine, whatever the environment says.
 fn options(built: &Path, table: &str) -> Options {
     let variables = [("JWT_SECRET", SECRET), ("TABLE_NAME", table)].map(|(name, value)| (name.into(), value.into()));
     let functions = Some(built.to_owned());
     Options { port: 0, storage: Storage::Memory, demo: false, functions, variables: variables.into() }
 }
 
-async fn refusal(built: &Path) -> String {
-    Local::start(options(built, "any")).await.err().expect("it does not start").to_string()
+/// The error of a start with these functions.
+async fn start_error(built: &Path) -> String {
+    Local::start(options(built, "any")).await.err().expect("an error").to_string()
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_or_for_another_machine_is_named_with_what_to_run() {
-    let built = Built::faulty();
+async fn missing_or_foreign_program_is_reported_with_a_fix() {
+    let built = FunctionsDirectory::faulty();
     let (path, shown) = (built.bootstrap("get-end-user"), built.bootstrap("get-end-user").display().to_string());
     std::fs::remove_file(&path).unwrap();
     let build = "build it with: cargo lambda build --release";
-    assert_eq!(refusal(&built.0).await, format!("{shown} is missing; {build}"));
+    assert_eq!(start_error(&built.0).await, format!("{shown} is missing; {build}"));
 
     let (other, machine, option) = match std::env::consts::ARCH {
         "aarch64" => ("x86_64", 62u16, "--arm64"),
@@ -189,21 +191,21 @@ async fn a_program_that_is_missing_or_for_another_machine_is_named_with_what_to_
     std::fs::write(&path, header).unwrap();
     let here = std::env::consts::ARCH;
     assert_eq!(
-        refusal(&built.0).await,
-        format!("{shown} is built for {other}, but this machine is {here}; {build} {option}")
+        start_error(&built.0).await,
+        format!("{shown} is made for {other}, this machine is {here}; {build} {option}")
     );
 
     std::fs::write(&path, "#!/bin/sh\nexit 0 # a script\n").unwrap();
-    assert_eq!(refusal(&built.0).await, format!("{shown} is not a Lambda binary; {build}"));
+    assert_eq!(start_error(&built.0).await, format!("{shown} is no program for Lambda; {build}"));
 }
 
-/// The processes of the functions over a table.
+/// The processes with this table in `TABLE_NAME`.
 fn bootstraps(table: &str) -> Vec<u32> {
-    let mine = format!("\0TABLE_NAME={table}\0");
+    let variable = format!("\0TABLE_NAME={table}\0");
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let environment = std::fs::read(format!("/proc/{process}/environ")).ok()?;
-        String::from_utf8_lossy(&[b"\0", &environment[..]].concat()).contains(&mine).then_some(process)
+        String::from_utf8_lossy(&[b"\0", &environment[..]].concat()).contains(&variable).then_some(process)
     });
     processes.filter(|process| runs(*process)).collect()
 }
@@ -217,28 +219,28 @@ async fn killed_functions_lose_no_acknowledged_write() {
     }
     let app = App::start().await;
     let tenant = app.tenant(7);
-    let over = AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     let writers = async {
         let writer = async |writer: usize| {
             let mut acknowledged = Vec::new();
             for n in 0..40 {
                 let end_user =
                     json!({ "firstname": "Load", "uids": [{ "uid": format!("w{writer}-{n}@example.com") }] });
-                let answer = tenant.post("/api/EndUsers", end_user).await;
-                match answer.status {
-                    201 => acknowledged.push(answer.json()),
-                    _ => assert_gateway(&answer, 500, "Internal Server Error"),
+                let response = tenant.post("/api/EndUsers", end_user).await;
+                match response.status {
+                    201 => acknowledged.push(response.json()),
+                    _ => assert_gateway(&response, 500, "Internal Server Error"),
                 }
             }
             acknowledged
         };
         let acknowledged = join_all((0..8).map(writer)).await.concat();
-        over.store(true, Ordering::Relaxed);
+        is_done.store(true, Ordering::Relaxed);
         acknowledged
     };
     let killer = async {
         let mut killed = 0;
-        while !over.load(Ordering::Relaxed) {
+        while !is_done.load(Ordering::Relaxed) {
             let alive = bootstraps(app.system.table());
             if let Some(victim) = alive.get(killed * 7 % alive.len().max(1)) {
                 kill(*victim).await;
@@ -252,14 +254,14 @@ async fn killed_functions_lose_no_acknowledged_write() {
     println!("{} of 320 creates were acknowledged while {killed} processes were killed", acknowledged.len());
     assert!(killed >= 3 && acknowledged.len() >= 160, "{killed} killed, {} acknowledged", acknowledged.len());
 
-    // No later request is lost: all that follows is answered as if nothing had been.
+    // Later requests are not affected.
     app.settle().await;
     let mut listed = Vec::new();
     for page in 1.. {
         let end_users = tenant.get(&format!("/api/EndUsers?pageSize=100&pageNumber={page}")).await.expect(200);
         listed.extend(end_users["items"].as_array().unwrap().clone());
         if end_users["items"] == json!([]) {
-            assert_eq!(end_users["totalCount"], listed.len(), "the count is that of the people");
+            assert_eq!(end_users["totalCount"], listed.len(), "totalCount is the number of end users");
             break;
         }
     }
@@ -272,5 +274,5 @@ async fn killed_functions_lose_no_acknowledged_write() {
         );
     }
     let found = tenant.get("/api/EndUsers?search=load&pageSize=100").await.expect(200);
-    assert_eq!(found["totalCount"], listed.len(), "all are indexed, each once");
+    assert_eq!(found["totalCount"], listed.len(), "each end user is indexed once");
 }

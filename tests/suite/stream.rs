@@ -1,4 +1,4 @@
-//! The lanes in which `local` delivers the table's stream: an end user waits for no other lane, and a kill loses no record.
+//! The lanes in which `local` delivers the table's stream: a slow lane delays no other one, and a kill loses no record.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,15 +11,17 @@ use crate::support::app::{App, SECRET, System, TestRequest, built_functions, ids
 use crate::support::proxied::Troubled;
 
 const END_USERS: &str = "/api/EndUsers";
-/// How many end users are written while one lane is held; at least [`OVERTAKING`] of them are in other lanes.
+/// The number of end users that are written while one lane is held.
 const OTHERS: u64 = 8;
+/// The least number of [`OTHERS`] that are in other lanes than the held one.
 const OVERTAKING: usize = 4;
 
-/// Repeats a search until it finds at least [`OVERTAKING`] end users; a call that is held lasts 3 s at most.
+/// Repeats a search until it finds [`OVERTAKING`] end users. Its limit is below the 3 s after which a held call times
+/// out.
 async fn until_found(search: impl AsyncFn() -> Vec<u64>) {
     let started = Instant::now();
     while search().await.len() < OVERTAKING {
-        assert!(started.elapsed() < Duration::from_millis(2_500), "{:?} in other lanes are found", search().await);
+        assert!(started.elapsed() < Duration::from_millis(2_500), "only {:?} are found", search().await);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -36,7 +38,7 @@ async fn slow_lane_delays_no_other_lane() {
         tenant.update(&jane, json!({ "firstname": format!("Joan{n}") })).await;
     }
     until_found(async || tenant.list("search=other").await).await;
-    assert_eq!(tenant.list("search=joan").await, [0; 0], "its records wait for the first of them");
+    assert_eq!(tenant.list("search=joan").await, [0; 0], "later records of the same end user wait for the first one");
     drop(hold);
     troubled.app.settle().await;
     assert_eq!(tenant.list("search=jane").await, [0; 0]);
@@ -63,7 +65,7 @@ async fn kill_between_lanes_loses_no_record() {
     let killed = tokio::runtime::Runtime::new().unwrap();
     let local = killed.spawn(Local::start(options())).await.unwrap().expect("local starts");
     let bearer = format!("Bearer {}", token(json!({ "customerID": 7 })));
-    let send = async |send: TestRequest| send.header("authorization", &bearer).send_to_local(&local).await;
+    let send = async |request: TestRequest| request.header("authorization", &bearer).send_to_local(&local).await;
     let create = async |body: Value| send(TestRequest::new("POST", END_USERS).json(&body)).await.expect(201);
     let hold = proxy.hold("BatchGetItem");
     create(json!({ "firstname": "Jane" })).await;
@@ -77,7 +79,7 @@ async fn kill_between_lanes_loses_no_record() {
     };
     until_found(search).await;
     drop(local);
-    // Every task ends where it waits.
+    // Every task is dropped at its current await.
     tokio::task::spawn_blocking(move || killed.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
     drop(hold);
 

@@ -46,7 +46,7 @@ pub(crate) struct Hot {
 pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Result<Hot> {
     let engine = Engine::fresh(directory).await?;
     let proxy = Proxy::start(engine.url(), 1).await?;
-    proxy.conflicts_last(TRANSACTION_TIME);
+    proxy.enforce_conflicts(TRANSACTION_TIME);
     bar.set_length((WRITERS * CREATES).into());
     let tenant = system::tenant(WRITERS * CREATES);
     let apps = (0..instances).map(|_| app(&local::client(proxy.url()))).collect::<Result<Vec<_>>>()?;

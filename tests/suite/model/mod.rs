@@ -1,14 +1,16 @@
-//! Random sequences of all operations, by several clients at once in several tenants, against a model
-//! of the contract in memory, on a sound database and on one in trouble.
+//! Random sequences of all operations, by concurrent clients in several tenants, compared with a model of docs/api.md:
+//! on a sound database, and on one with injected faults.
 //!
-//! `MODEL_SEQUENCES=N` says how many; `MODEL_SEED=N` begins elsewhere, or again with the seed that a
-//! failure names. What fails is shrunk to the least that still fails.
+//! `MODEL_SEQUENCES=N` sets the number of sequences. `MODEL_SEED=N` sets the seed, which a failure prints. A failing
+//! sequence is shrunk to the shortest one that still fails.
 
+mod end_user;
 mod plan;
+mod request;
 mod run;
+mod tenant;
 mod tickets;
 mod words;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,48 +20,46 @@ use tests::proxy::{Fault, Plan};
 use crate::support::app::App;
 use crate::support::proxied::Troubled;
 use crate::support::sequences::{hold_all, runtime, sequences};
-use plan::Step;
-use run::{Contradiction, Run};
+use plan::Round;
+use run::{Contradiction, SequenceRun};
 
-/// As many sequences as one engine is used for: its cache of transactions slows it down.
+/// The number of sequences per engine; its cache of transactions slows it down.
 const PER_ENGINE: u32 = 100;
 
-/// Runs `count` sequences one after another, each on tenants of its own.
-fn hold(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runtime::Runtime) {
+/// Runs `count` random sequences one after another, each on tenants of its own.
+fn run_sequences(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runtime::Runtime) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    hold_all(count, salt, &plan::steps(longest), |steps: Vec<Step>| {
+    hold_all(count, salt, &plan::rounds(longest), |rounds: Vec<Round>| {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let held = runtime.block_on(Run::new(app, number).carry_out(&steps));
-        held.map_err(|Contradiction(what)| what)
+        let result = runtime.block_on(SequenceRun::new(app, number).run(&rounds));
+        result.map_err(|Contradiction(message)| message)
     });
 }
 
 #[test]
-fn every_sequence_of_acts_does_what_the_contract_says() {
+fn operations_match_the_model() {
     let runtime = runtime();
     let count = sequences(400);
     for engine in 0..count.div_ceil(PER_ENGINE) {
         let app = runtime.block_on(App::start());
-        hold(PER_ENGINE.min(count - engine * PER_ENGINE), 8, u64::from(engine) << 32, &app, &runtime);
+        run_sequences(PER_ENGINE.min(count - engine * PER_ENGINE), 8, u64::from(engine) << 32, &app, &runtime);
     }
 }
 
-/// Runs `count` sequences on a database that has these troubles; answers how many calls there were, and
-/// what went wrong.
-fn hold_troubled(count: u32, plan: Plan, salt: u64) -> (u64, BTreeMap<Fault, u64>) {
+/// Runs `count` sequences with injected faults. Returns the number of database calls, and of injected faults by kind.
+fn run_with_faults(count: u32, plan: Plan, salt: u64) -> (u64, BTreeMap<Fault, u64>) {
     let runtime = runtime();
     let troubled = runtime.block_on(Troubled::start(salt));
     troubled.proxy.inject(plan);
-    hold(count, 5, salt, &troubled.app, &runtime);
+    run_sequences(count, 5, salt, &troubled.app, &runtime);
     troubled.proxy.inject(Plan::default());
     troubled.proxy.injected()
 }
 
-/// Runs all at once, since most of the time of a database in trouble is spent waiting; answers what went
-/// wrong.
-fn hold_all_troubled(runs: impl IntoIterator<Item = (u32, Plan)>) -> BTreeSet<Fault> {
+/// Runs plans concurrently, because they mostly wait for the database. Returns the kinds of the injected faults.
+fn run_all_with_faults(runs: impl IntoIterator<Item = (u32, Plan)>) -> BTreeSet<Fault> {
     std::thread::scope(|scope| {
-        let run = |(salt, (count, plan))| scope.spawn(move || hold_troubled(count, plan, salt));
+        let run = |(salt, (count, plan))| scope.spawn(move || run_with_faults(count, plan, salt));
         let runs: Vec<_> = (1..).zip(runs).map(run).collect();
         let (mut calls, mut injected) = (0, BTreeMap::<Fault, u64>::new());
         for run in runs {
@@ -67,40 +67,41 @@ fn hold_all_troubled(runs: impl IntoIterator<Item = (u32, Plan)>) -> BTreeSet<Fa
             calls += more;
             faults.into_iter().for_each(|(fault, times)| *injected.entry(fault).or_default() += times);
         }
-        println!("of {calls} calls went wrong: {injected:?}");
+        println!("faults in {calls} database calls: {injected:?}");
         injected.into_keys().collect()
     })
 }
 
-/// All that costs no time-out.
-fn quick() -> impl Iterator<Item = Fault> + Clone {
+/// The faults that do not cost a time-out.
+fn quick_faults() -> impl Iterator<Item = Fault> + Clone {
     Fault::ALL.into_iter().filter(|fault| !fault.is_silent())
 }
 
-/// That the proxy stands in the way; a rare fault may befall nothing of a few sequences.
-fn assert_trouble(injected: &BTreeSet<Fault>) {
-    assert!(injected.len() > quick().count() / 2, "only {injected:?} went wrong");
+/// Asserts that the proxy is in use. A few sequences need not meet every fault.
+fn assert_injected(injected: &BTreeSet<Fault>) {
+    assert!(injected.len() > quick_faults().count() / 2, "only {injected:?} were injected");
 }
 
 #[test]
-fn each_trouble_alone_changes_nothing_of_it() {
-    let alone = quick().map(|fault| (sequences(12), Plan { faults: vec![(fault, 0.4)], reads: 0.2, only: None }));
+fn operations_match_the_model_under_each_fault() {
+    let alone =
+        quick_faults().map(|fault| (sequences(12), Plan { faults: vec![(fault, 0.4)], reads: 0.2, only: None }));
     let silent = Fault::ALL.into_iter().filter(|fault| fault.is_silent());
     let silent = silent.map(|fault| (sequences(1), Plan { faults: vec![(fault, 0.1)], reads: 0.1, only: None }));
-    assert_trouble(&hold_all_troubled(alone.chain(silent)));
+    assert_injected(&run_all_with_faults(alone.chain(silent)));
 }
 
 #[test]
-fn all_troubles_mixed_change_nothing_of_it() {
-    let plan = Plan { faults: quick().map(|fault| (fault, 0.06)).collect(), reads: 0.2, only: None };
-    assert_trouble(&hold_all_troubled((0..8).map(|_| (sequences(12), plan.clone()))));
+fn operations_match_the_model_under_mixed_faults() {
+    let plan = Plan { faults: quick_faults().map(|fault| (fault, 0.06)).collect(), reads: 0.2, only: None };
+    assert_injected(&run_all_with_faults((0..8).map(|_| (sequences(12), plan.clone()))));
 }
 
 #[test]
-fn trouble_that_outlasts_every_try_is_told_as_it_is() {
-    // So that most writes end in a 503, of which some took effect.
+fn persistent_faults_are_reported_truthfully() {
+    // Most writes end in a 503, and some of them took effect.
     let after = [Fault::FailedAfter, Fault::HungUpAfter, Fault::CutOff, Fault::Garbled].map(|fault| (fault, 0.1));
     let faults: Vec<_> = after.into_iter().chain([(Fault::FailedBefore, 0.5), (Fault::TooMany, 0.8)]).collect();
     let plan = Plan { faults, only: Some("TransactWriteItems"), ..Plan::default() };
-    hold_all_troubled((0..24).map(|_| (sequences(1), plan.clone())));
+    run_all_with_faults((0..24).map(|_| (sequences(1), plan.clone())));
 }

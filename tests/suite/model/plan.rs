@@ -1,173 +1,182 @@
-//! What sequences are made of, and how they are made at random.
+//! Random sequences of calls and ticket events.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::request::ProfilePatch;
 use super::words::{COMPANY, DETAILS, FIELDS, LOOKUPS, ORDINARY, TYPES, WIDE};
-use super::world::Patch;
 
-/// The tenants of a sequence.
+/// The number of tenants of a sequence.
 pub const TENANTS: usize = 2;
-/// The keys of a sequence's requests.
+/// The number of different idempotency keys of a sequence.
 const KEYS: u8 = 3;
-/// The tickets and messages of a sequence, from 1 on.
+/// The numbers of tickets and messages of a sequence; their ids start at 1.
 pub const TICKETS: u64 = 3;
 pub const MESSAGES: u64 = 4;
 
-/// Acts of several clients at once, each in a tenant.
-pub type Step = Vec<(usize, Act)>;
+/// Concurrent calls, each with the index of its tenant.
+pub type Round = Vec<(usize, PlannedCall)>;
 
+/// A call before its end user is known. `target` is an index into the end users that exist by then, or beyond them.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub enum PlannedCall {
     Create {
-        patch: Patch,
+        patch: ProfilePatch,
         customer_type: Option<usize>,
-        uids: Vec<Link>,
+        uids: Vec<UidLink>,
         key: Option<u8>,
     },
     Update {
-        who: usize,
-        patch: Patch,
+        target: usize,
+        patch: ProfilePatch,
         customer_type: Option<usize>,
-        uids: Vec<Change>,
-        tag: Tag,
+        uids: Vec<UidChange>,
+        tag: TagChoice,
     },
     Delete {
-        who: usize,
-        tag: Tag,
+        target: usize,
+        tag: TagChoice,
     },
     Assign {
-        who: usize,
-        link: Link,
+        target: usize,
+        link: UidLink,
         key: Option<u8>,
     },
     Read {
-        who: usize,
-        tag: Tag,
+        target: usize,
+        tag: TagChoice,
     },
-    /// Events, each delivered as often as it says.
-    Tell(Vec<(Event, u8)>),
+    /// Ticket events, each with the number of its deliveries.
+    Ingest(Vec<(TicketEvent, u8)>),
 }
 
 /// A UID of [`super::words::SPELLINGS`].
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct UidLink {
     pub spelling: usize,
     pub primary: Option<bool>,
 }
 
-/// One of the `uids` of an update; a record is named by its place among the end user's.
+/// One of the `uids` of an update. `record` is an index into the end user's UIDs.
 #[derive(Clone, Debug)]
-pub enum Change {
-    Put(Link),
+pub enum UidChange {
+    Put(UidLink),
     Rewrite { record: usize, spelling: Option<usize>, primary: Option<bool> },
     Remove { record: usize },
     RemoveValue { spelling: usize },
 }
 
-/// Which entity tag a request comes with.
+/// The entity tag of a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Tag {
+pub enum TagChoice {
     None,
     Any,
     Current,
     Stale,
 }
 
-/// What is told of a ticket, or of one of its messages; what else there is to say follows from the
-/// time, so that the order of delivery is the only question.
+/// An event of a ticket, or of one of its messages. All other members follow from the ids and the time `at`.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub struct TicketEvent {
     pub ticket: u64,
     pub message: Option<u64>,
     pub at: u64,
     pub deleted: bool,
 }
 
-impl Event {
-    /// The uid of the ticket as it is told at this time.
+impl TicketEvent {
+    /// The index in [`LOOKUPS`] of the ticket's uid at this time.
     pub fn lookup(&self) -> usize {
         (self.ticket + self.at) as usize % LOOKUPS.len()
     }
 }
 
-/// A sequence of up to `longest` steps.
-pub fn steps(longest: usize) -> impl Strategy<Value = Vec<Step>> {
-    vec(vec((0..TENANTS, act()), 1..=3), 1..=longest)
+/// A sequence of at most `longest` rounds.
+pub fn rounds(longest: usize) -> impl Strategy<Value = Vec<Round>> {
+    vec(vec((0..TENANTS, call()), 1..=3), 1..=longest)
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn call() -> impl Strategy<Value = PlannedCall> {
     prop_oneof![
-        39 => ordinary_act(),
-        1 => oversized_act(),
+        39 => ordinary_call(),
+        1 => oversized_call(),
     ]
 }
 
-/// An end user with more than 500 words, or more than 16 KiB of them, or both.
-fn oversized_act() -> impl Strategy<Value = Act> {
-    (option::of(who()), patch(), 0..3_u8).prop_map(|(who, mut patch, what)| {
+/// A create or update with more than 500 words, with more than 16 KiB of them, or with both.
+fn oversized_call() -> impl Strategy<Value = PlannedCall> {
+    (option::of(target()), patch(), 0..3_u8).prop_map(|(target, mut patch, what)| {
         let is_wide = what != 1;
         patch[COMPANY] = Some(is_wide.then_some(0));
         patch[DETAILS] = Some((what != 0).then_some(0));
-        let links = WIDE.filter(|_| is_wide).map(|spelling| Link { spelling, primary: None });
-        match who {
-            None => Act::Create { patch, customer_type: None, uids: links.collect(), key: None },
-            Some(who) => {
-                let uids = links.map(Change::Put).collect();
-                Act::Update { who, patch, customer_type: None, uids, tag: Tag::None }
+        let links = WIDE.filter(|_| is_wide).map(|spelling| UidLink { spelling, primary: None });
+        match target {
+            None => PlannedCall::Create { patch, customer_type: None, uids: links.collect(), key: None },
+            Some(target) => {
+                let uids = links.map(UidChange::Put).collect();
+                PlannedCall::Update { target, patch, customer_type: None, uids, tag: TagChoice::None }
             }
         }
     })
 }
 
-fn who() -> impl Strategy<Value = usize> {
+fn target() -> impl Strategy<Value = usize> {
     0usize..6
 }
 
-fn ordinary_act() -> impl Strategy<Value = Act> {
-    let tag = || prop_oneof![6 => Just(Tag::None), 1 => Just(Tag::Any), 2 => Just(Tag::Current), 1 => Just(Tag::Stale)];
+fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
+    let tag = || {
+        prop_oneof![
+            6 => Just(TagChoice::None),
+            1 => Just(TagChoice::Any),
+            2 => Just(TagChoice::Current),
+            1 => Just(TagChoice::Stale),
+        ]
+    };
     let key = || option::weighted(0.3, 0..KEYS);
     let customer_type = || option::of(0..TYPES.len());
     prop_oneof![
         4 => (patch(), customer_type(), vec(link(), 0..3), key())
-            .prop_map(|(patch, customer_type, uids, key)| Act::Create { patch, customer_type, uids, key }),
-        4 => (who(), patch(), customer_type(), vec(change(), 0..4), tag())
-            .prop_map(|(who, patch, customer_type, uids, tag)| Act::Update { who, patch, customer_type, uids, tag }),
-        1 => (who(), tag()).prop_map(|(who, tag)| Act::Delete { who, tag }),
-        3 => (who(), link(), key()).prop_map(|(who, link, key)| Act::Assign { who, link, key }),
-        2 => (who(), tag()).prop_map(|(who, tag)| Act::Read { who, tag }),
-        2 => vec((event(), 1u8..3), 1..6).prop_map(Act::Tell),
+            .prop_map(|(patch, customer_type, uids, key)| PlannedCall::Create { patch, customer_type, uids, key }),
+        4 => (target(), patch(), customer_type(), vec(change(), 0..4), tag())
+            .prop_map(|(target, patch, customer_type, uids, tag)| {
+                PlannedCall::Update { target, patch, customer_type, uids, tag }
+            }),
+        1 => (target(), tag()).prop_map(|(target, tag)| PlannedCall::Delete { target, tag }),
+        3 => (target(), link(), key()).prop_map(|(target, link, key)| PlannedCall::Assign { target, link, key }),
+        2 => (target(), tag()).prop_map(|(target, tag)| PlannedCall::Read { target, tag }),
+        2 => vec((event(), 1u8..3), 1..6).prop_map(PlannedCall::Ingest),
     ]
 }
 
-fn patch() -> impl Strategy<Value = Patch> {
+fn patch() -> impl Strategy<Value = ProfilePatch> {
     let value = |at: usize| option::weighted(0.4, option::weighted(0.8, 0..FIELDS[at].values.len()));
     let cleared = || option::weighted(0.1, Just(None));
     (value(0), value(1), value(2), value(3), cleared(), cleared()).prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f])
 }
 
-fn link() -> impl Strategy<Value = Link> {
-    (0..ORDINARY.len(), option::of(any::<bool>())).prop_map(|(spelling, primary)| Link { spelling, primary })
+fn link() -> impl Strategy<Value = UidLink> {
+    (0..ORDINARY.len(), option::of(any::<bool>())).prop_map(|(spelling, primary)| UidLink { spelling, primary })
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = UidChange> {
     let record = || 0usize..4;
     prop_oneof![
-        4 => link().prop_map(Change::Put),
+        4 => link().prop_map(UidChange::Put),
         3 => (record(), option::of(0..ORDINARY.len()), option::of(any::<bool>()))
-            .prop_map(|(record, spelling, primary)| Change::Rewrite { record, spelling, primary }),
-        1 => record().prop_map(|record| Change::Remove { record }),
-        1 => (0..ORDINARY.len()).prop_map(|spelling| Change::RemoveValue { spelling }),
+            .prop_map(|(record, spelling, primary)| UidChange::Rewrite { record, spelling, primary }),
+        1 => record().prop_map(|record| UidChange::Remove { record }),
+        1 => (0..ORDINARY.len()).prop_map(|spelling| UidChange::RemoveValue { spelling }),
     ]
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = TicketEvent> {
     (1..=TICKETS, option::of(1..=MESSAGES), 1u64..6, prop::bool::weighted(0.2)).prop_map(
         |(ticket, message, at, deleted)| {
-            // A message never changes its ticket.
+            // A message never moves to another ticket.
             let ticket = message.map_or(ticket, |message| message % TICKETS + 1);
-            Event { ticket, message, at, deleted }
+            TicketEvent { ticket, message, at, deleted }
         },
     )
 }

@@ -1,20 +1,20 @@
-//! Tickets in memory: what is told of them, in whatever order and however often, and what an end user's
-//! history then is.
+//! A model of tickets: ticket events in any order and number of deliveries, and the ticket histories that result.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::plan::Event;
+use super::end_user::ModelEndUser;
+use super::plan::TicketEvent;
 use super::words::LOOKUPS;
-use super::world::ModelEndUser;
 
-/// The newest that was told of each ticket and message of a tenant.
+/// The newest event of each ticket and message of a tenant, by ticket id and message id.
 #[derive(Clone, Default, Debug)]
-pub struct Told(BTreeMap<(u64, Option<u64>), Event>);
+pub struct TicketModel(BTreeMap<(u64, Option<u64>), TicketEvent>);
 
-impl Told {
-    pub fn tell(&mut self, event: Event) {
+impl TicketModel {
+    /// Ingests one delivery of an event.
+    pub fn ingest(&mut self, event: TicketEvent) {
         let newest = self.0.entry((event.ticket, event.message)).or_insert(event);
         // At a tie a delete wins.
         if (event.at, event.deleted) > (newest.at, newest.deleted) {
@@ -22,9 +22,9 @@ impl Told {
         }
     }
 
-    fn messages(&self, ticket: u64) -> Vec<Event> {
-        let of = |event: &&Event| event.ticket == ticket && event.message.is_some() && !event.deleted;
-        let mut messages: Vec<_> = self.0.values().filter(of).copied().collect();
+    fn messages(&self, ticket: u64) -> Vec<TicketEvent> {
+        let is_message = |event: &&TicketEvent| event.ticket == ticket && event.message.is_some() && !event.deleted;
+        let mut messages: Vec<_> = self.0.values().filter(is_message).copied().collect();
         messages.sort_by_key(|event| (date(event), event.message));
         messages
     }
@@ -32,21 +32,23 @@ impl Told {
     /// The items of an end user's history, newest first.
     pub fn history(&self, end_user: &ModelEndUser) -> Value {
         let keys: Vec<_> = end_user.keys().collect();
-        let linked = |event: &&Event| LOOKUPS[event.lookup()].1.iter().any(|key| keys.contains(key));
+        let linked = |event: &&TicketEvent| LOOKUPS[event.lookup()].1.iter().any(|key| keys.contains(key));
         let mut tickets: Vec<_> =
             self.0.values().filter(|event| event.message.is_none() && !event.deleted).filter(linked).collect();
         tickets.sort_by_key(|event| (date(event), event.ticket));
         tickets.reverse();
-        tickets.into_iter().map(|ticket| self.shown(ticket)).collect()
+        tickets.into_iter().map(|ticket| self.ticket_dto(ticket)).collect()
     }
 
-    fn shown(&self, ticket: &Event) -> Value {
+    /// The TicketReadDTO of a ticket.
+    fn ticket_dto(&self, ticket: &TicketEvent) -> Value {
         let messages = self.messages(ticket.ticket);
         let mut topics: Vec<String> = Vec::new();
         let mut bytes = 0;
         for topic in messages.iter().flat_map(message_topics) {
             if !topics.contains(&topic) {
-                // As JSON escaped once more: a control character takes seven bytes, quotes and comma five.
+                // The limit counts JSON that is escaped once more: a control character has 7 bytes, and each topic has
+                // quotes and a comma of 5 bytes.
                 bytes += 5 + topic.chars().map(|c| if c.is_control() { 7 } else { 1 }).sum::<usize>();
                 if bytes > 16 * 1024 {
                     break;
@@ -57,21 +59,22 @@ impl Told {
         let comments: Vec<_> = messages.iter().rev().filter(|m| is_escalated(m)).map(comment).collect();
         let by_end_users: Vec<_> = messages.iter().filter(|m| is_of_end_user(m)).collect();
         let last = if let [only] = by_end_users[..] { only.message } else { None };
-        let mut shown = facts(ticket);
-        shown["topics"] = json!(topics);
-        shown["aiFeedbackComments"] = json!(comments);
-        shown["lastEndUserMessageID"] = json!(last);
-        shown
+        let mut dto = ticket_members(ticket);
+        dto["topics"] = json!(topics);
+        dto["aiFeedbackComments"] = json!(comments);
+        dto["lastEndUserMessageID"] = json!(last);
+        dto
     }
 }
 
-/// Later is not newer: dates go up and down as time goes by.
-fn date(event: &Event) -> String {
+/// The `date` of a message or `lastMessageDate` of a ticket. It does not ascend with the event's time.
+fn date(event: &TicketEvent) -> String {
     format!("2026-11-{:02}T10:00:00Z", 10 + (event.at * 3) % 5)
 }
 
-/// One topic, or as many bytes of topics as a message may have: two such messages have more than a ticket keeps.
-fn message_topics(message: &Event) -> Vec<String> {
+/// The topics of a message: one, or as many bytes as a message can have. Two such messages exceed the limit of a
+/// ticket.
+fn message_topics(message: &TicketEvent) -> Vec<String> {
     if message.at < 5 {
         return vec![format!("Topic {}", message.at % 3)];
     }
@@ -79,42 +82,43 @@ fn message_topics(message: &Event) -> Vec<String> {
     (0..20).map(large).collect()
 }
 
-fn comment(message: &Event) -> String {
+fn comment(message: &TicketEvent) -> String {
     format!("comment {} at {}", message.message.unwrap_or_default(), message.at)
 }
 
-fn is_escalated(message: &Event) -> bool {
+fn is_escalated(message: &TicketEvent) -> bool {
     message.at.is_multiple_of(2)
 }
 
-fn is_of_end_user(message: &Event) -> bool {
+fn is_of_end_user(message: &TicketEvent) -> bool {
     !message.at.is_multiple_of(3)
 }
 
-fn facts(ticket: &Event) -> Value {
+/// The members of a ticket that its event contains.
+fn ticket_members(ticket: &TicketEvent) -> Value {
     json!({ "ticketID": ticket.ticket, "uid": LOOKUPS[ticket.lookup()].0, "subject": format!("At {}", ticket.at),
         "status": if ticket.at.is_multiple_of(2) { "Open" } else { "Closed" }, "channelID": null, "channelType": null,
         "endUserID": null, "customerRepID": null, "isClosed": ticket.at % 2 == 1, "isSpam": null,
         "customFieldsData": null, "dateCreated": "2026-11-01T10:00:00Z", "lastMessageDate": date(ticket) })
 }
 
-/// An event as it is delivered.
-pub fn told(event: &Event, tenant: &str) -> Value {
+/// The JSON of an event (docs/api.md, Ticket events).
+pub fn event_json(event: &TicketEvent, tenant: &str) -> Value {
     let at = format!("2026-11-24T10:00:{:02}Z", event.at);
-    let mut told = json!({ "customerID": tenant, "occurredAt": at });
+    let mut json = json!({ "customerID": tenant, "occurredAt": at });
     match (event.message, event.deleted) {
-        (None, false) => (told["type"], told["ticket"]) = ("ticket.upserted".into(), facts(event)),
-        (None, true) => (told["type"], told["ticketID"]) = ("ticket.deleted".into(), event.ticket.into()),
+        (None, false) => (json["type"], json["ticket"]) = ("ticket.upserted".into(), ticket_members(event)),
+        (None, true) => (json["type"], json["ticketID"]) = ("ticket.deleted".into(), event.ticket.into()),
         (Some(message), false) => {
-            told["type"] = "message.upserted".into();
-            told["message"] = json!({ "ticketMessageID": message, "ticketID": event.ticket, "date": date(event),
+            json["type"] = "message.upserted".into();
+            json["message"] = json!({ "ticketMessageID": message, "ticketID": event.ticket, "date": date(event),
                 "sender": if is_of_end_user(event) { "EndUser" } else { "AI" }, "topics": message_topics(event),
                 "isEscalated": is_escalated(event), "feedbackComment": comment(event) });
         }
         (Some(message), true) => {
-            told["type"] = "message.deleted".into();
-            (told["ticketMessageID"], told["ticketID"]) = (message.into(), event.ticket.into());
+            json["type"] = "message.deleted".into();
+            (json["ticketMessageID"], json["ticketID"]) = (message.into(), event.ticket.into());
         }
     }
-    told
+    json
 }

@@ -1,15 +1,15 @@
-//! The values of which sequences are made: few, so that they meet. What the contract makes of each is
-//! written down here by hand, not computed.
+//! The values of random sequences: few, so that they collide. The results that docs/api.md promises for each are
+//! written by hand, not computed.
 
 use std::sync::LazyLock;
 
-/// A UID as it may be sent, and what becomes of it.
+/// A UID as a request sends it, and as it is stored, matched and searched.
 pub struct Spelling {
     pub kind: &'static str,
     pub sent: &'static str,
     pub stored_kind: &'static str,
     pub stored: &'static str,
-    /// `t:` a text, `p:` a phone number.
+    /// The match key: `t:` and a text, or `p:` and a phone number.
     pub key: &'static str,
     pub words: &'static [&'static str],
 }
@@ -27,7 +27,7 @@ const JANE: &[&str] = &["jane", "example", "com", "jane@example.com"];
 const DUTCH: &[&str] = &["31612345678", "0612345678", "612345678"];
 const MOBILE: &[&str] = &["32470000001", "0470000001", "470000001"];
 
-/// The UIDs that any request may name.
+/// The UIDs of ordinary requests.
 pub const ORDINARY: [Spelling; 11] = [
     spelling(("Email", "jane@example.com"), ("Email", "jane@example.com"), "t:jane@example.com", JANE),
     spelling(("EMAIL", "JANE@Example.COM"), ("Email", "JANE@Example.COM"), "t:jane@example.com", JANE),
@@ -47,10 +47,10 @@ pub const ORDINARY: [Spelling; 11] = [
     spelling(("ext", "erp-1"), ("ext", "erp-1"), "t:erp-1", &["erp", "1"]),
 ];
 
-/// The UIDs of 160 words each that only oversized end users have.
+/// The indexes of the UIDs of oversized end users; each UID has 160 words.
 pub const WIDE: std::ops::Range<usize> = ORDINARY.len()..ORDINARY.len() + 3;
 
-/// Every UID: [`ORDINARY`], then [`WIDE`].
+/// All UIDs: [`ORDINARY`], then [`WIDE`].
 pub static SPELLINGS: LazyLock<Vec<Spelling>> = LazyLock::new(|| {
     let wide = WIDE.map(|at| {
         let (value, words) = ideographs(0x5000 + 160 * (at - WIDE.start) as u32, 160);
@@ -59,20 +59,21 @@ pub static SPELLINGS: LazyLock<Vec<Spelling>> = LazyLock::new(|| {
     ORDINARY.into_iter().chain(wide).collect()
 });
 
-/// `count` words of one ideograph each, from a code point on.
+/// A text of `count` words of one ideograph each, starting at a code point; and its words.
 fn ideographs(first: u32, count: u32) -> (&'static str, &'static [&'static str]) {
     let words = (first..first + count).filter_map(char::from_u32).map(|c| &*c.to_string().leak());
     let words: Vec<&str> = words.collect();
     (words.join(" ").leak(), words.leak())
 }
 
-/// 60 words of 471 bytes: each `㌖` is decomposed to six letters of three bytes.
+/// A text of 60 words, and its words. Each has 471 bytes once folded, because NFKD replaces `㌖` with six letters of
+/// three bytes.
 fn growing() -> (&'static str, &'static [&'static str]) {
     let words = |sign: &str| (0..60).map(|n| &*format!("g{n:02}{}", sign.repeat(26)).leak()).collect::<Vec<&str>>();
     (words("㌖").join(" ").leak(), words("キロメートル").leak())
 }
 
-/// What may be looked up, or be the uid of a ticket, and the keys that it matches.
+/// The values of look-ups and of the uids of tickets, each with the match keys that it finds.
 pub const LOOKUPS: [(&str, &[&str]); 8] = [
     ("Jane@EXAMPLE.com", &["t:jane@example.com"]),
     ("o'neil@x.be", &["t:o'neil@x.be"]),
@@ -84,19 +85,19 @@ pub const LOOKUPS: [(&str, &[&str]); 8] = [
     ("nobody", &["t:nobody"]),
 ];
 
-/// A value of a field: as it is stored, its place in the field's order, its words.
-pub type Text = (&'static str, u32, &'static [&'static str]);
+/// A value of a field: the stored text, its rank in the field's order, and its words.
+pub type FieldValue = (&'static str, u32, &'static [&'static str]);
 
 pub struct TextField {
     pub name: &'static str,
-    pub values: &'static [Text],
+    pub values: &'static [FieldValue],
 }
 
-/// The number of [`FIELDS`], and of those of them that any request may set.
+/// The number of [`FIELDS`], and the number of those that ordinary requests set, which are the first ones.
 pub const FIELD_COUNT: usize = 6;
 pub const ORDINARY_FIELDS: usize = 4;
 
-/// The fields that sequences write; all others stay empty.
+/// The fields that sequences write. All other fields stay empty.
 pub static FIELDS: LazyLock<[TextField; FIELD_COUNT]> = LazyLock::new(|| {
     let only = |name, (value, words)| TextField { name, values: vec![(value, 1, words)].leak() };
     [
@@ -112,20 +113,22 @@ pub static FIELDS: LazyLock<[TextField; FIELD_COUNT]> = LazyLock::new(|| {
     ]
 });
 
-/// The fields in the order in which their words are searched: before the UIDs, and after them.
+/// The indexes of the fields in the order in which their words count (docs/api.md, Search): before the UIDs, and after
+/// them.
 pub const SEARCHED_FIELDS: ([usize; 5], usize) = ([0, 1, COMPANY, REFERENCE, 2], DETAILS);
 pub const COMPANY: usize = 4;
 pub const DETAILS: usize = 5;
 
-/// The place of customerRef in [`FIELDS`], and the keys of its values.
+/// The index of customerRef in [`FIELDS`], and the match keys of its values.
 pub const REFERENCE: usize = 3;
 pub const REFERENCE_KEYS: [&str; 2] = ["t:erp-1", "t:32470000001"];
 
-/// customerType as it may be sent, and what it means; empty keeps, or is Lead on create.
+/// Values of customerType in a request and as they are stored. An empty value keeps the stored type; on create it is
+/// Lead.
 pub const TYPES: [(&str, Option<&str>); 4] =
     [("", None), ("lead", Some("Lead")), ("PARTNER", Some("Partner")), ("Customer", Some("Customer"))];
 
-/// Searches: alternatives of words of which each must begin some word.
+/// Searches, each with its alternatives: lists of words that must each be a prefix of some word of the end user.
 pub const SEARCHES: [(&str, &[&[&str]]); 10] = [
     ("jan", &[&["jan"]]),
     ("EMILE", &[&["emile"]]),
@@ -139,7 +142,7 @@ pub const SEARCHES: [(&str, &[&[&str]]); 10] = [
     ("nobody", &[&["nobody"]]),
 ];
 
-/// Searches for words of oversized end users: early ones, and those that may be beyond the bounds.
+/// Searches for words of oversized end users: early words, and words that can be beyond the limits of what is searched.
 pub const WIDE_SEARCHES: [(&str, &[&[&str]]); 5] = [
     ("\u{4e00}", &[&["\u{4e00}"]]),
     ("\u{5000}", &[&["\u{5000}"]]),

@@ -1,5 +1,6 @@
-//! A deployed stack as the system under test. `tests/deployed/run` starts an emulator of AWS and gives the URL of the
-//! packaged template in `DEPLOYED_TEMPLATE`; each test then creates a stack of its own, with its settings as parameters.
+//! A deployed stack as the system under test. `tests/deployed/run` starts an emulator of AWS and sets
+//! `DEPLOYED_TEMPLATE` to the URL of the packaged template. Each test then creates a stack of its own, with its
+//! settings as parameters.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -18,12 +19,12 @@ use serde_json::{Value, json};
 
 use super::app::{HTTP, environment, now};
 
-/// How often a state that changes by itself is read.
+/// The interval between two reads of a state that changes asynchronously.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The emulator's endpoint, credentials and region, from the variables that every AWS client reads.
+/// The emulator's endpoint, credentials and region, from the environment variables of AWS clients.
 struct Aws {
-    /// Without a slash at its end.
+    /// A URL without a trailing slash.
     endpoint: String,
     credentials: Credentials,
     region: String,
@@ -52,12 +53,12 @@ impl Aws {
     }
 }
 
-/// The URL of the packaged template; `None`: the suite runs on `local`.
+/// The URL of the packaged template; `None` if the suite runs on `local`.
 pub fn template() -> Option<String> {
     environment("DEPLOYED_TEMPLATE")
 }
 
-/// Sends a signed request to a service of AWS; returns the status and the body.
+/// Sends a signed POST request to a service of AWS. Returns the status and the body.
 async fn call(service: &str, path: &str, headers: &[(&str, &str)], body: String) -> (u16, String) {
     let aws = &*AWS;
     let uri = format!("{}{path}", aws.endpoint);
@@ -86,7 +87,7 @@ async fn call(service: &str, path: &str, headers: &[(&str, &str)], body: String)
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// An action of CloudFormation's Query API, with the stack's name; returns XML.
+/// Calls an action of CloudFormation's Query API for a stack. Returns the XML of its response.
 async fn cloudformation(action: &str, stack: &str, arguments: &[(String, String)]) -> String {
     let mut form = format!("Action={action}&Version=2010-05-15&StackName={stack}");
     for (name, value) in arguments {
@@ -98,6 +99,7 @@ async fn cloudformation(action: &str, stack: &str, arguments: &[(String, String)
     body
 }
 
+/// Calls an action of SQS. Returns the JSON of its response.
 async fn sqs(action: &str, arguments: Value) -> Value {
     let target = format!("AmazonSQS.{action}");
     let headers = [(CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amz-target", target.as_str())];
@@ -106,12 +108,12 @@ async fn sqs(action: &str, arguments: Value) -> Value {
     serde_json::from_str(&body).unwrap_or_default()
 }
 
-/// The text between two marks.
+/// The text between the first `before` and the next `after`.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// `list-end-users` as `ListEndUsers`, `JWT_ISSUER` as `JwtIssuer`.
+/// Converts a name to camel case: `list-end-users` to `ListEndUsers`, `JWT_ISSUER` to `JwtIssuer`.
 fn camel_case(name: &str) -> String {
     let word = |word: &str| word[..1].to_uppercase() + &word[1..].to_lowercase();
     name.split(['-', '_']).map(word).collect()
@@ -128,7 +130,7 @@ fn parameter(variable: &str) -> String {
 /// A deployed stack.
 pub struct Stack {
     name: String,
-    /// The host by which the gateway knows the API; its address is that of the endpoint.
+    /// The host name of the API, for the `Host` header; the address is the endpoint's.
     host: String,
     table: String,
     queue: String,
@@ -167,7 +169,7 @@ impl Stack {
             between(rest, "<OutputValue>", "<").expect(name).to_owned()
         };
         let (queue, dead_letters) = (output("TicketEventsUrl"), output("TicketDeadLettersUrl"));
-        // Otherwise a bad event would be a dead letter after a quarter of an hour.
+        // With the template's visibility timeout, an invalid event becomes a dead letter after a quarter of an hour.
         let soon = json!({ "QueueUrl": queue, "Attributes": { "VisibilityTimeout": "1" } });
         sqs("SetQueueAttributes", soon).await;
         let config = aws_sdk_dynamodb::Config::builder()
@@ -186,12 +188,12 @@ impl Stack {
         }
     }
 
-    /// Where the gateway listens.
+    /// The address of the gateway.
     pub fn address(&self) -> SocketAddr {
         AWS.authority().parse().expect("an address")
     }
 
-    /// The address of a path, and the `Host` header under which the gateway finds the API.
+    /// The URL of a path, and the `Host` header of the API.
     pub fn target(&self, path: &str) -> (String, &str) {
         (format!("{}{path}", AWS.endpoint), &self.host)
     }
@@ -212,7 +214,7 @@ impl Stack {
         sqs("SendMessage", json!({ "QueueUrl": self.queue, "MessageBody": body })).await;
     }
 
-    /// Waits until every message was taken in or is a dead letter.
+    /// Waits until every message is ingested or a dead letter.
     pub async fn drain_queue(&self) {
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
         loop {
@@ -224,7 +226,7 @@ impl Stack {
         }
     }
 
-    /// The bodies of the dead letters; they stay hidden for a while after it.
+    /// The bodies of the dead letters. Each stays hidden for three seconds.
     pub async fn dead_letters(&self) -> Vec<String> {
         let mut letters = Vec::new();
         loop {
@@ -238,7 +240,7 @@ impl Stack {
         }
     }
 
-    /// Invokes a function; `None` where it fails.
+    /// Invokes a function. Returns `None` if it fails.
     pub async fn invoke(&self, function: &str, event: &Value) -> Option<Value> {
         let resource = [("LogicalResourceId".to_owned(), camel_case(function))];
         let described = cloudformation("DescribeStackResource", &self.name, &resource).await;
@@ -249,13 +251,13 @@ impl Stack {
         result.filter(|result| result.get("errorMessage").is_none())
     }
 
-    /// Deletes the stack, and the table that it retains.
+    /// Deletes a stack, and the table that the deletion retains.
     pub async fn delete(name: String, client: Client, table: String) {
         cloudformation("DeleteStack", &name, &[]).await;
         drop(client.delete_table().table_name(table).send().await);
     }
 
-    /// What [`Stack::delete`] takes.
+    /// The arguments of [`Stack::delete`].
     pub fn remains(&self) -> (String, Client, String) {
         (self.name.clone(), self.client.clone(), self.table.clone())
     }
