@@ -103,8 +103,8 @@ pub fn ticket_index(tenant: &Tenant, match_key: &MatchKey) -> String {
     format!("C#{tenant}#TicketUid#{}", encode(match_key))
 }
 
-/// The text of a match key in partition keys. Its first character separates texts from phone numbers, and its second one
-/// separates plain keys from digests, so that no two match keys collide.
+/// The text of a match key in partition keys. Its first character separates texts from phone numbers, and its second
+/// one separates plain keys from digests, so that no two match keys collide.
 fn encode(match_key: &MatchKey) -> String {
     let (kind, text) = match match_key {
         MatchKey::Text(text) => ('t', text),
@@ -305,8 +305,8 @@ pub fn index_state(tenant: &Tenant, id: EndUserId) -> Key {
     key(index_states(tenant), padded(id))
 }
 
-/// The digest of an idempotency key in the key of its stored response: 128 bits of SHA-256 in hexadecimal, short because
-/// a document lists many of them.
+/// The digest of an idempotency key in the key of its stored response: 128 bits of SHA-256 in hexadecimal, short
+/// because a document lists many of them.
 pub fn idempotency_digest(idempotency_key: &str) -> String {
     Sha256::digest(idempotency_key)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,8 +18,8 @@ use super::table::try_concurrently;
 use crate::domain::ids::EndUserId;
 
 impl Scope<'_> {
-    /// Returns the end users whose stored look-up keys differ from those of their documents. Reads every document of the
-    /// tenant, and the pointers of each end user.
+    /// Returns the end users whose stored look-up keys differ from those of their documents. Reads every document of
+    /// the tenant, and the pointers of each end user.
     pub(super) async fn wrong_pointers(
         &self,
         options: CheckOptions,

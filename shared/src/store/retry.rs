@@ -73,7 +73,8 @@ impl<'a> Table<'a> {
         in_time
     }
 
-    /// The waits between the attempts of an operation that `reason` makes start over. Nothing of an attempt was written.
+    /// The waits between the attempts of an operation that `reason` makes start over. Nothing of an attempt was
+    /// written.
     pub(super) fn backoff(self, reason: &str) -> Backoff<'a, '_> {
         Backoff { table: self, reason, tries: 0 }
     }

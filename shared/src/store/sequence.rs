@@ -43,7 +43,8 @@ impl Scope<'_> {
             .expression_attribute_values(":lastEndUsers", number(EndUserId::MAX.get() - end_users))
             .expression_attribute_values(":lastUids", number(UidId::MAX.get() - uids))
             .return_values(ReturnValue::AllNew);
-        // Called as a read, because a lost response does not make the outcome unknown: it leaves a gap and nothing else.
+        // Called as a read, because a lost response does not make the outcome unknown: it leaves a gap and nothing
+        // else.
         let output = match self.table.call(CallKind::Read, || request.clone().send()).await {
             Ok(output) => output,
             Err(failure) if failure.is_condition_failed() => return Err(ChangeError::IdsExhausted),

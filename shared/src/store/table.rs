@@ -207,8 +207,8 @@ const MAX_CONCURRENCY: usize = 16;
 
 /// Runs up to [`MAX_CONCURRENCY`] of the calls concurrently. Returns their values in order, or the first error.
 ///
-/// (Not an `async fn`: its future would contain the iterator, and the compiler cannot prove that the iterator's closures
-/// are `Send`.)
+/// (Not an `async fn`: its future would contain the iterator, and the compiler cannot prove that the iterator's
+/// closures are `Send`.)
 pub(super) fn try_concurrently<R, F: Future<Output = Result<R, StoreError>>>(
     calls: impl IntoIterator<Item = F>,
 ) -> TryConcurrently<R, F> {

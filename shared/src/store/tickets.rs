@@ -103,11 +103,9 @@ impl Scope<'_> {
                 // A concurrent upsert of the ticket may have read the messages before they got their expiry. It
                 // changed the version, and then the messages must lose their expiry again.
                 let current = self.table.get(key.clone()).await?;
-                let is_current = current.is_some_and(|item| item.get("version") == Some(&version));
-                if is_current {
+                if current.is_some_and(|item| item.get("version") == Some(&version)) {
                     return Ok(());
                 }
-                backoff.wait().await?;
                 continue;
             }
             let computed = Computed::of(&facts(&messages)?);

@@ -74,8 +74,8 @@ impl Scope<'_> {
 
     /// A page far from the start, with `left` end users from its first row to the end of the list.
     ///
-    /// In the order of ids, entries and blocks only locate the start of the page, because they lag behind the documents.
-    /// If they end before it, its position is counted from the end of the list.
+    /// In the order of ids, entries and blocks only locate the start of the page, because they lag behind the
+    /// documents. If they end before it, its position is counted from the end of the list.
     async fn deep_page(
         &self,
         order: ListOrder,
@@ -109,7 +109,8 @@ impl Scope<'_> {
         documents.into_iter().map(items::read_end_user).collect()
     }
 
-    /// Locates the start of a page far from the start of the list by the rank index; `None` if the index ends before it.
+    /// Locates the start of a page far from the start of the list by the rank index; `None` if the index ends before
+    /// it.
     ///
     /// The first such page of an order starts the build of the rank index, and a later one resumes a stalled build.
     /// Until the build is complete, all entries before the page are read.

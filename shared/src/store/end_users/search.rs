@@ -17,7 +17,8 @@ use crate::store::keys::{self, Key};
 use crate::store::query::{Bound, Query};
 use crate::store::table::try_concurrently;
 
-/// The most end users that are read and sorted in memory. If a search finds more, entries of the order are read instead.
+/// The most end users that are read and sorted in memory. If a search finds more, entries of the order are read
+/// instead.
 const MAX_SORTED_IN_MEMORY: usize = 100;
 
 /// The most end users of one term that are read and tested so that the remaining entries of another term are not read.

@@ -83,8 +83,8 @@ pub(super) fn index_items(tenant: &Tenant, end_user: &EndUser) -> Result<Vec<Ite
     Ok(entry_items.chain([state]).collect())
 }
 
-/// The end users to index. The value is `None` at the first attempt. After a conflict, or for a repair, it is the set of
-/// entries that may be in the index although `IndexState` does not list them.
+/// The end users to index. The value is `None` at the first attempt. After a conflict, or for a repair, it is the set
+/// of entries that may be in the index although `IndexState` does not list them.
 type Unrecorded = BTreeMap<EndUserId, Option<BTreeSet<Entry>>>;
 
 /// The work of indexing one end user.
@@ -134,10 +134,10 @@ impl Scope<'_> {
     /// Indexes end users as they are now. Indexing after a write, repair and rebuild are this one operation. It may be
     /// repeated, run concurrently, and end at any point. If it fails, it must be repeated for all of `ids`.
     ///
-    /// `IndexState` is read before the documents: a run that read an older document also read an older `IndexState`, and
-    /// loses its conditional write. `IndexState` is written twice. The first write claims all entries that may exist
-    /// until the end, so that after a run that ended early the next run knows what to correct. Before the second write
-    /// the document is read again, and a run that finds it changed starts over.
+    /// `IndexState` is read before the documents: a run that read an older document also read an older `IndexState`,
+    /// and loses its conditional write. `IndexState` is written twice. The first write claims all entries that may
+    /// exist until the end, so that after a run that ended early the next run knows what to correct. Before the second
+    /// write the document is read again, and a run that finds it changed starts over.
     pub async fn index_end_users(&self, ids: impl IntoIterator<Item = EndUserId>) -> Result<(), StoreError> {
         self.index(ids.into_iter().map(|id| (id, None)).collect()).await
     }
@@ -153,8 +153,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Returns the end users with a conflict. Each comes with the entries that this run put and that the `IndexState` of
-    /// the other run may not list.
+    /// Returns the end users with a conflict. Each comes with the entries that this run put and that the `IndexState`
+    /// of the other run may not list.
     async fn index_once(&self, end_users: &Unrecorded) -> Result<Unrecorded, StoreError> {
         let tasks = self.index_tasks(end_users).await?;
         let claims = tasks.iter().map(|task| self.put_index_state(task.id, task.rev, false, task.claim()));

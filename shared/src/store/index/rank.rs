@@ -8,8 +8,8 @@
 //! runs that end early leave no wrong number.
 //!
 //! An order gets a rank index when a far page of it is requested: a `RankIndex` item. Its stream record invokes
-//! `index-end-users`, which counts one page of entries and moves the cursor of the item. The stream record of that write
-//! invokes the next step.
+//! `index-end-users`, which counts one page of entries and moves the cursor of the item. The stream record of that
+//! write invokes the next step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -142,8 +142,8 @@ pub(in crate::store) struct Seek {
     pub skip: u64,
 }
 
-/// Finds the block that contains the entry after `skip` others, counted from the end if `descending`. Returns the block,
-/// the start of the block after it, and the number of entries to skip in it.
+/// Finds the block that contains the entry after `skip` others, counted from the end if `descending`. Returns the
+/// block, the start of the block after it, and the number of entries to skip in it.
 fn locate(blocks: &[RankBlock], descending: bool, mut skip: u64) -> Option<(&RankBlock, Option<&str>, u64)> {
     let mut at = |i: usize| {
         let block = &blocks[i];
