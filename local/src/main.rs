@@ -160,7 +160,7 @@ async fn serve(variables: HashMap<String, String>, options: ServeOptions) -> Res
     if token::needs_development_secret(&variables) {
         let _ = writeln!(
             std::io::stderr(),
-            "JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS_URL are not set: tokens are signed with the public development secret"
+            "no token key is set (JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL): using the public development secret"
         );
     }
     let ServeOptions { port, memory, data, no_demo, functions } = options;
