@@ -150,13 +150,13 @@ pub(crate) fn guess_delimiter(line: &[u8]) -> u8 {
 
 /// A cell that may contain rows of the file, because a stray quote of a later row closed its quote.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Swallowed {
+pub(crate) struct EmbeddedRows {
     pub(crate) column: String,
     /// Whether every line after the cell's first line looks like a row. Otherwise at least one does.
     pub(crate) entirely: bool,
 }
 
-impl Swallowed {
+impl EmbeddedRows {
     /// Checks whether lines after the first one have as many delimiters as a row of `width` columns.
     pub(crate) fn find(column: &str, cell: &[u8], delimiter: u8, width: usize) -> Option<Self> {
         let lines =
@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn cell_that_contains_rows_is_recognised() {
-        let find = |cell: &str, width| Swallowed::find("c", cell.as_bytes(), b',', width).map(|found| found.entirely);
+        let find =
+            |cell: &str, width| EmbeddedRows::find("c", cell.as_bytes(), b',', width).map(|found| found.entirely);
         assert_eq!(find("Bob\nc@example.com,Cas\nd@example.com,Dora", 2), Some(true));
         assert_eq!(find("Bob\r\nc@example.com,Cas\r\nshort", 2), Some(false));
         assert_eq!(find("Hello,\nI am fine, thanks", 2), Some(false));

@@ -79,7 +79,7 @@ async fn write_all(
         };
         display.set_length(total);
         let (new, last) = match cursor.advance(&ids, pages) {
-            // End users before this page were deleted.
+            // End users before this page were deleted; the index may still count them.
             Step::Back => {
                 tokio::time::sleep(READ_DELAY).await;
                 continue;
@@ -95,8 +95,8 @@ async fn write_all(
         if !last {
             continue;
         }
-        // The total counts existing end users only. So it is at most the number of rows that were read, unless the page
-        // misses some. The total of a search comes from the index itself, as its rows do.
+        // The exported end users include those that were deleted since. So if they are fewer than the total, rows are
+        // missing. A search is not checked, because its total comes from the index, too.
         if end_users >= total || search.is_some() {
             return Ok(end_users);
         }

@@ -27,7 +27,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DELETIONS: u32 = 10;
 
 /// Options of sending rows.
-pub(crate) struct Sending {
+pub(crate) struct SendOptions {
     /// The most concurrent requests.
     pub(crate) parallel: usize,
     /// The most rows per second.
@@ -38,13 +38,13 @@ pub(crate) struct Sending {
 
 /// Imports a file, or its rows that are not finished. Returns whether no row was rejected, in this run or an earlier
 /// one.
-pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result<bool, Error> {
+pub(crate) async fn run(source: &Source, options: &SendOptions, api: &Api) -> Result<bool, Error> {
     let lock = File::open(&source.file).map_err(|error| Error::file(&source.file, error))?;
     if let Err(TryLockError::WouldBlock) = lock.try_lock() {
         return Err(Error::file(&source.file, "another process is importing this file"));
     }
     let scanned = ScannedSource::new(source)?;
-    let mut journal = Journal::open(scanned.beside("progress"), &scanned.digest, api.destination(), sending.restart)?;
+    let mut journal = Journal::open(scanned.beside("progress"), &scanned.digest, api.destination(), options.restart)?;
     let before = journal.progress.done.count();
     if before > 0 && before == scanned.rows {
         print_line(&format!("all {before} rows were already processed; start over with --restart"));
@@ -70,7 +70,7 @@ pub(crate) async fn run(source: &Source, sending: &Sending, api: &Api) -> Result
     }
     let display = ProgressDisplay::start(before, scanned.rows);
     let mut import = Import { journal, report, display, unsaved: 0, saved_at: Instant::now() };
-    let result = import.send_rows(&scanned, &mut rows, sending, api).await;
+    let result = import.send_rows(&scanned, &mut rows, options, api).await;
     import.journal.progress.ended = true;
     let saved = import.save();
     let Import { journal, report, display, .. } = import;
@@ -112,18 +112,18 @@ impl Import {
         &mut self,
         scanned: &ScannedSource<'_>,
         rows: &mut Rows<File>,
-        sending: &Sending,
+        options: &SendOptions,
         api: &Api,
     ) -> Result<(), Error> {
         let display = self.display.clone();
         let on_retry = |text: &str| display.print_line(text);
-        let mut pace = Pace::new(sending.rate);
+        let mut limiter = RateLimiter::new(options.rate);
         let mut interrupted = pin!(interrupted());
         let mut save_timer = tokio::time::interval(SAVE_INTERVAL);
         let restarted = self.journal.progress.restarted;
         let (mut in_flight, mut more) = (FuturesUnordered::new(), true);
         let error = loop {
-            while more && in_flight.len() < sending.parallel {
+            while more && in_flight.len() < options.parallel {
                 let Some(row) = scanned.next(rows)? else {
                     more = false;
                     break;
@@ -136,7 +136,7 @@ impl Import {
                     Ok(body) => {
                         // Not the line: several rows can have the same line number.
                         let key = format!("import-{}-{}", &scanned.digest[..16], row.number);
-                        let due = pace.next(Instant::now());
+                        let due = limiter.next(Instant::now());
                         in_flight.push(async move { (row, send(api, &key, &body, due, restarted, on_retry).await) });
                     }
                 }
@@ -255,12 +255,12 @@ fn errors(response: &Response) -> ValidationErrors {
 }
 
 /// A rate limiter: the times at which requests are due.
-struct Pace {
+struct RateLimiter {
     gap: Duration,
     next: Instant,
 }
 
-impl Pace {
+impl RateLimiter {
     fn new(rate: Option<u32>) -> Self {
         let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
         Self { gap, next: Instant::now() }
@@ -279,9 +279,9 @@ mod tests {
 
     #[test]
     fn rate_is_limited_after_a_pause_too() {
-        let mut pace = Pace::new(Some(10));
+        let mut limiter = RateLimiter::new(Some(10));
         let start = Instant::now();
-        let mut due = |now| (pace.next(start + Duration::from_millis(now)) - start).as_millis();
+        let mut due = |now| (limiter.next(start + Duration::from_millis(now)) - start).as_millis();
         assert_eq!([0, 0, 10].map(&mut due), [0, 100, 200]);
         assert_eq!([5_000, 5_000, 5_010].map(&mut due), [5_000, 5_100, 5_200]);
     }

@@ -40,7 +40,7 @@ use shared::domain::phone::Region;
 use api::Api;
 use error::Error;
 use format::Format;
-use mapping::Choices;
+use mapping::MappingOptions;
 use presets::Preset;
 use target::Target;
 
@@ -188,14 +188,14 @@ async fn main() -> ExitCode {
 async fn import(options: Import) -> Result<bool, Error> {
     let Import { file, url, token, format, encoding, delimiter, parallel, rate, restart, .. } = options;
     let Import { maps, preset, country, without_identifiers, .. } = options;
-    let choices = Choices { maps, preset, country, without_identifiers };
-    let source = source::Source { file, format, encoding, delimiter, choices };
+    let mapping = MappingOptions { maps, preset, country, without_identifiers };
+    let source = source::Source { file, format, encoding, delimiter, options: mapping };
     if options.dry_run {
         return dry_run::run(&source, options.region);
     }
     let api = Api::new(Target::new(&url.unwrap_or_default(), &token.unwrap_or_default())?);
-    let sending = import::Sending { parallel: parallel.into(), rate, restart };
-    import::run(&source, &sending, &api).await
+    let options = import::SendOptions { parallel: parallel.into(), rate, restart };
+    import::run(&source, &options, &api).await
 }
 
 async fn export(options: Export) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use shared::domain::profile::Field;
 
 use crate::body::{CreateBody, as_text, is_blank};
 use crate::columns::{ColumnKind, IGNORED, LIFECYCLE, NAME, UID, UIDS};
-use crate::csv_records::Swallowed;
+use crate::csv_records::EmbeddedRows;
 use crate::error::Error;
 use crate::format::Format;
 use crate::headers::{self, same};
@@ -17,7 +17,7 @@ use crate::spreadsheet;
 
 /// The user's options about columns and end users.
 #[derive(Debug, Default)]
-pub(crate) struct Choices {
+pub(crate) struct MappingOptions {
     /// The headers and names of `--map`.
     pub(crate) maps: Vec<(String, String)>,
     pub(crate) preset: Option<Preset>,
@@ -43,9 +43,9 @@ impl Mapping {
     /// The mapping of a file with these columns: first `--map`, then the preset, then columns with the names of fields,
     /// then common headers of fields that have no column yet. A column can be several fields, and a field can have
     /// several columns.
-    pub(crate) fn new(columns: &[String], format: Format, choices: &Choices) -> Result<Self, Error> {
+    pub(crate) fn new(columns: &[String], format: Format, options: &MappingOptions) -> Result<Self, Error> {
         let mut found: Vec<(String, ColumnKind)> = Vec::new();
-        for (header, name) in &choices.maps {
+        for (header, name) in &options.maps {
             let kind = ColumnKind::parse(name.trim()).ok_or_else(|| Error::Usage(unknown_field(name)))?;
             let column = columns.iter().find(|column| same(column, header));
             let column = column.ok_or_else(|| Error::Usage(unknown_column(header, columns)))?;
@@ -54,7 +54,7 @@ impl Mapping {
         let is_free =
             |found: &[(String, ColumnKind)], column: &String| found.iter().all(|(taken, _)| !same(taken, column));
         let mut free: Vec<&String> = columns.iter().filter(|column| is_free(&found, column)).collect();
-        for (header, kind) in choices.preset.map(Preset::columns).unwrap_or_default() {
+        for (header, kind) in options.preset.map(Preset::columns).unwrap_or_default() {
             found.extend(free.iter().find(|column| same(column, header)).map(|column| ((*column).clone(), kind)));
         }
         free.retain(|column| is_free(&found, column));
@@ -80,7 +80,7 @@ impl Mapping {
             return Err(Error::Usage(message));
         }
         let has_identifier = found.iter().any(|(_, kind)| kind.is_identifier());
-        if !has_identifier && !ignored.is_empty() && !choices.without_identifiers {
+        if !has_identifier && !ignored.is_empty() && !options.without_identifiers {
             let message = format!(
                 "no column is recognised as an identifier (email, phone, whatsapp, {UID}TYPE or customerRef); {}; name \
                  one with --map HEADER=FIELD, or use --without-identifiers",
@@ -88,8 +88,8 @@ impl Mapping {
             );
             return Err(Error::Usage(message));
         }
-        let needs_name = !has_identifier && !choices.without_identifiers;
-        Ok(Self { columns: found, ignored, format, country: choices.country.clone(), needs_name })
+        let needs_name = !has_identifier && !options.without_identifiers;
+        Ok(Self { columns: found, ignored, format, country: options.country.clone(), needs_name })
     }
 
     /// The columns that are not imported.
@@ -123,13 +123,13 @@ impl Mapping {
     }
 
     /// Rejects a row with a cell that seems to contain other rows. A long text may contain some such lines.
-    pub(crate) fn check_swallowed(&self, swallowed: &[Swallowed]) -> Result<(), ValidationErrors> {
-        let is_wrong = |found: &&Swallowed| {
+    pub(crate) fn check_embedded_rows(&self, embedded_rows: &[EmbeddedRows]) -> Result<(), ValidationErrors> {
+        let is_wrong = |found: &&EmbeddedRows| {
             let mut kinds = self.columns.iter().filter(|(column, _)| same(column, &found.column));
             kinds.any(|(_, kind)| found.entirely || !kind.is_long_text())
         };
-        match swallowed.iter().find(is_wrong) {
-            Some(Swallowed { column, .. }) => Err(ValidationErrors::single(
+        match embedded_rows.iter().find(is_wrong) {
+            Some(EmbeddedRows { column, .. }) => Err(ValidationErrors::single(
                 column.clone(),
                 "contains lines that look like rows of the file; check for an unclosed quote",
             )),
@@ -191,13 +191,13 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn choices(maps: &[(&str, &str)]) -> Choices {
+    fn options(maps: &[(&str, &str)]) -> MappingOptions {
         let maps = maps.iter().map(|(header, field)| ((*header).to_owned(), (*field).to_owned())).collect();
-        Choices { maps, without_identifiers: true, ..Choices::default() }
+        MappingOptions { maps, without_identifiers: true, ..MappingOptions::default() }
     }
 
     fn mapping(names: &[&str], maps: &[(&str, &str)]) -> Result<Mapping, String> {
-        Mapping::new(&columns(names), Format::Csv, &choices(maps)).map_err(|error| error.to_string())
+        Mapping::new(&columns(names), Format::Csv, &options(maps)).map_err(|error| error.to_string())
     }
 
     /// The body of a row of texts, or its validation errors.
@@ -292,7 +292,7 @@ mod tests {
         let text = r#"{"postalCode":2000,"firstname":true,"lastname":null,"email":["a@x.be",{}],"uids":[]}"#;
         let Ok(Json::Object(members)) = Json::parse(text.as_bytes()) else { panic!("an object") };
         let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
-        let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
+        let mapping = Mapping::new(&names, Format::Ndjson, &options(&[])).expect("a mapping");
         let body = mapping.end_user(&members).expect("a body");
         assert_eq!(
             serde_json::to_string(&body).expect("JSON"),
@@ -334,8 +334,8 @@ mod tests {
     #[test]
     fn file_without_identifiers_requires_an_option() {
         let new = |names: &[&str], without_identifiers| {
-            let choices = Choices { without_identifiers, ..Choices::default() };
-            Mapping::new(&columns(names), Format::Csv, &choices).map_err(|error| error.to_string())
+            let options = MappingOptions { without_identifiers, ..MappingOptions::default() };
+            Mapping::new(&columns(names), Format::Csv, &options).map_err(|error| error.to_string())
         };
         let error = new(&["firstname", "Contact point"], false).expect_err("an option");
         assert!(error.starts_with("no column is recognised as an identifier (email, phone, "), "{error}");
@@ -351,9 +351,9 @@ mod tests {
 
     #[test]
     fn default_country_is_used_for_rows_without_one() {
-        let choices = Choices { country: Some("BE".to_owned()), ..choices(&[]) };
+        let options = MappingOptions { country: Some("BE".to_owned()), ..options(&[]) };
         let names = columns(&["email", "country"]);
-        let mapping = Mapping::new(&names, Format::Csv, &choices).expect("a mapping");
+        let mapping = Mapping::new(&names, Format::Csv, &options).expect("a mapping");
         assert!(body(&mapping, &[("email", "a@x.be"), ("country", " ")]).starts_with(r#"{"country":"BE","#));
         assert!(body(&mapping, &[("email", "a@x.be"), ("country", "Nederland")]).starts_with(r#"{"country":"NL","#));
         assert!(body(&mapping, &[("email", ""), ("country", "")]).contains("has no value in a column"));
@@ -389,7 +389,7 @@ mod tests {
         let read = |text: &str| {
             let members = crate::json::read_object(text.as_bytes()).expect("an object");
             let names: Vec<_> = members.iter().map(|(name, _)| name.clone()).collect();
-            let mapping = Mapping::new(&names, Format::Ndjson, &choices(&[])).expect("a mapping");
+            let mapping = Mapping::new(&names, Format::Ndjson, &options(&[])).expect("a mapping");
             let body = mapping.end_user(&members).map_err(|errors| errors.as_map().keys().cloned().collect::<Vec<_>>());
             body.map(|body| serde_json::to_string(&body).expect("JSON"))
         };
@@ -413,7 +413,7 @@ mod tests {
     fn cell_that_contains_rows_is_rejected_except_long_texts() {
         let mapping = mapping(&["email", "otherContactDetails", "tags"], &[]).expect("a mapping");
         let check = |column: &str, entirely| {
-            mapping.check_swallowed(&[Swallowed { column: column.to_owned(), entirely }]).is_ok()
+            mapping.check_embedded_rows(&[EmbeddedRows { column: column.to_owned(), entirely }]).is_ok()
         };
         assert!(!check("email", false) && !check("email", true));
         assert!(check("otherContactDetails", false) && !check("otherContactDetails", true));

@@ -115,7 +115,7 @@ mod tests {
         let base = std::env::temp_dir().join(format!("transfer-report-{}", std::process::id()));
         let paths = ["report", "rejected"].map(|ending| base.with_extension(ending));
         let row =
-            |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()), swallowed: Vec::new() };
+            |raw: &str| Row { number: 1, line: 2, raw: raw.into(), members: Ok(Vec::new()), embedded_rows: Vec::new() };
         let errors = ValidationErrors::single("uids[0].uid", "is required");
         let open = |bytes: (u64, u64)| {
             Report::open((paths[0].clone(), bytes.0), Some((paths[1].clone(), bytes.1)), b"a,b").expect("a report")

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use shared::domain::input::{Json, ValidationErrors};
 
-use crate::csv_records::{self, Record, Swallowed};
+use crate::csv_records::{self, EmbeddedRows, Record};
 use crate::decode::Decoded;
 use crate::error::ReadError;
 use crate::format::{Format, Reading};
@@ -26,7 +26,7 @@ pub(crate) struct Row {
     /// The value of each column or member, or the error that makes the row unreadable.
     pub(crate) members: Result<Vec<(String, Json)>, ValidationErrors>,
     /// The cells that may contain other rows.
-    pub(crate) swallowed: Vec<Swallowed>,
+    pub(crate) embedded_rows: Vec<EmbeddedRows>,
 }
 
 /// A reader of rows.
@@ -106,11 +106,11 @@ impl<R: Read> Rows<R> {
 
     /// The next row. Blank lines, and CSV rows with only blank cells, are skipped.
     pub(crate) fn next(&mut self) -> Result<Option<Row>, ReadError> {
-        let mut swallowed = Vec::new();
+        let mut embedded_rows = Vec::new();
         let (line, raw, members) = match &mut self.layout {
             Layout::Csv(header) => {
                 let Some(record) = next_record(&mut self.lines, header.delimiter)? else { return Ok(None) };
-                swallowed.extend(record.cells.iter().flat_map(|cells| header.swallowed(cells)));
+                embedded_rows.extend(record.cells.iter().flat_map(|cells| header.embedded_rows(cells)));
                 (record.line, record.raw, header.members(record.cells, &self.invalid))
             }
             Layout::Values(values) => {
@@ -126,7 +126,7 @@ impl<R: Read> Rows<R> {
             }
         };
         self.number += 1;
-        Ok(Some(Row { number: self.number, line, raw, members, swallowed }))
+        Ok(Some(Row { number: self.number, line, raw, members, embedded_rows }))
     }
 }
 
@@ -209,9 +209,9 @@ impl CsvHeader {
     }
 
     /// The cells that may contain other rows.
-    fn swallowed(&self, cells: &[Vec<u8>]) -> Vec<Swallowed> {
+    fn embedded_rows(&self, cells: &[Vec<u8>]) -> Vec<EmbeddedRows> {
         let columns = self.columns.iter().zip(cells);
-        columns.filter_map(|(name, cell)| Swallowed::find(name, cell, self.delimiter, self.columns.len())).collect()
+        columns.filter_map(|(name, cell)| EmbeddedRows::find(name, cell, self.delimiter, self.columns.len())).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::files::with_suffix;
 use crate::format::{Format, Reading};
 use crate::headers;
-use crate::mapping::{Choices, Mapping};
+use crate::mapping::{Mapping, MappingOptions};
 use crate::rows::{Row, Rows};
 use crate::scan::{Scan, scan};
 
@@ -22,7 +22,7 @@ pub(crate) struct Source {
     pub(crate) format: Option<Format>,
     pub(crate) encoding: Option<&'static Encoding>,
     pub(crate) delimiter: Option<u8>,
-    pub(crate) choices: Choices,
+    pub(crate) options: MappingOptions,
 }
 
 /// A file that was read once from end to end and can be imported.
@@ -39,7 +39,7 @@ pub(crate) struct ScannedSource<'a> {
 impl<'a> ScannedSource<'a> {
     /// Scans the file, and prints the number of rows and the mapping. Errors are those of the file as a whole.
     pub(crate) fn new(source: &'a Source) -> Result<Self, Error> {
-        let Source { file, format, encoding, delimiter, choices } = source;
+        let Source { file, format, encoding, delimiter, options } = source;
         let reading = Reading { format: Format::chosen(*format, file)?, encoding: *encoding, delimiter: *delimiter };
         let Scan { columns, rows, digest, invalid, unreadable } = scan(file, &reading)?;
         if columns.is_empty() {
@@ -54,7 +54,7 @@ impl<'a> ScannedSource<'a> {
         if let Some((line, message)) = invalid {
             print_line(&format!("{}: line {line} {message}", file.display()));
         }
-        let mapping = Mapping::new(&columns, reading.format, choices)?;
+        let mapping = Mapping::new(&columns, reading.format, options)?;
         let digest = digest.chain_update(format!("\n{reading:?} {mapping}")).finalize();
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         print_line(&format!("{}: {rows} rows; {mapping}", file.display()));
@@ -77,7 +77,7 @@ impl<'a> ScannedSource<'a> {
     /// The EndUserCreateDTO of a row.
     pub(crate) fn body(&self, row: &Row) -> Result<Json, ValidationErrors> {
         let members = row.members.as_ref().map_err(ValidationErrors::clone)?;
-        self.mapping.check_swallowed(&row.swallowed)?;
+        self.mapping.check_embedded_rows(&row.embedded_rows)?;
         self.mapping.end_user(members)
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct Row {
 
 /// The build of an order's rank index.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Counting {
+pub(crate) struct RankBuild {
     pub(crate) order: String,
     /// The request that started the build. It was found by reading the entries before it.
     pub(crate) first: Row,
@@ -102,14 +102,14 @@ impl Rows<'_> {
 }
 
 /// Requests the first far page of an order, which starts the build of its rank index, and waits for the build.
-pub(crate) async fn build(api: &ApiClient, end_users: u32, order: &str, bar: &ProgressBar) -> Result<Counting> {
+pub(crate) async fn build(api: &ApiClient, end_users: u32, order: &str, bar: &ProgressBar) -> Result<RankBuild> {
     let mut rows = Rows { rows: Vec::new(), bar };
     let path = list("", order, false, middle(end_users));
     rows.add(&format!("first far page by {order}"), 1, async |_| Ok((api.get(&path).await?, true))).await?;
     let started = Instant::now();
     api.settle().await?;
     let first = rows.rows.pop().ok_or("no row")?;
-    Ok(Counting { order: order.to_owned(), first, seconds: started.elapsed().as_secs_f64() })
+    Ok(RankBuild { order: order.to_owned(), first, seconds: started.elapsed().as_secs_f64() })
 }
 
 /// Measures all requests that only read.

@@ -1,12 +1,12 @@
 //! The cost and latency of each request in tenants of increasing size, which share one database.
 
-mod counting;
+mod contention;
 mod freshness;
-mod hot;
 mod measure;
 mod memory;
 mod naive;
 mod orders;
+mod rank_indexes;
 mod report;
 
 use std::collections::BTreeSet;
@@ -53,13 +53,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         tenants: measure_all(&stages, &tenants, &options.end_users).await?,
         memory: measure_memory(&stages, &tenants, &options).await?,
         freshness: measure_freshness(&stages, &tenants, &options).await?,
-        counted: measure_counting(&stages, &options.data).await?,
-        hot: {
-            let directory = options.data.join("hot");
+        rank_indexes: measure_rank_indexes(&stages, &options.data).await?,
+        contention: {
+            let directory = options.data.join("contention");
             let mut all = Vec::new();
             for instances in [16, 1] {
-                let measure = async || hot::measure(&directory, instances, &bar("hot", 0)).await;
-                all.push(stages.run(&format!("hot-{instances}"), measure).await?);
+                let measure = async || contention::measure(&directory, instances, &bar("contention", 0)).await;
+                all.push(stages.run(&format!("contention-{instances}"), measure).await?);
             }
             all
         },
@@ -104,10 +104,10 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Resu
         let bar = bar(&end_users.to_string(), end_users.into());
         let naive = async || naive::page(local.client(), &tenant(end_users), end_users, &bar).await;
         let naive = stages.run(&format!("naive-{end_users}"), naive).await?;
-        let mut counting = Vec::new();
+        let mut builds = Vec::new();
         for order in measure::ORDERS.into_iter().filter(|_| measure::is_deep(end_users)) {
             let build = async || measure::build(&api, end_users, order, &bar).await;
-            counting.push(stages.run(&format!("count-{end_users}-{order}"), build).await?);
+            builds.push(stages.run(&format!("count-{end_users}-{order}"), build).await?);
         }
         bar.set_length(0);
         let reads = async || measure::reads(&api, end_users, &bar).await;
@@ -115,7 +115,7 @@ async fn measure_all(stages: &Stages, directory: &Path, tenants: &[u32]) -> Resu
         let writes = async || measure::writes(&api, end_users, &bar).await;
         rows.extend(stages.run(&format!("writes-{end_users}"), writes).await?);
         rows.extend(index_rows);
-        all.push(TenantReport { end_users, rows, counting, naive });
+        all.push(TenantReport { end_users, rows, builds, naive });
     }
     local.stop().await;
     Ok(all)
@@ -154,12 +154,12 @@ async fn measure_freshness(stages: &Stages, directory: &Path, options: &Options)
     Ok(all)
 }
 
-async fn measure_counting(stages: &Stages, data: &Path) -> Result<Vec<counting::Counted>> {
+async fn measure_rank_indexes(stages: &Stages, data: &Path) -> Result<Vec<rank_indexes::IndexingCost>> {
     let mut all = Vec::new();
     for orders in [0, 1, SortField::ALL.len()] {
-        let directory = data.join("counting");
-        let measure = async || counting::measure(&directory, orders, &bar("write cost", 0)).await;
-        all.push(stages.run(&format!("counting-{orders}"), measure).await?);
+        let directory = data.join("rank-indexes");
+        let measure = async || rank_indexes::measure(&directory, orders, &bar("write cost", 0)).await;
+        all.push(stages.run(&format!("rank-indexes-{orders}"), measure).await?);
     }
     Ok(all)
 }

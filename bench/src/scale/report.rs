@@ -1,11 +1,11 @@
 //! The tables and the figure of docs/benchmarks/scale.md.
 
-use super::counting::Counted;
+use super::contention::Contention;
 use super::freshness::Freshness;
-use super::hot::Hot;
-use super::measure::{Counting, EVENT, Row};
+use super::measure::{EVENT, RankBuild, Row};
 use super::memory::Footprint;
 use super::naive::Naive;
+use super::rank_indexes::IndexingCost;
 use crate::Result;
 use crate::figure::{Line, figure};
 use crate::http::Cost;
@@ -39,15 +39,15 @@ pub(crate) struct Report {
     pub(crate) tenants: Vec<TenantReport>,
     pub(crate) memory: Option<Vec<Footprint>>,
     pub(crate) freshness: Vec<Freshness>,
-    pub(crate) counted: Vec<Counted>,
-    pub(crate) hot: Vec<Hot>,
+    pub(crate) rank_indexes: Vec<IndexingCost>,
+    pub(crate) contention: Vec<Contention>,
 }
 
 /// The results of one tenant.
 pub(crate) struct TenantReport {
     pub(crate) end_users: u32,
     pub(crate) rows: Vec<Row>,
-    pub(crate) counting: Vec<Counting>,
+    pub(crate) builds: Vec<RankBuild>,
     pub(crate) naive: Naive,
 }
 
@@ -57,12 +57,12 @@ impl Report {
         let parts = [
             self.costs(),
             section("Time", "request, p50 / p99 in ms", &self.sizes(), self.by_request(times)),
-            self.counting(),
+            self.rank_builds(),
             self.naive(),
             self.memory(),
-            self.hot(),
+            self.contention(),
             self.freshness(),
-            self.counted(),
+            self.indexing_costs(),
             self.loads(),
         ];
         tables::publish("scale", &parts, write)?;
@@ -92,10 +92,10 @@ impl Report {
         requests.iter().map(|row| [vec![row.request.clone()], cells(&row.request)].concat()).collect()
     }
 
-    fn counting(&self) -> String {
+    fn rank_builds(&self) -> String {
         let mut rows = Vec::new();
         for tenant in &self.tenants {
-            for Counting { order, first, seconds } in &tenant.counting {
+            for RankBuild { order, first, seconds } in &tenant.builds {
                 let end_users = thousands(tenant.end_users.into());
                 let millis = format!("{:.0}", first.times.max);
                 rows.push(vec![
@@ -144,9 +144,9 @@ impl Report {
         section(title, "request", &names.map(str::to_owned), rows.collect())
     }
 
-    fn hot(&self) -> String {
-        let rows = self.hot.iter().map(|hot| {
-            let Hot { instances, created, failed, conflicts, seconds, duplicates, lost, counted } = hot;
+    fn contention(&self) -> String {
+        let rows = self.contention.iter().map(|contention| {
+            let Contention { instances, created, failed, conflicts, seconds, duplicates, lost, counted } = contention;
             let retries = format!("{:.2}", *conflicts as f64 / *created as f64);
             let rate = format!("{:.0}", *created as f64 / seconds);
             let end_users = [created, failed].map(ToString::to_string);
@@ -178,11 +178,12 @@ impl Report {
         section("From the response of a create until it is visible", "in", &names, rows.collect())
     }
 
-    fn counted(&self) -> String {
-        let rows = self.counted.iter().map(|counted| {
-            let costs = [counted.create_alone, counted.create_in_batch, counted.update_alone, counted.update_in_batch];
+    fn indexing_costs(&self) -> String {
+        let rows = self.rank_indexes.iter().map(|indexing| {
+            let costs =
+                [indexing.create_alone, indexing.create_in_batch, indexing.update_alone, indexing.update_in_batch];
             let units = costs.map(|cost| format!("{:.1} · {:.1}", cost.read, cost.write));
-            [vec![counted.orders.to_string()], units.to_vec()].concat()
+            [vec![indexing.orders.to_string()], units.to_vec()].concat()
         });
         let names =
             ["create, alone", "create, in a batch of 100", "update of one name, alone", "update, in a batch of 100"];

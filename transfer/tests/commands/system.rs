@@ -40,10 +40,10 @@ pub enum Action {
 pub type Script = Arc<dyn Fn(u64, Arc<Local>) -> BoxFuture<'static, Action> + Send + Sync>;
 
 /// A script that decides synchronously.
-pub fn script(act: impl Fn(u64) -> Action + Send + Sync + 'static) -> Script {
+pub fn script(action: impl Fn(u64) -> Action + Send + Sync + 'static) -> Script {
     Arc::new(move |n, _| {
-        let act = act(n);
-        Box::pin(async move { act })
+        let action = action(n);
+        Box::pin(async move { action })
     })
 }
 
@@ -69,9 +69,9 @@ impl System {
         let functions = environment("LAMBDA_FUNCTIONS").map(|built| root.join(built));
         let options = Options { port: 0, storage: Storage::Memory, demo: false, functions, variables };
         let local = Arc::new(Local::start(options).await.unwrap());
-        let (pass, received) = (Arc::new(Mutex::new(script(|_| Action::Forward))), Arc::default());
+        let (forward, received) = (Arc::new(Mutex::new(script(|_| Action::Forward))), Arc::default());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let system = Self { local, directory, address: listener.local_addr().unwrap(), script: pass, received };
+        let system = Self { local, directory, address: listener.local_addr().unwrap(), script: forward, received };
         let (local, script, received) = (system.local.clone(), system.script.clone(), system.received.clone());
         let respond = move |request| respond(local.clone(), script.clone(), received.clone(), request);
         tokio::spawn(async { axum::serve(listener, axum::Router::new().fallback(respond)).await });
@@ -167,14 +167,14 @@ async fn respond(
 ) -> Response {
     let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
     let name = key.unwrap_or_else(|| request.uri().query().unwrap_or_default().to_owned());
-    let act = {
+    let action = {
         let mut received = received.lock().unwrap();
         received.push(name);
         let script = script.lock().unwrap().clone();
         script(received.len() as u64 - 1, local.clone())
     };
     let status = |status| Response::builder().status(StatusCode::from_u16(status).unwrap());
-    match act.await {
+    match action.await {
         Action::Forward => local.call(request).await,
         Action::Respond(code, header) => {
             let response =

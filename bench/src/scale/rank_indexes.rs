@@ -23,7 +23,7 @@ const BATCH: usize = 100;
 
 /// The average cost of indexing one end user.
 #[derive(Serialize, Deserialize, Clone)]
-pub(crate) struct Counted {
+pub(crate) struct IndexingCost {
     /// The number of orders with a rank index.
     pub(crate) orders: usize,
     pub(crate) create_alone: Cost,
@@ -33,7 +33,7 @@ pub(crate) struct Counted {
 }
 
 /// Measures with rank indexes of this number of orders.
-pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Result<Counted> {
+pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) -> Result<IndexingCost> {
     let engine = Engine::fresh(directory).await?;
     let app = engine.app()?;
     let tenant = system::tenant(END_USERS);
@@ -53,7 +53,7 @@ pub(crate) async fn measure(directory: &Path, orders: usize, bar: &ProgressBar) 
     rename(&app, &tenant, &batch).await?;
     let update_in_batch = index(&app, &tenant, [&batch[..]]).await?;
     engine.stop().await;
-    Ok(Counted { orders, create_alone, create_in_batch, update_alone, update_in_batch })
+    Ok(IndexingCost { orders, create_alone, create_in_batch, update_alone, update_in_batch })
 }
 
 /// Builds the rank index of an order.

@@ -26,7 +26,7 @@ const TRANSACTION_TIME: Duration = Duration::from_millis(8);
 
 /// The result of a run.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Hot {
+pub(crate) struct Contention {
     /// The number of function instances that share the writers.
     pub(crate) instances: u32,
     pub(crate) created: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Hot {
 }
 
 /// Measures with this number of instances, each with its own store.
-pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Result<Hot> {
+pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar) -> Result<Contention> {
     let engine = Engine::fresh(directory).await?;
     let proxy = Proxy::start(engine.url(), 1).await?;
     proxy.enforce_conflicts(TRANSACTION_TIME);
@@ -61,7 +61,7 @@ pub(crate) async fn measure(directory: &Path, instances: u32, bar: &ProgressBar)
     engine.stop().await;
     let failed = (WRITERS * CREATES) as usize - ids.len();
     let duplicates = ids.len() - distinct.len();
-    Ok(Hot { instances, created: ids.len(), failed, conflicts, seconds, duplicates, lost, counted })
+    Ok(Contention { instances, created: ids.len(), failed, conflicts, seconds, duplicates, lost, counted })
 }
 
 /// Creates the end users of one writer. Returns their ids.
