@@ -14,8 +14,8 @@ use crate::budgets::unwatched;
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
-pub const NOTHING: &str = "the database is busy or out of reach; nothing was written, the request may be sent again";
-pub const UNKNOWN: &str = "the database did not answer; whether the change was written is unknown";
+pub const NOTHING: &str = "the database is unavailable; nothing was written, retry the request";
+pub const UNKNOWN: &str = "the database did not respond; it is unknown whether the change was written";
 
 /// A system whose calls of the database go through a proxy.
 pub struct Troubled {

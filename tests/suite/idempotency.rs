@@ -172,7 +172,7 @@ async fn another_request_with_the_same_key_is_422_and_writes_nothing() {
     let other = json!({ "firstname": "John" });
     let problem = tenant.send(keyed(CREATE, "k", &other)).await.expect(422);
     assert_eq!(problem["title"], "Unprocessable Entity");
-    assert_eq!(problem["detail"], "this Idempotency-Key came with another request before");
+    assert_eq!(problem["detail"], "this Idempotency-Key was already used with a different request");
     let link = json!({ "endUserID": created["endUserID"], "uid": "j@x.be" });
     tenant.send(keyed(ASSIGN, "k", &link)).await.expect(422);
     assert_eq!(count(&tenant).await, 1);

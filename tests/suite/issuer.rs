@@ -151,7 +151,7 @@ fn assert_unavailable(answer: Answer, what: &str) {
         "type": "about:blank",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "the token cannot be verified at the moment",
+        "detail": "the token cannot be verified because its issuer is unavailable; retry the request",
         "instance": id,
     });
     assert_eq!(answer.expect(503), problem, "{what}");

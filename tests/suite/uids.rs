@@ -308,7 +308,7 @@ async fn exhausted_uid_ids_are_a_conflict_only_where_one_is_needed() {
     let two = json!({ "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }, { "uid": "c@x.be" }] });
     let refused = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
     assert_eq!((&refused["code"], &refused["status"]), (&json!("ids_exhausted"), &json!(409)));
-    assert_eq!(refused["detail"], "this tenant has used all its ids; nothing was written");
+    assert_eq!(refused["detail"], "the tenant has no ids left; nothing was written");
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
 
     // A refused request uses none up.

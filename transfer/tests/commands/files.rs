@@ -340,7 +340,7 @@ async fn what_is_unclear_is_refused_with_a_reason() {
             b"email,firstname\na@example.com,Ann\nz@example.com,Zo\xeb\n".to_vec(),
         ),
         stopped("empty.json", b"[]", "it is empty"),
-        stopped("broken.ndjson", b"{\"email\":}\n{}\n", "no row can be read; line 1 not valid JSON: expected value"),
+        stopped("broken.ndjson", b"{\"email\":}\n{}\n", "no row can be read; line 1 is not valid JSON: expected value"),
         stopped("book.csv", b"PK\x03\x04\x14\0", "it looks like an Excel workbook (.xlsx)"),
         stopped("page.csv", b"<html>", "it looks like HTML or XML"),
         stopped("objects.csv", b"{\"email\":\"a@example.com\"}", "it looks like JSON; use --format ndjson"),
