@@ -21,8 +21,8 @@ pub enum EmailError {
     Malformed,
 }
 
-/// Checks that `text` is a valid e-mail address. A domain with non-ASCII characters is first converted to ASCII (UTS #46
-/// ToASCII, non-transitional).
+/// Checks that `text` is a valid e-mail address. A domain with non-ASCII characters is first converted to ASCII (UTS
+/// #46 ToASCII, non-transitional).
 pub fn check(text: &str) -> Result<(), EmailError> {
     to_ascii(text).map(|_| ())
 }
@@ -37,8 +37,8 @@ pub fn ascii_form(text: &str) -> Option<String> {
     to_ascii(text).ok().map(Cow::into_owned)
 }
 
-/// Both forms of an address with an internationalized domain: in Unicode (UTS #46 ToUnicode) and in ASCII. `None` for any
-/// other text.
+/// Both forms of an address with an internationalized domain: in Unicode (UTS #46 ToUnicode) and in ASCII. `None` for
+/// any other text.
 pub fn international_forms(text: &str) -> Option<[String; 2]> {
     let ascii = ascii_form(text)?;
     let (local, domain) = ascii.split_once('@')?;
