@@ -1,5 +1,5 @@
-//! The format of log lines: one JSON object per line. With a metrics namespace, the line of a request or an operation also
-//! has metrics in CloudWatch's embedded metric format (the member `_aws`).
+//! The format of log lines: one JSON object per line. With a metrics namespace, the line of a request or an operation
+//! also has metrics in CloudWatch's embedded metric format (the member `_aws`).
 
 use std::fmt;
 use std::time::SystemTime;

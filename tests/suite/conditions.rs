@@ -55,7 +55,10 @@ async fn stale_if_match_is_412_and_writes_nothing() {
         for method in ["PUT", "DELETE"] {
             let problem = tenant.send(conditional(method, &id, "if-match", tag)).await.expect(412);
             assert_eq!(problem["title"], "Precondition Failed", "{method} {tag}");
-            assert_eq!(problem["detail"], "the end user is at another revision than the request is meant for");
+            assert_eq!(
+                problem["detail"],
+                "the end user was modified: If-Match or If-None-Match does not allow its current ETag"
+            );
         }
         tenant.send(conditional("GET", &id, "if-match", tag)).await.expect(412);
     }

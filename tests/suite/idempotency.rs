@@ -173,7 +173,7 @@ async fn key_reuse_by_another_request_is_422() {
     let other = json!({ "firstname": "John" });
     let problem = tenant.send(keyed(CREATE, "k", &other)).await.expect(422);
     assert_eq!(problem["title"], "Unprocessable Entity");
-    assert_eq!(problem["detail"], "this Idempotency-Key came with another request before");
+    assert_eq!(problem["detail"], "this Idempotency-Key was already used with a different request");
     let link = json!({ "endUserID": created["endUserID"], "uid": "j@x.be" });
     tenant.send(keyed(ASSIGN, "k", &link)).await.expect(422);
     assert_eq!(count(&tenant).await, 1);

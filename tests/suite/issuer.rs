@@ -68,7 +68,7 @@ fn assert_unavailable(response: Response, case: &str) {
         "type": "about:blank",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "the token cannot be verified at the moment",
+        "detail": "the token cannot be verified because its issuer is unavailable; retry the request",
         "instance": id,
     });
     assert_eq!(response.expect(503), problem, "{case}");

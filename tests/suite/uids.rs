@@ -308,7 +308,7 @@ async fn exhausted_uid_ids_fail_only_requests_that_need_one() {
     let two = json!({ "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }, { "uid": "c@x.be" }] });
     let rejected = tenant.put(&format!("/api/EndUsers/{id}"), two).await.expect(409);
     assert_eq!((&rejected["code"], &rejected["status"]), (&json!("ids_exhausted"), &json!(409)));
-    assert_eq!(rejected["detail"], "this tenant has used all its ids; nothing was written");
+    assert_eq!(rejected["detail"], "the tenant has no ids left; nothing was written");
     assert_eq!(tenant.read(&id).await["uids"].as_array().unwrap().len(), 1, "nothing was written");
 
     // A rejected request uses no ids.

@@ -1,5 +1,5 @@
-//! Updates the index of changed end users, builds rank indexes, and erases the stored responses of deleted end users: the
-//! table's stream invokes this function.
+//! Updates the index of changed end users, builds rank indexes, and erases the stored responses of deleted end users:
+//! the table's stream invokes this function.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -39,9 +39,9 @@ const GROUP_TIME: Duration = Duration::from_secs(10);
 /// Minimum remaining time to start a group, so that the function can still report its progress.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(2);
 
-/// Runs the distinct tasks of the batch. An end user is indexed as it is now, never from the record's image. Tenants take
-/// turns, one group at a time, so that no tenant waits for all tasks of another. Lambda retries from the first record with
-/// an unfinished task.
+/// Runs the distinct tasks of the batch. An end user is indexed as it is now, never from the record's image. Tenants
+/// take turns, one group at a time, so that no tenant waits for all tasks of another. Lambda retries from the first
+/// record with an unfinished task.
 pub async fn handle(app: &App, event: Event, deadline: Instant) -> DynamoDbEventResponse {
     let mut left: BTreeSet<(Tenant, Task)> = event.records.iter().flat_map(tasks).collect();
     let mut queues: BTreeMap<Tenant, VecDeque<Task>> = BTreeMap::new();

@@ -40,8 +40,8 @@ pub(super) struct Jwks {
 struct State {
     keys: Option<KeySet>,
     loaded_at: f64,
-    /// The time of the last fetch. `None` after a first fetch that returned the requested key, so that a key rotation right
-    /// after it can still be fetched.
+    /// The time of the last fetch. `None` after a first fetch that returned the requested key, so that a key rotation
+    /// right after it can still be fetched.
     attempted_at: Option<f64>,
     fetches: u64,
 }

@@ -27,8 +27,8 @@ impl Key {
         (bytes.len() >= 32).then(|| Self { algorithm: Algorithm::HS256, material: DecodingKey::from_secret(bytes) })
     }
 
-    /// Reads a PEM public key: SubjectPublicKeyInfo, or PKCS#1 for RSA. White space is read as in RFC 7468 §3, and the two
-    /// characters `\n` count as a line end.
+    /// Reads a PEM public key: SubjectPublicKeyInfo, or PKCS#1 for RSA. White space is read as in RFC 7468 §3, and the
+    /// two characters `\n` count as a line end.
     pub(super) fn pem(text: &str) -> Result<Self, &'static str> {
         let (label, der) = parse_pem(text).ok_or("is not a PEM public key")?;
         match label.as_str() {
@@ -85,8 +85,8 @@ impl Key {
         (public.len() == 32).then(|| Self { algorithm: Algorithm::EdDSA, material: DecodingKey::from_ed_der(public) })
     }
 
-    /// The public key of an entry of a JWK Set; `None` if it cannot verify tokens (RFC 7517 §4). Symmetric keys are ignored,
-    /// because a published set cannot contain a secret.
+    /// The public key of an entry of a JWK Set; `None` if it cannot verify tokens (RFC 7517 §4). Symmetric keys are
+    /// ignored, because a published set cannot contain a secret.
     pub(super) fn jwk(jwk: &Json) -> Option<Self> {
         let text = |name| jwk.member(name).and_then(Json::as_str);
         let bytes = |name| URL_SAFE_NO_PAD.decode(text(name)?).ok();

@@ -1,7 +1,7 @@
 //! Authentication: from a bearer token to a [`Caller`], the only source of a tenant from an HTTP request.
 //!
-//! This module parses and checks tokens itself, strictly by RFC 7515 (JWS), RFC 7519 (JWT) and RFC 8725 (best practice).
-//! `jsonwebtoken` only verifies signatures.
+//! This module parses and checks tokens itself, strictly by RFC 7515 (JWS), RFC 7519 (JWT) and RFC 8725 (best
+//! practice). `jsonwebtoken` only verifies signatures.
 
 mod config;
 mod jwks;
@@ -95,8 +95,8 @@ impl Authenticator {
         Self { config, keys }
     }
 
-    /// Returns the caller of a request with the header value `authorization` that needs `access`. Several values joined by
-    /// commas are invalid.
+    /// Returns the caller of a request with the header value `authorization` that needs `access`. Several values joined
+    /// by commas are invalid.
     ///
     /// Tenant and scope are checked after everything else.
     pub async fn authenticate(&self, authorization: Option<&str>, access: Access) -> Result<Caller, AuthError> {
@@ -207,9 +207,9 @@ fn object(bytes: &[u8]) -> Result<Json, AuthError> {
     if unique { Ok(json) } else { Err(AuthError::Invalid) }
 }
 
-/// Checks a token's header and returns its `kid`. A header with `crit` (RFC 7515 §4.1.11), an unencoded payload (RFC 7797
-/// §7) or a type other than an access token's (RFC 8725 §3.11, RFC 9068 §2.1) is invalid. Keys in the header (`jwk`,
-/// `jku`, `x5c`, `x5u`) are ignored.
+/// Checks a token's header and returns its `kid`. A header with `crit` (RFC 7515 §4.1.11), an unencoded payload (RFC
+/// 7797 §7) or a type other than an access token's (RFC 8725 §3.11, RFC 9068 §2.1) is invalid. Keys in the header
+/// (`jwk`, `jku`, `x5c`, `x5u`) are ignored.
 fn check_header(header: &Json) -> Result<Option<&str>, AuthError> {
     let is_supported =
         header.member("crit").is_none() && header.member("b64").is_none_or(|b64| *b64 == Json::Bool(true));

@@ -21,8 +21,8 @@ pub enum EmailError {
     Malformed,
 }
 
-/// Checks that `text` is a valid e-mail address. A domain with non-ASCII characters is first converted to ASCII (UTS #46
-/// ToASCII, non-transitional).
+/// Checks that `text` is a valid e-mail address. A domain with non-ASCII characters is first converted to ASCII (UTS
+/// #46 ToASCII, non-transitional).
 pub fn check(text: &str) -> Result<(), EmailError> {
     to_ascii(text).map(|_| ())
 }

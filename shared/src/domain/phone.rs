@@ -235,8 +235,8 @@ impl DialString {
         self.phone(&possible(&number)?)
     }
 
-    /// Formats the number as E.164 that reads as itself. libphonenumber drops a trunk prefix each time it reads a number
-    /// that is possible but not valid, so formatting is repeated until nothing changes.
+    /// Formats the number as E.164 that reads as itself. libphonenumber drops a trunk prefix each time it reads a
+    /// number that is possible but not valid, so formatting is repeated until nothing changes.
     fn phone(&self, number: &PhoneNumber) -> Option<Phone> {
         let mut e164 = PHONE_NUMBER_UTIL.format(number, PhoneNumberFormat::E164).into_owned();
         for _ in 0..MAX_DIGITS {

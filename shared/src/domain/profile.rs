@@ -100,8 +100,8 @@ impl Field {
     }
 }
 
-/// The stored form of a language code such as `nl` or `nl-BE`: two or three letters, optionally a region of two letters,
-/// at most five characters.
+/// The stored form of a language code such as `nl` or `nl-BE`: two or three letters, optionally a region of two
+/// letters, at most five characters.
 fn parse_language(text: &str) -> Option<String> {
     let (language, region) = match text.split_once(['-', '_']) {
         Some((language, region)) => (language, Some(region)),

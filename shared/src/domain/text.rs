@@ -1,5 +1,5 @@
-//! Normal forms of text: [`clean`] for storing, [`caseless`] for comparing, [`words`] for searching and [`sort_key`] for
-//! sorting.
+//! Normal forms of text: [`clean`] for storing, [`caseless`] for comparing, [`words`] for searching and [`sort_key`]
+//! for sorting.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -101,7 +101,8 @@ pub fn fold(text: &str) -> String {
 /// The number of characters of a word that are searched.
 pub(super) const WORD_LENGTH: usize = 200;
 
-/// The folded words of a text in order: runs of letters, marks and decimal digits, each cut to its first 200 characters.
+/// The folded words of a text in order: runs of letters, marks and decimal digits, each cut to its first 200
+/// characters.
 ///
 /// The text is folded before it is split, so its words do not depend on its normalization form.
 pub fn words(text: &str) -> impl Iterator<Item = String> {
@@ -124,8 +125,8 @@ pub(super) fn is_of(c: char, group: GeneralCategoryGroup) -> bool {
 /// room for the rest.
 const SORT_KEY_BYTES: usize = 660;
 
-/// The sort key of a text: keys in byte order are the texts in the root collation of CLDR (UTS #10, UTS #35 part 5), with
-/// three levels and punctuation not ignored. The empty text has the empty key, which sorts first.
+/// The sort key of a text: keys in byte order are the texts in the root collation of CLDR (UTS #10, UTS #35 part 5),
+/// with three levels and punctuation not ignored. The empty text has the empty key, which sorts first.
 ///
 /// The key is the first 660 bytes of the collation key in an order-preserving base 64 of `./0-9A-Za-z`.
 pub fn sort_key(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! UIDs, the identifiers of an end user, and the match keys by which they are compared (docs/api.md, Match keys).
 //!
-//! A match key is never shown; responses hold the stored value. Two values are the same if and only if they share a key.
+//! A match key is never shown; responses hold the stored value. Two values are the same if and only if they share a
+//! key.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -9,7 +9,7 @@ use lambda_runtime::Context;
 
 use crate::domain::ids::Tenant;
 use crate::http::{self, RESPONSE_MARGIN};
-use crate::store::{Meter, StoreError};
+use crate::store::{Cost, Meter, StoreError};
 
 /// The time until which an invocation may work on its batch. It leaves time to report the failed items.
 pub(crate) fn deadline(context: &Context) -> Instant {
@@ -52,15 +52,29 @@ impl Operation {
 
 /// Logs the result and the cost of an operation. Returns whether it succeeded.
 pub fn log_operation(operation: Operation, tenant: &Tenant, meter: &Meter, error: Option<&StoreError>) -> bool {
-    let cost = meter.cost();
-    let (trips, reads, writes) = (cost.round_trips, cost.read_units, cost.write_units);
+    let Cost { round_trips, read_units, write_units, .. } = meter.cost();
     let (operation, message) = (operation.name(), operation.message());
     match error {
         None => {
-            tracing::info!(operation, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, "{message}");
+            tracing::info!(
+                operation,
+                %tenant,
+                roundTrips = round_trips,
+                readUnits = read_units,
+                writeUnits = write_units,
+                "{message}"
+            );
         }
         Some(error) => {
-            tracing::error!(operation, %tenant, roundTrips = trips, readUnits = reads, writeUnits = writes, %error, "operation failed");
+            tracing::error!(
+                operation,
+                %tenant,
+                roundTrips = round_trips,
+                readUnits = read_units,
+                writeUnits = write_units,
+                %error,
+                "operation failed"
+            );
         }
     }
     error.is_none()

@@ -10,7 +10,8 @@ pub(super) fn etag(rev: u64) -> String {
     format!("\"{rev}\"")
 }
 
-/// The precondition of `If-Match` and `If-None-Match`. A value that is not an entity tag of this API matches no revision.
+/// The precondition of `If-Match` and `If-None-Match`. A value that is not an entity tag of this API matches no
+/// revision.
 pub(super) fn precondition(headers: &HeaderMap) -> Precondition {
     let default = Precondition::default();
     Precondition {
@@ -21,8 +22,8 @@ pub(super) fn precondition(headers: &HeaderMap) -> Precondition {
     }
 }
 
-/// The revisions that a header names; `None` without the header. Splitting at commas is safe: tags of this API contain no
-/// comma, and no part of another tag looks like one.
+/// The revisions that a header names; `None` without the header. Splitting at commas is safe: tags of this API contain
+/// no comma, and no part of another tag looks like one.
 fn revisions(headers: &HeaderMap, name: HeaderName, strong: fn(&str) -> &str) -> Option<RevisionSet> {
     let values: Vec<_> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     if values.is_empty() {

@@ -84,7 +84,9 @@ impl Error {
             Self::Change(error) => match error {
                 ChangeError::Invalid(_) => "the request is invalid; see `errors`",
                 ChangeError::NotFound => "the end user does not exist",
-                ChangeError::Stale => "the end user was modified: If-Match does not match its current ETag",
+                ChangeError::Stale => {
+                    "the end user was modified: If-Match or If-None-Match does not allow its current ETag"
+                }
                 ChangeError::KeyReused => "this Idempotency-Key was already used with a different request",
                 ChangeError::IdsExhausted => "the tenant has no ids left; nothing was written",
                 ChangeError::Store(StoreError::Unavailable { outcome: Outcome::NothingWritten, .. }) => {

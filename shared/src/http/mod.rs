@@ -1,5 +1,5 @@
-//! HTTP: from an API Gateway event to a [`Request`], and from a handler's [`Response`] or [`Error`] to the HTTP response.
-//! No other module has status codes.
+//! HTTP: from an API Gateway event to a [`Request`], and from a handler's [`Response`] or [`Error`] to the HTTP
+//! response. No other module has status codes.
 
 mod conditions;
 mod error;
@@ -43,8 +43,8 @@ pub(crate) const RESPONSE_MARGIN: Duration = Duration::from_millis(500);
 /// Converts an API Gateway event to a `lambda_http` request.
 ///
 /// `lambda_http` can panic: it builds a URI from the Host and X-Forwarded-Proto headers, the decoded path and the raw
-/// query, and it trusts the body's encoding. So this function removes the parts of the URI that no handler needs, passes
-/// the query as an extension, and checks the encoding.
+/// query, and it trusts the body's encoding. So this function removes the parts of the URI that no handler needs,
+/// passes the query as an extension, and checks the encoding.
 pub fn read_event(mut event: ApiGatewayV2httpRequest) -> lambda_http::Request {
     for name in ["host", "x-forwarded-proto"] {
         event.headers.remove(name);

@@ -34,8 +34,8 @@ impl Response {
         Self { status: StatusCode::NO_CONTENT, content_type: "", body: String::new(), headers: Vec::new() }
     }
 
-    /// Applies the request's precondition to a response that shows an end user at `rev` (RFC 9110 §13.2.2): the response
-    /// with its entity tag, 304 if `If-None-Match` has the revision, or 412.
+    /// Applies the request's precondition to a response that shows an end user at `rev` (RFC 9110 §13.2.2): the
+    /// response with its entity tag, 304 if `If-None-Match` has the revision, or 412.
     pub fn conditional(self, precondition: &Precondition, rev: u64) -> Result<Self, Error> {
         if !precondition.if_match.contains(rev) {
             return Err(ChangeError::Stale.into());

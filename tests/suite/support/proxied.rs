@@ -4,8 +4,8 @@ use tests::proxy::Proxy;
 
 use super::app::App;
 
-pub const NOTHING: &str = "the database is busy or out of reach; nothing was written, the request may be sent again";
-pub const UNKNOWN: &str = "the database did not answer; whether the change was written is unknown";
+pub const NOTHING: &str = "the database is unavailable; nothing was written, retry the request"; nothing was written, the request may be sent again";
+pub const UNKNOWN: &str = "the database did not respond; it is unknown whether the change was written";
 
 /// A system that calls the database through a fault-injecting proxy.
 pub struct Troubled {

@@ -18,8 +18,8 @@ const NOW: f64 = 1_800_000_000.0;
 const SECRET: &str = "a secret of exactly thirty-two b";
 const HS256: &str = r#"{"alg":"HS256"}"#;
 
-/// The payload of RFC 7515 A.1 to A.3, with its signatures by the three keys of that appendix. It expires at 1300819380.
-/// The tests use `iss` as the tenant's claim.
+/// The payload of RFC 7515 A.1 to A.3, with its signatures by the three keys of that appendix. It expires at
+/// 1300819380. The tests use `iss` as the tenant's claim.
 const RFC7515_NOW: f64 = 1_300_819_379.0;
 const RFC7515_PAYLOAD: &str =
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";

@@ -10,8 +10,9 @@ use crate::domain::time::Timestamp;
 /// Maximum size of a ticket in a response, in bytes of JSON that is escaped once more inside a JSON string. The oldest
 /// comments beyond it are left out.
 ///
-/// A Lambda response has at most 6 MB (6,291,456 bytes), with the body as a JSON string. A page has at most 100 tickets;
-/// 62,800 bytes each leave 11,456 bytes for headers and totals. Without comments a ticket has at most 60,000 bytes:
+/// A Lambda response has at most 6 MB (6,291,456 bytes), with the body as a JSON string. A page has at most 100
+/// tickets; 62,800 bytes each leave 11,456 bytes for headers and totals. Without comments a ticket has at most 60,000
+/// bytes:
 ///
 /// - customFieldsData 32,768: 16 KiB of JSON, in which escaping doubles every byte in the worst case;
 /// - subject 3,500: 500 characters of at most seven bytes each (a control character: `\\u0001`);

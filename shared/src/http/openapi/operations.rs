@@ -46,8 +46,8 @@ fn list() -> Operation {
     let mut parameters = paging();
     parameters.extend(sorting(&SortField::ALL.map(SortField::name), "endUserID", "asc"));
     parameters.push(search(
-        "Every word, as in `jane ant`, must be a prefix of a word of the end user: names, company, address, customerRef, \
-         UIDs or otherContactDetails. A search with an `@` matches whole UIDs by prefix. At most 20 words.",
+        "Every word, as in `jane ant`, must be a prefix of a word of the end user: names, company, address, \
+         customerRef, UIDs or otherContactDetails. A search with an `@` matches whole UIDs by prefix. At most 20 words.",
     ));
     let page = json!({ "items": [jane()], "totalCount": 1, "totalPages": 1 });
     operation("listEndUsers", END_USERS, "List end users")
@@ -125,7 +125,10 @@ fn find() -> Operation {
     let found = response("The end users, by ascending id; empty if there are none.", &[])
         .content("application/json", found.build());
     operation("findEndUsersByUid", UIDS, "Find end users by an identifier")
-        .description(Some("Returns the end users that hold the value as a UID of any type or as customerRef. Several end users can hold the same UID."))
+        .description(Some(
+            "Returns the end users that hold the value as a UID of any type or as customerRef. Several end \
+             users can hold the same UID.",
+        ))
         .parameters(Some([uid]))
         .responses(responses([("200", found.build())], &["BadRequest"]))
         .build()
@@ -194,7 +197,10 @@ fn tickets() -> Operation {
     parameters.extend(paging());
     let page = json!({ "items": [ticket()], "totalCount": 1, "totalPages": 1 });
     operation("listEndUserTickets", TICKETS, "List an end user's tickets")
-        .description(Some("Returns a page of the tickets that have any UID or the customerRef of the end user as `uid`. A ticket must meet all filters."))
+        .description(Some(
+            "Returns a page of the tickets that have any UID or the customerRef of the end user as \
+             `uid`. A ticket must meet all filters.",
+        ))
         .parameters(Some(parameters))
         .responses(responses([("200", without_headers("A page.", "TicketPage", page))], &["BadRequest", "NotFound"]))
         .build()
@@ -278,7 +284,8 @@ fn if_none_match() -> Parameter {
 
 fn idempotency_key() -> Parameter {
     let key = text(MAX_KEY_LENGTH).min_length(Some(1)).pattern(Some("^[!-~]+$"));
-    let about = "Makes the request safe to retry: a repeated request with the same key and body gives the same response for 24 hours, and is applied once.";
+    let about = "Makes the request safe to retry: a repeated request with the same key and body gives the same \
+                 response for 24 hours, and is applied once.";
     parameter(ParameterIn::Header, "Idempotency-Key", key, about).build()
 }
 

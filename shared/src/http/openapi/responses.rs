@@ -24,8 +24,8 @@ const HEADERS: [(&str, &str); 9] = [
     ("x-content-type-options", "Always `nosniff`."),
     (
         "server-timing",
-        "`db;dur=MS;desc=\"rtt=N rru=X wru=Y\"`: milliseconds, sequential round trips, read units and write units of the \
-         request in DynamoDB. `local` always sends it, a deployment if configured.",
+        "`db;dur=MS;desc=\"rtt=N rru=X wru=Y\"`: milliseconds, sequential round trips, read units and write units of \
+         the request in DynamoDB. `local` always sends it, a deployment if configured.",
     ),
     ("location", "The path of the new end user."),
     ("etag", "The revision of the end user, for `If-Match` and `If-None-Match`."),

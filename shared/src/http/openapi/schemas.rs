@@ -42,9 +42,13 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
         ));
     let new_uid = with_uid(ObjectBuilder::new()).required("uid").description(Some("A new UID."));
     let changed_uid = ObjectBuilder::new()
-        .property("endUserUIDID", id().schema_type(nullable(Type::Integer)).description(Some(
-            "The id of the record to change. Without it, the record of the same type and value is changed, or a record is created.",
-        )))
+        .property(
+            "endUserUIDID",
+            id().schema_type(nullable(Type::Integer)).description(Some(
+                "The id of the record to change. Without it, the record of the same type and value is changed, or a \
+                 record is created.",
+            )),
+        )
         .description(Some("With `endUserUIDID`, absent members keep their value. Without it, `uid` is required."));
     let changed_uid = with_uid(changed_uid).property(
         "markAsDeleted",
@@ -184,15 +188,16 @@ fn with_uid(object: ObjectBuilder) -> ObjectBuilder {
         .max_length(Some(MAX_UID_TYPE_LENGTH))
         .examples(["Email", "Phone", "WhatsApp"])
         .description(Some(
-            "`Email`, `Phone` and `WhatsApp` are recognised in any case. Empty: `Email`. Any other type is stored as sent.",
+            "`Email`, `Phone` and `WhatsApp` are recognised in any case. Empty: `Email`. Any other type is stored as \
+             sent.",
         ));
     let value = ObjectBuilder::new()
         .schema_type(nullable(Type::String))
         .max_length(Some(MAX_UID_LENGTH))
         .examples(["jane@example.com", "+32 470 00 00 00"])
         .description(Some(
-            "An e-mail address (HTML standard); a phone number, read by the numbering plan of the end user's country and \
-             stored as E.164; a WhatsApp number, user name or id; or any text of another type.",
+            "An e-mail address (HTML standard); a phone number, read by the numbering plan of the end user's country \
+             and stored as E.164; a WhatsApp number, user name or id; or any text of another type.",
         ));
     let primary = flag().description(Some(
         "Marks the preferred UID. An end user has at most one; marking a UID unmarks the previous one.",
