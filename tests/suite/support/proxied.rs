@@ -4,7 +4,7 @@ use tests::proxy::Proxy;
 
 use super::app::App;
 
-pub const NOTHING: &str = "the database is unavailable; nothing was written, retry the request"; nothing was written, the request may be sent again";
+pub const NOTHING: &str = "the database is unavailable; nothing was written, retry the request";
 pub const UNKNOWN: &str = "the database did not respond; it is unknown whether the change was written";
 
 /// A system that calls the database through a fault-injecting proxy.

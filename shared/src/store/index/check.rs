@@ -156,6 +156,9 @@ fn hash(key: &Key) -> u64 {
     hasher.finish()
 }
 
+/// A page of index entries: their keys, end users and contents.
+type EntryPage = Vec<(Key, EndUserId, Entry)>;
+
 impl Scope<'_> {
     /// Compares the tenant's index with its documents, and with [`CheckOptions::repair`] repairs it: end users in
     /// bounded groups, and the blocks of one order at a time. An end user that cannot be read or repaired is listed in
@@ -289,7 +292,7 @@ impl Scope<'_> {
     }
 
     /// All entries of the tenant, a page at a time. Reads several partitions concurrently.
-    fn all_entries(&self) -> BoxStream<'_, Result<Vec<(Key, EndUserId, Entry)>, StoreError>> {
+    fn all_entries(&self) -> BoxStream<'_, Result<EntryPage, StoreError>> {
         let partitions: Vec<_> = keys::entry_partitions(&self.tenant).collect();
         let entries = stream::iter(partitions).flat_map_unordered(MAX_CONCURRENT_PARTITIONS, |(partition, reader)| {
             let query = Query { projection: Some("sk"), ..Query::table(partition.clone()) };
