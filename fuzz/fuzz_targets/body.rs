@@ -7,7 +7,6 @@ use libfuzzer_sys::fuzz_target;
 use shared::domain::end_user::{
     EndUser, EndUserReadDto, EndUserUpdate, MAX_UID_LENGTH, MAX_UIDS, PendingEndUser, UidAssignment,
 };
-use shared::domain::ids::UidId;
 use shared::domain::input::{Json, ValidationErrors};
 use shared::domain::phone::Region;
 use shared::domain::profile::Field;
