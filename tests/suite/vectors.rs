@@ -254,6 +254,7 @@ const EMAIL_DIFFERENCES: &[(&str, &[&str])] = &[
             "em-746", "em-747", "em-748", "em-749",
         ],
     ),
+    ("valid: invisible characters around an address are removed", &["em-681", "em-683"]),
     ("valid: the Kelvin sign is the letter K, composed", &["em-693"]),
 ];
 
