@@ -16,20 +16,20 @@ use crate::support::app::{Caller, Response, built_functions, ids};
 use crate::support::functions::{over_unwatched, unwatched};
 use crate::support::index;
 use crate::support::index::growing_text;
-use crate::support::proxied::{NOTHING, Troubled, UNKNOWN};
+use crate::support::proxied::{FaultyApp, NOTHING, UNKNOWN};
 
 const END_USERS: &str = "/api/EndUsers";
 const WRITERS: u64 = 16;
 
 /// A system with transactions of 8 ms that conflict.
-async fn contended(seed: u64) -> Troubled {
-    let troubled = Troubled::start(seed).await;
-    troubled.proxy.enforce_conflicts(Duration::from_millis(8));
-    troubled
+async fn contended(seed: u64) -> FaultyApp {
+    let faulty = FaultyApp::start(seed).await;
+    faulty.proxy.enforce_conflicts(Duration::from_millis(8));
+    faulty
 }
 
-fn conflicts(troubled: &Troubled) -> u64 {
-    troubled.proxy.injected().1.get(&Fault::Conflict).copied().unwrap_or_default()
+fn conflicts(faulty: &FaultyApp) -> u64 {
+    faulty.proxy.injected().1.get(&Fault::Conflict).copied().unwrap_or_default()
 }
 
 /// Creates end users one after another and returns them. Asserts that no create needs many retries.
@@ -70,11 +70,11 @@ async fn list_all(tenant: &Caller<'_>, order: &str, total: usize) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_creates_are_all_kept_and_counted() {
-    let troubled = contended(8).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = contended(8).await;
+    let tenant = faulty.app.tenant(7);
     let created = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 20))).await;
     // Sixteen processes can each start on a counter shard of their own.
-    assert!(conflicts(&troubled) > 0 || built_functions().is_some());
+    assert!(conflicts(&faulty) > 0 || built_functions().is_some());
 
     let mine: Vec<_> = created.iter().map(|end_users| ids(&json!(end_users))).collect();
     assert!(mine.iter().all(|ids| ids.is_sorted()), "{mine:?}");
@@ -86,10 +86,10 @@ async fn concurrent_creates_are_all_kept_and_counted() {
     let all: Vec<u64> = all.into_iter().collect();
     assert_eq!(list_all(&tenant, "", 320).await, all);
     // Slow calls, so that those of concurrent indexers overtake each other.
-    troubled.proxy.inject(Plan::slow());
-    troubled.app.settle().await;
-    troubled.proxy.inject(Plan::default());
-    let (check, report) = index::command(&troubled.app, false).await;
+    faulty.proxy.inject(Plan::slow());
+    faulty.app.settle().await;
+    faulty.proxy.inject(Plan::default());
+    let (check, report) = index::command(&faulty.app, false).await;
     assert!(check.is_clean(), "{report}");
     for order in ["sortBy=lastname", "sortBy=customerRef&sortOrder=desc", "search=writer", "search=person&sortBy=name"]
     {
@@ -99,10 +99,10 @@ async fn concurrent_creates_are_all_kept_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_instances_move_to_separate_counter_shards() {
-    let troubled = contended(11).await;
-    let first = unwatched(&troubled.app).await;
+    let faulty = contended(11).await;
+    let first = unwatched(&faulty.app).await;
     let mut instances = vec![first];
-    instances.resize_with(WRITERS as usize, || over_unwatched(&troubled.app));
+    instances.resize_with(WRITERS as usize, || over_unwatched(&faulty.app));
     let tenant = Tenant::parse("7").unwrap();
     let new = PendingEndUser::read(&Json::parse(br#"{ "firstname": "Jane" }"#).unwrap(), None).unwrap();
     join_all(instances.iter().map(async |instance| {
@@ -113,13 +113,13 @@ async fn concurrent_instances_move_to_separate_counter_shards() {
         }
     }))
     .await;
-    assert!(conflicts(&troubled) < 20, "{} conflicts in 320 creates", conflicts(&troubled));
+    assert!(conflicts(&faulty) < 20, "{} conflicts in 320 creates", conflicts(&faulty));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_assigns_keep_every_acknowledged_uid() {
-    let troubled = contended(9).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = contended(9).await;
+    let tenant = faulty.app.tenant(7);
     let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     let assign = async |writer| {
         let uid = format!("w{writer}@x.be");
@@ -136,7 +136,7 @@ async fn concurrent_assigns_keep_every_acknowledged_uid() {
         }
         possible.insert(uid);
     }
-    assert!(conflicts(&troubled) > 0);
+    assert!(conflicts(&faulty) > 0);
 
     let end_user = tenant.read(&id).await;
     let uids = end_user["uids"].as_array().unwrap();
@@ -152,8 +152,8 @@ async fn concurrent_assigns_keep_every_acknowledged_uid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_deletes_and_creates_keep_an_exact_count() {
-    let troubled = contended(10).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = contended(10).await;
+    let tenant = faulty.app.tenant(7);
     let first = join_all((0..WRITERS).map(|writer| create(&tenant, writer, 5))).await;
     let first: Vec<u64> = first.iter().flat_map(|end_users| ids(&json!(end_users))).collect();
     let (gone, kept) = first.split_at(60);
@@ -170,16 +170,16 @@ async fn concurrent_deletes_and_creates_keep_an_exact_count() {
             delete(id).await;
         }
     }));
-    let before = conflicts(&troubled);
+    let before = conflicts(&faulty);
     let creating = join_all((0..WRITERS).map(|writer| create(&tenant, WRITERS + writer, 5)));
     let (_, second) = join(deleting, creating).await;
-    assert!(conflicts(&troubled) > before);
+    assert!(conflicts(&faulty) > before);
 
     let mut left = kept.to_vec();
     left.extend(second.iter().flat_map(|end_users| ids(&json!(end_users))));
     left.sort_unstable();
     assert_eq!(list_all(&tenant, "", 100).await, left);
-    troubled.app.settle().await;
+    faulty.app.settle().await;
     assert_eq!(list_all(&tenant, "sortBy=lastname", 100).await, left);
     assert_eq!(list_all(&tenant, "search=person", 100).await, left);
 }

@@ -22,7 +22,7 @@ use tests::proxy::Plan;
 use crate::support::app::App;
 use crate::support::functions::{json_of, unwatched};
 use crate::support::index::{growing_text, name_that_starts};
-use crate::support::proxied::Troubled;
+use crate::support::proxied::FaultyApp;
 use crate::support::sequences::{hold_all, runtime, sequences};
 
 const END_USERS: usize = 5;
@@ -306,12 +306,12 @@ fn check_sequences(steps: &impl Strategy<Value = Vec<IndexStep>>, repair: bool) 
 #[test]
 fn slow_calls_leave_the_index_of_the_documents() {
     let runtime = runtime();
-    let troubled = runtime.block_on(Troubled::start(9));
-    let functions = runtime.block_on(unwatched(&troubled.app));
+    let faulty = runtime.block_on(FaultyApp::start(9));
+    let functions = runtime.block_on(unwatched(&faulty.app));
     hold_all(sequences(12), 10, &self_healing_steps(), |steps| {
-        troubled.proxy.inject(Plan::slow());
-        let result = runtime.block_on(check_sequence(&troubled.app, &functions, &steps, false));
-        troubled.proxy.inject(Plan::default());
+        faulty.proxy.inject(Plan::slow());
+        let result = runtime.block_on(check_sequence(&faulty.app, &functions, &steps, false));
+        faulty.proxy.inject(Plan::default());
         result
     });
 }

@@ -167,8 +167,8 @@ async fn far_page_resumes_an_abandoned_rank_build() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn block_changes_leave_no_page_empty() {
-    let troubled = crate::support::proxied::Troubled::start(8).await;
-    let app = &troubled.app;
+    let faulty = crate::support::proxied::FaultyApp::start(8).await;
+    let app = &faulty.app;
     load(app, 1_300).await;
     let caller = app.tenant(7);
     let far = async || caller.list("sortBy=firstname&pageNumber=115").await;
@@ -177,7 +177,7 @@ async fn block_changes_leave_no_page_empty() {
     let id = json!(700);
     let starting = name_that_starts(BlockSize::Large, EndUserId::new(700).unwrap());
     // Puts take up to 100 ms and overtake each other.
-    troubled.proxy.inject(Plan { faults: vec![(Fault::Slow, 1.0)], reads: 0.0, only: None });
+    faulty.proxy.inject(Plan { faults: vec![(Fault::Slow, 1.0)], reads: 0.0, only: None });
     let writer = async {
         for round in 0..6 {
             let name = if round % 2 == 0 { starting.as_str() } else { "First3" };
@@ -256,7 +256,7 @@ async fn bulk_load_writes_the_same_items_as_requests() {
     // The counter shard is random.
     let count = |items: &mut BTreeMap<Key, Item>| {
         let counts: Vec<_> = items.extract_if(.., |_, item| kind(item) == "Count").map(|(_, item)| item).collect();
-        counts.iter().map(|item| number(item, "people")).sum::<u64>()
+        counts.iter().map(|item| number(item, "endUsers")).sum::<u64>()
     };
     let mut left: BTreeMap<_, _> =
         items(&app, &app.unwatched_table()).await.into_iter().map(|item| (key_of(&item), item)).collect();

@@ -11,7 +11,7 @@ use tests::proxy::{Fault, Plan, Proxy};
 
 use crate::support::app::{App, Caller, Response, TestRequest};
 use crate::support::functions::unwatched;
-use crate::support::proxied::{NOTHING, Troubled, UNKNOWN};
+use crate::support::proxied::{FaultyApp, NOTHING, UNKNOWN};
 
 const CREATE: &str = "/api/EndUsers";
 const ASSIGN: &str = "/api/EndUserUIDs/assign";
@@ -55,10 +55,10 @@ async fn transient_faults_are_invisible_to_callers() {
 }
 
 async fn check_transient_fault(fault: Fault) {
-    let troubled = Troubled::start(1).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = FaultyApp::start(1).await;
+    let tenant = faulty.app.tenant(7);
     let inject = |operations: &[&'static str]| {
-        operations.iter().for_each(|operation| troubled.proxy.script(operation, &[fault; 3]));
+        operations.iter().for_each(|operation| faulty.proxy.script(operation, &[fault; 3]));
     };
     inject(&["UpdateItem", "TransactWriteItems"]);
     let created = tenant.create(jane()).await;
@@ -82,23 +82,23 @@ async fn check_transient_fault(fault: Fault) {
     assert_eq!(tenant.by_uid("j@x.be").await, [id.as_u64().unwrap()], "{fault}");
 
     inject(&["PutItem", "BatchWriteItem", "GetRecords"]);
-    troubled.app.settle().await;
+    faulty.app.settle().await;
     assert_eq!(tenant.list("search=gent").await, [id.as_u64().unwrap()], "{fault}");
     inject(&["TransactWriteItems"]);
     tenant.delete(&path).await.expect(204);
     inject(&["BatchWriteItem"]);
-    troubled.app.settle().await;
+    faulty.app.settle().await;
     assert_eq!(tenant.get("/api/EndUsers?search=gent").await.expect(200)["totalCount"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exhausted_retries_report_that_nothing_was_written() {
-    let troubled = Troubled::start(2).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = FaultyApp::start(2).await;
+    let tenant = faulty.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
     let path = format!("{CREATE}/{id}");
     for fault in [Fault::Throttled, Fault::TooMany] {
-        troubled.proxy.inject(Plan::always(fault));
+        faulty.proxy.inject(Plan::always(fault));
         let requests = [
             TestRequest::new("POST", CREATE).json(&jane()),
             TestRequest::new("POST", ASSIGN).json(&json!({ "endUserID": id, "uid": "j@x.be" })),
@@ -113,13 +113,13 @@ async fn exhausted_retries_report_that_nothing_was_written() {
         for response in join_all(requests.map(|request| tenant.send(request))).await {
             assert_unavailable(&response, NOTHING);
         }
-        troubled.proxy.inject(Plan::default());
+        faulty.proxy.inject(Plan::default());
         assert_eq!((count(&tenant).await, tenant.read(&id).await["city"].clone()), (json!(1), Value::Null));
     }
     // A transaction that conflicts in every attempt.
-    troubled.proxy.inject(Plan::always(Fault::Conflict));
+    faulty.proxy.inject(Plan::always(Fault::Conflict));
     assert_unavailable(&tenant.post(CREATE, jane()).await, NOTHING);
-    troubled.proxy.inject(Plan::default());
+    faulty.proxy.inject(Plan::default());
     assert_eq!(count(&tenant).await, 1);
 }
 
@@ -130,10 +130,10 @@ async fn unknown_write_outcome_is_reported() {
     let retry_faults = [Fault::FailedAfter, Fault::TooMany];
     let cases = first_faults.into_iter().flat_map(|first| retry_faults.map(|rest| (first, rest)));
     join_all(cases.map(async |(first, rest)| {
-        let troubled = Troubled::start(3).await;
-        let tenant = troubled.app.tenant(7);
+        let faulty = FaultyApp::start(3).await;
+        let tenant = faulty.app.tenant(7);
         let create = || TestRequest::new("POST", CREATE).header("idempotency-key", "k").json(&jane());
-        troubled.proxy.script("TransactWriteItems", &[&[first], &[rest; 9][..]].concat());
+        faulty.proxy.script("TransactWriteItems", &[&[first], &[rest; 9][..]].concat());
         assert_unavailable(&tenant.send(create()).await, UNKNOWN);
         // A repeat with the same key is not applied again.
         let again = tenant.send(create()).await;
@@ -146,26 +146,26 @@ async fn unknown_write_outcome_is_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_retry_leaves_an_unknown_outcome_unknown() {
-    let troubled = Troubled::start(6).await;
-    let tenant = troubled.app.tenant(7);
+    let faulty = FaultyApp::start(6).await;
+    let tenant = faulty.app.tenant(7);
     let id = tenant.create(jane()).await["endUserID"].clone();
-    troubled.proxy.script("TransactWriteItems", &[Fault::HungUpAfter, Fault::Conflict]);
+    faulty.proxy.script("TransactWriteItems", &[Fault::HungUpAfter, Fault::Conflict]);
     let link = json!({ "endUserID": id, "uid": "j@x.be" });
     // Not 200: this request itself linked the UID.
     assert_unavailable(&tenant.post(ASSIGN, link).await, UNKNOWN);
     assert_eq!(tenant.by_uid("j@x.be").await, [id.as_u64().unwrap()]);
     // If the conflict comes first, the retry succeeds.
-    troubled.proxy.script("TransactWriteItems", &[Fault::Conflict, Fault::HungUpAfter]);
+    faulty.proxy.script("TransactWriteItems", &[Fault::Conflict, Fault::HungUpAfter]);
     tenant.post(ASSIGN, json!({ "endUserID": id, "uid": "k@x.be" })).await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_end_at_the_deadline() {
-    let troubled = Troubled::start(7).await;
-    let functions = unwatched(&troubled.app).await;
+    let faulty = FaultyApp::start(7).await;
+    let functions = unwatched(&faulty.app).await;
     let (tenant, meter) = (Tenant::parse("7").unwrap(), Meter::default());
     for fault in [Fault::Throttled, Fault::SilentBefore] {
-        troubled.proxy.inject(Plan::always(fault));
+        faulty.proxy.inject(Plan::always(fault));
         let began = Instant::now();
         let scope = functions.scope(&tenant, &meter, began + Duration::from_millis(400));
         scope.end_user(EndUserId::MAX).await.unwrap_err();
@@ -176,15 +176,15 @@ async fn attempts_end_at_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_database_is_a_503_before_the_deadline() {
-    let troubled = Troubled::start(4).await;
-    let tenant = troubled.app.tenant(7);
-    troubled.proxy.inject(Plan::always(Fault::SilentBefore));
+    let faulty = FaultyApp::start(4).await;
+    let tenant = faulty.app.tenant(7);
+    faulty.proxy.inject(Plan::always(Fault::SilentBefore));
     // A response of the function itself, within its time-out.
     assert_unavailable(&tenant.get(&format!("{CREATE}/1")).await, NOTHING);
     // One silent attempt of three seconds is retried.
-    troubled.proxy.inject(Plan::default());
+    faulty.proxy.inject(Plan::default());
     for fault in [Fault::SilentBefore, Fault::SilentAfter] {
-        troubled.proxy.script("TransactWriteItems", &[fault]);
+        faulty.proxy.script("TransactWriteItems", &[fault]);
         tenant.create(jane()).await;
     }
     assert_eq!(count(&tenant).await, 2);

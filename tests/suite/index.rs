@@ -19,7 +19,7 @@ use tests::proxy::{Fault, Plan};
 use crate::support::app::App;
 use crate::support::functions::{json_of, unwatched};
 use crate::support::index::growing_text;
-use crate::support::proxied::Troubled;
+use crate::support::proxied::FaultyApp;
 
 fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(10)
@@ -90,8 +90,8 @@ async fn concurrent_indexing_converges_to_the_last_document() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_indexing_leaves_no_wrong_entry() {
-    let troubled = Troubled::start(5).await;
-    let app = &troubled.app;
+    let faulty = FaultyApp::start(5).await;
+    let app = &faulty.app;
     let functions = unwatched(app).await;
     let meter = Meter::default();
     let change = async |id: EndUserId, city: Option<&str>| {
@@ -103,7 +103,7 @@ async fn killed_indexing_leaves_no_wrong_entry() {
         let new = PendingEndUser::read(&json_of(json!({ "firstname": "Jane", "city": "Gent" })), None).unwrap();
         let id = scope(&functions, &meter).create_end_user(&new, None).await.unwrap().value.id;
         let index_and_kill = async || {
-            troubled.proxy.script("BatchWriteItem", &[fault]);
+            faulty.proxy.script("BatchWriteItem", &[fault]);
             let killed = Duration::from_millis(300);
             tokio::time::timeout(killed, scope(&functions, &meter).index_end_users([id])).await.unwrap_err();
         };
@@ -128,8 +128,8 @@ async fn killed_indexing_leaves_no_wrong_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_indexing_of_an_older_document_changes_nothing() {
-    let troubled = Troubled::start(6).await;
-    let app = &troubled.app;
+    let faulty = FaultyApp::start(6).await;
+    let app = &faulty.app;
     let functions = unwatched(app).await;
     let meter = Meter::default();
     let change = async |id: EndUserId, city: &str| {
@@ -141,12 +141,12 @@ async fn slow_indexing_of_an_older_document_changes_nothing() {
     scope(&functions, &meter).index_end_users([id]).await.unwrap();
     change(id, "Brugge").await;
     // The slow indexing has read the index state. Its read of the document, with Brugge, is held back.
-    let state = troubled.proxy.hold("BatchGetItem");
+    let state = faulty.proxy.hold("BatchGetItem");
     let slow_scope = scope(&functions, &meter);
     let slow = slow_scope.index_end_users([id]);
     let fast = async {
         state.reached().await;
-        let document = troubled.proxy.hold("BatchGetItem");
+        let document = faulty.proxy.hold("BatchGetItem");
         drop(state);
         document.reached().await;
         change(id, "Gent").await;
@@ -199,8 +199,8 @@ fn item_size(item: &shared::store::Item) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn largest_change_fits_every_item() {
-    let troubled = Troubled::start(22).await;
-    let app = &troubled.app;
+    let faulty = FaultyApp::start(22).await;
+    let app = &faulty.app;
     let functions = unwatched(app).await;
     let meter = Meter::default();
     let scope = || functions.scope(&tenant(), &meter, Instant::now() + Duration::from_secs(60));
@@ -227,12 +227,12 @@ async fn largest_change_fits_every_item() {
     let update = EndUserUpdate::read(&json_of(change), None).unwrap();
     scope().update_end_user(end_user.id, &update, &Precondition::default()).await.unwrap();
     // The indexing is killed after its claim, which has the entries of both documents.
-    troubled.proxy.script("BatchWriteItem", &[Fault::SilentBefore; 16]);
+    faulty.proxy.script("BatchWriteItem", &[Fault::SilentBefore; 16]);
     let killed = Duration::from_millis(500);
     tokio::time::timeout(killed, scope().index_end_users([end_user.id])).await.unwrap_err();
     let largest = largest_item().await;
     assert!((60_000..400 * 1024).contains(&largest), "{largest}");
-    troubled.proxy.inject(Plan::default());
+    faulty.proxy.inject(Plan::default());
     scope().index_end_users([end_user.id]).await.unwrap();
     assert!(largest_item().await < 400 * 1024);
 

@@ -62,16 +62,16 @@ async fn check_reports_damage_and_repair_fixes_it() {
 
     let found = caller.get("/api/EndUsers?search=gent").await.expect(200);
     assert_eq!(found["totalCount"], 38, "the damage shows");
-    let end_users = "person 1: 0 entries missing, 1 too many
-person 2: 0 entries missing, 1 too many
-person 3: 2 entries missing, 0 too many
-person 4: 1 entries missing, 0 too many
-person 5: 0 entries missing, 0 too many; Indexed says otherwise
-person 99: 0 entries missing, 1 too many";
-    let block = "city: a block is said to hold 41 entries and holds 40";
-    assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 people, 1 blocks"));
-    // Repairing the entries of an end user also counts their blocks again.
-    assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nmended: 6 people, 0 blocks"));
+    let end_users = "end user 1: 0 entries missing, 1 too many
+end user 2: 0 entries missing, 1 too many
+end user 3: 2 entries missing, 0 too many
+end user 4: 1 entry missing, 0 too many
+end user 5: 0 entries missing, 0 too many; its IndexState is wrong
+end user 99: 0 entries missing, 1 too many";
+    let block = "city: a rank block counts 41 entries instead of 40";
+    assert_eq!(command(&app, false).await.1, format!("{head}\n{end_users}\n{block}\nwrong: 6 end users, 1 rank block"));
+    // With the end users's entries their blocks are counted anew.
+    assert_eq!(command(&app, true).await.1, format!("{head}\n{end_users}\nrepaired: 6 end users"));
     assert_eq!(command(&app, false).await.1, sound);
     client.put_item().table_name(table).set_item(Some(damaged)).send().await.unwrap();
     assert_eq!(command(&app, true).await.1, format!("{head}\n{block}\nrepaired: 1 rank block"));

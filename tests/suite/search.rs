@@ -266,6 +266,32 @@ async fn unescaped_plus_in_an_address_is_found() {
 }
 
 #[tokio::test]
+async fn leading_raw_plus_in_an_address_is_still_found() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let plus = create(&caller, json!({ "uids": [{ "uid": "+plus@example.com" }] })).await;
+    app.settle().await;
+    for raw in ["+plus@example.com", "%2Bplus@ex"] {
+        let page = caller.get(&format!("/api/EndUsers?search={raw}")).await.expect(200);
+        assert_eq!(page["items"][0]["endUserID"], plus, "{raw}");
+    }
+}
+
+#[tokio::test]
+async fn invisible_characters_around_a_search_do_not_count() {
+    let app = App::start().await;
+    let caller = app.tenant(1);
+    let uids = json!([{ "uid": "jane@example.com" }, { "uidType": "Phone", "uid": "+32470123456" }]);
+    let jane = create(&caller, json!({ "uids": uids })).await;
+    app.settle().await;
+    for around in ["\u{200b}", "\u{feff}", "\u{2060}", "\u{ad}"] {
+        for search in [format!("{around}jane@example.com{around}"), format!("32470{around}123456")] {
+            assert_eq!(found(&caller, &search).await, [jane], "{search:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn search_of_only_punctuation_finds_nobody() {
     let app = App::start().await;
     let caller = app.tenant(1);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::proxy::Proxy;
 
 use crate::support::app::{App, SECRET, System, TestRequest, built_functions, ids, new_table, token};
-use crate::support::proxied::Troubled;
+use crate::support::proxied::FaultyApp;
 
 const END_USERS: &str = "/api/EndUsers";
 /// The number of end users that are written while one lane is held.
@@ -28,9 +28,9 @@ async fn until_found(search: impl AsyncFn() -> Vec<u64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_lane_delays_no_other_lane() {
-    let troubled = Troubled::start(20).await;
-    let tenant = troubled.app.tenant(7);
-    let hold = troubled.proxy.hold("BatchGetItem");
+    let faulty = FaultyApp::start(20).await;
+    let tenant = faulty.app.tenant(7);
+    let hold = faulty.proxy.hold("BatchGetItem");
     let jane = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
     hold.reached().await;
     for n in 0..OTHERS {
@@ -40,7 +40,7 @@ async fn slow_lane_delays_no_other_lane() {
     until_found(async || tenant.list("search=other").await).await;
     assert_eq!(tenant.list("search=joan").await, [0; 0], "later records of the same end user wait for the first one");
     drop(hold);
-    troubled.app.settle().await;
+    faulty.app.settle().await;
     assert_eq!(tenant.list("search=jane").await, [0; 0]);
     assert_eq!(tenant.list("search=joan7").await, [jane.as_u64().unwrap()]);
     assert_eq!(tenant.list("search=other").await.len() as u64, OTHERS);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use icu_properties::props::GeneralCategoryGroup;
+
 use super::email;
 use super::phone::Phone;
 use super::text;
@@ -27,6 +29,10 @@ pub enum Term {
 impl Term {
     /// The whole value as a term; `None` without an `@` after the first character.
     pub(super) fn whole(value: &str) -> Option<Self> {
+        // Folding a long value is expensive. These are the characters that fold to `@`.
+        if !value.chars().skip(1).any(|c| matches!(c, '@' | '\u{fe6b}' | '\u{ff20}')) {
+            return None;
+        }
         let folded = text::fold(value);
         let at = folded.chars().skip(1).any(|c| c == '@');
         at.then(|| Self::Whole(folded.chars().take(text::WORD_LENGTH).collect()))
@@ -50,11 +56,13 @@ pub struct Search {
 }
 
 impl Search {
-    /// Reads a cleaned search text. A search of punctuation matches nothing.
-    pub fn parse(search: &str) -> Result<Self, String> {
+    /// Reads a cleaned search text, of which white space and invisible format characters at the ends do not count. A
+    /// search of punctuation matches nothing.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let search = email::trim(text);
         if let Some(whole) = Term::whole(search) {
-            // A `+` that was not percent-encoded arrives as a space.
-            let raw_plus = search.replace(' ', "+");
+            // A `+` that was not percent-encoded arrives as a space, also at the start.
+            let raw_plus = text.trim_end().replace(' ', "+");
             let unicode = [search, &raw_plus].into_iter().filter_map(email::unicode_form);
             let readings = unicode.chain([raw_plus.clone()]).filter_map(|reading| Term::whole(&reading));
             let readings: BTreeSet<Term> = readings.chain([whole]).collect();
@@ -69,7 +77,8 @@ impl Search {
             alternatives.push(words.into_iter().map(Term::Word).collect());
         }
         // Folding turns full-width digits and spaces into ASCII.
-        let folded = text::fold(search);
+        let mut folded = text::fold(search);
+        folded.retain(|c| !text::is_of(c, GeneralCategoryGroup::Format));
         let digits: String = folded.chars().filter(char::is_ascii_digit).collect();
         if !digits.is_empty() && folded.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c)) {
             let joined = BTreeSet::from([Term::Word(digits.chars().take(text::WORD_LENGTH).collect())]);

@@ -296,7 +296,9 @@ impl Query {
 
     /// `search`.
     pub fn search(&mut self) -> Option<Search> {
-        let text = self.text("search", MAX_SEARCH_LENGTH)?;
+        let (raw, clean) = self.single("search", MAX_SEARCH_LENGTH)?;
+        // A leading space can be a `+` that was not percent-encoded.
+        let text = if raw.starts_with(' ') { format!(" {clean}") } else { clean };
         self.errors.record("search", Search::parse(&text))
     }
 }

@@ -27,7 +27,7 @@ pub fn tenant_items(tenant: &Tenant, end_users: u32, uids: u32) -> Vec<Item> {
         item
     };
     vec![
-        item(&keys::count(tenant, 0), "Count", &[("people", end_users)]),
+        item(&keys::count(tenant, 0), "Count", &[("endUsers", end_users)]),
         item(&keys::sequence(tenant), "Sequence", &[("endUsers", end_users), ("uids", uids)]),
     ]
 }

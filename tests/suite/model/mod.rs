@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tests::proxy::{Fault, Plan};
 
 use crate::support::app::App;
-use crate::support::proxied::Troubled;
+use crate::support::proxied::FaultyApp;
 use crate::support::sequences::{hold_all, runtime, sequences};
 use plan::Round;
 use run::{Contradiction, SequenceRun};
@@ -49,11 +49,11 @@ fn operations_match_the_model() {
 /// Runs `count` sequences with injected faults. Returns the number of database calls, and of injected faults by kind.
 fn run_with_faults(count: u32, plan: Plan, salt: u64) -> (u64, BTreeMap<Fault, u64>) {
     let runtime = runtime();
-    let troubled = runtime.block_on(Troubled::start(salt));
-    troubled.proxy.inject(plan);
-    run_sequences(count, 5, salt, &troubled.app, &runtime);
-    troubled.proxy.inject(Plan::default());
-    troubled.proxy.injected()
+    let faulty = runtime.block_on(FaultyApp::start(salt));
+    faulty.proxy.inject(plan);
+    run_sequences(count, 5, salt, &faulty.app, &runtime);
+    faulty.proxy.inject(Plan::default());
+    faulty.proxy.injected()
 }
 
 /// Runs plans concurrently, because they mostly wait for the database. Returns the kinds of the injected faults.

@@ -8,14 +8,14 @@ pub const NOTHING: &str = "the database is unavailable; nothing was written, ret
 pub const UNKNOWN: &str = "the database did not respond; it is unknown whether the change was written";
 
 /// A system that calls the database through a fault-injecting proxy.
-pub struct Troubled {
+pub struct FaultyApp {
     pub app: App,
     pub proxy: Proxy,
     /// Keeps the database engine alive. Its functions are not used.
     _engine: App,
 }
 
-impl Troubled {
+impl FaultyApp {
     pub async fn start(seed: u64) -> Self {
         let engine = App::start().await;
         let proxy = Proxy::start(engine.system.engine_url(), seed).await.expect("a proxy");

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::support::app::{TestRequest, now};
 use crate::support::functions::{json_of, unwatched};
-use crate::support::proxied::Troubled;
+use crate::support::proxied::FaultyApp;
 
 use super::*;
 
@@ -437,8 +437,8 @@ async fn ticket_with_very_many_topics_stays_writable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_delivery_does_not_undo_a_newer_one() {
-    let troubled = Troubled::start(7).await;
-    let functions = unwatched(&troubled.app).await;
+    let faulty = FaultyApp::start(7).await;
+    let functions = unwatched(&faulty.app).await;
     let meter = shared::store::Meter::default();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     let tenant = shared::domain::ids::Tenant::parse("1").unwrap();
@@ -451,7 +451,7 @@ async fn slow_delivery_does_not_undo_a_newer_one() {
     take(upserted(1, JANE, json!({}))).await;
     take(topic(1, "A")).await;
     // The slow delivery has read the topics [B]. The newer one finds that the stored [A] is correct.
-    let messages = troubled.proxy.hold("Query");
+    let messages = faulty.proxy.hold("Query");
     let newer = async {
         messages.reached().await;
         take(topic(3, "A")).await;

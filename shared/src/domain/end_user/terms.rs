@@ -57,6 +57,9 @@ impl EndUser {
             searched.extend(text::words(value));
         }
         for uid in &self.uids {
+            if searched.full {
+                break;
+            }
             for spelling in spellings(&uid.value) {
                 searched.extend(value_words(&spelling, matches!(uid.kind, UidType::Phone | UidType::WhatsApp)));
             }

@@ -42,7 +42,7 @@ impl Scope<'_> {
     pub(super) async fn count(&self) -> Result<u64, StoreError> {
         let limit = keys::COUNT_SHARDS as usize;
         let shards = self.table.query(Query { limit, ..Query::table(keys::counts(&self.tenant)).strong() }).await?;
-        let number = |item: &Item| item.get("people")?.as_n().ok()?.parse::<i64>().ok();
+        let number = |item: &Item| item.get("endUsers")?.as_n().ok()?.parse::<i64>().ok();
         // A shard can be negative, because an end user's creation and deletion may be counted on different shards. Only
         // the sum is meaningful.
         let sum: i64 = shards.iter().filter_map(number).sum();

@@ -223,7 +223,7 @@ impl Scope<'_> {
         let update = Update::builder()
             .table_name(self.table.name)
             .set_key(Some(primary_key(&keys::count(&self.tenant, shard))))
-            .update_expression("SET #kind = :kind, v = :one ADD people :change")
+            .update_expression("SET #kind = :kind, v = :one ADD endUsers :change")
             .expression_attribute_names("#kind", "kind")
             .expression_attribute_values(":kind", string("Count"))
             .expression_attribute_values(":one", number(1))
