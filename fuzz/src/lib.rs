@@ -10,7 +10,7 @@ use aws_lambda_events::encodings::Body;
 use aws_sdk_dynamodb::Client;
 use futures::FutureExt;
 use lambda_runtime::{Context, LambdaEvent};
-use shared::app::{App, Config};
+use shared::app::{HttpApp, HttpConfig};
 use shared::bootstrap;
 use shared::domain::end_user::EndUser;
 use shared::domain::ids::{EndUserId, Tenant, UidId};
@@ -89,16 +89,16 @@ pub fn assert_storable(end_user: &EndUser) {
 
 /// The response of a function with this handler to an event. The handler must not wait for anything.
 pub fn respond(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
-    static APP: LazyLock<App> = LazyLock::new(|| {
+    static APP: LazyLock<HttpApp> = LazyLock::new(|| {
         let variable = |name: &str| match name {
             "TABLE_NAME" => Some("Table".to_owned()),
             "JWT_SECRET" => Some(SECRET.to_owned()),
             "DEFAULT_PHONE_REGION" => Some("BE".to_owned()),
             _ => None,
         };
-        let config = Config::from_lookup(&variable).and_then(|config| config.with_auth(&variable));
+        let config = HttpConfig::from_lookup(&variable);
         let client = aws_sdk_dynamodb::Config::builder().behavior_version_latest().build();
-        App::new(config.expect("a configuration"), Client::from_conf(client))
+        HttpApp::new(config.expect("a configuration"), Client::from_conf(client))
     });
     let event = LambdaEvent::new(event, Context::default());
     bootstrap::on_request(&APP, handler, event).now_or_never().expect("a response without waiting")

@@ -192,7 +192,7 @@ async fn missing_or_foreign_program_is_reported_with_a_fix() {
     let here = std::env::consts::ARCH;
     assert_eq!(
         start_error(&built.0).await,
-        format!("{shown} is made for {other}, this machine is {here}; {build} {option}")
+        format!("{shown} is built for {other}, but this machine is {here}; {build} {option}")
     );
 
     std::fs::write(&path, "#!/bin/sh\nexit 0 # a script\n").unwrap();

@@ -340,7 +340,11 @@ async fn unclear_file_is_rejected_with_a_reason() {
             b"email,firstname\na@example.com,Ann\nz@example.com,Zo\xeb\n".to_vec(),
         ),
         stopped("empty.json", b"[]", "the file is empty"),
-        stopped("broken.ndjson", b"{\"email\":}\n{}\n", "no row can be read; line 1: not valid JSON: expected value"),
+        stopped(
+            "broken.ndjson",
+            b"{\"email\":}\n{}\n",
+            "no row can be read; line 1: is not valid JSON: expected value",
+        ),
         stopped("book.csv", b"PK\x03\x04\x14\0", "the file looks like an Excel workbook (.xlsx)"),
         stopped("page.csv", b"<html>", "the file looks like HTML or XML"),
         stopped("objects.csv", b"{\"email\":\"a@example.com\"}", "the file looks like JSON; use --format ndjson"),
