@@ -196,7 +196,7 @@ async fn missing_or_foreign_program_is_reported_with_a_fix() {
     );
 
     std::fs::write(&path, "#!/bin/sh\nexit 0 # a script\n").unwrap();
-    assert_eq!(start_error(&built.0).await, format!("{shown} is no program for Lambda; {build}"));
+    assert_eq!(start_error(&built.0).await, format!("{shown} is not a Lambda binary; {build}"));
 }
 
 /// The processes with this table in `TABLE_NAME`.

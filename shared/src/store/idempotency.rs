@@ -39,7 +39,6 @@ struct IdempotencyItem<'a, T> {
     fingerprint: String,
     #[serde(rename = "endUserID")]
     end_user: EndUserId,
-    #[serde(rename = "answer")]
     response: &'a T,
     /// DynamoDB's TTL deletes the item some time later. Readers ignore it from this time on.
     expires_at: u64,
@@ -62,7 +61,7 @@ impl Scope<'_> {
         if text(&item, "fingerprint")? != idempotency_key.fingerprint {
             return Err(ChangeError::KeyReused);
         }
-        let response = item.remove("answer").ok_or_else(|| unreadable("an idempotency item without a response"))?;
+        let response = item.remove("response").ok_or_else(|| unreadable("an idempotency item without a response"))?;
         Ok(Some(from_attribute_value(response).map_err(unreadable)?))
     }
 

@@ -32,7 +32,7 @@ struct IndexStateItem {
     /// The number of writes of this item.
     rev: u64,
     /// Whether the index has exactly `entries`. Otherwise it has a subset of them.
-    #[serde(default, rename = "settled")]
+    #[serde(default)]
     complete: bool,
     entries: Vec<String>,
     entries_version: u32,
