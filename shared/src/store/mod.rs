@@ -7,6 +7,7 @@ mod bulk;
 mod end_users;
 mod entry;
 mod error;
+mod failure;
 mod idempotency;
 mod index;
 mod items;

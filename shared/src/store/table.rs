@@ -15,10 +15,10 @@ use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
 
 use super::error::{StoreError, unreadable};
+use super::failure::Failure;
 use super::items::{Item, primary_key};
 use super::keys::Key;
 use super::meter::{CallKind, Meter};
-use super::retry::Failure;
 
 /// The table, for the calls of one request.
 #[derive(Clone, Copy)]
