@@ -3,16 +3,15 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_item};
 
 use super::Scope;
 use super::error::{ChangeError, StoreError, unreadable};
-use super::items::{Document, StoredResponse, expires_at, now, primary_key, text};
+use super::items::{Document, StoredResponse, expires_at, now, text};
 use super::keys::{self, Key};
-use super::meter::CallKind;
 use super::table::{delete_action, number, put_action, try_concurrently};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
@@ -65,14 +64,15 @@ impl Scope<'_> {
         Ok(Some(from_attribute_value(response).map_err(unreadable)?))
     }
 
-    /// Returns the writes that store `response`, and lists it in `document`. The writes fail if a response to another
-    /// request with the same key is stored.
+    /// Returns the writes that store `response`, and lists it in `document`; without a key there are none. The writes
+    /// fail if a response to another request with the same key is stored.
     pub(super) fn store_response<T: Serialize>(
         &self,
-        idempotency_key: &IdempotencyKey,
+        idempotency_key: Option<&IdempotencyKey>,
         response: &T,
         document: &mut Document,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let Some(idempotency_key) = idempotency_key else { return Ok(Vec::new()) };
         let (digest, until) = (keys::idempotency_digest(&idempotency_key.key), expires_at(RETENTION));
         let Key { pk, sk } = keys::idempotency(&self.tenant, &digest);
         let item = IdempotencyItem {
@@ -101,22 +101,9 @@ impl Scope<'_> {
     /// after each deletion, so that no response stays if the deleting request ends early.
     pub async fn erase_responses(&self, end_user: EndUserId, responses: &[StoredResponse]) -> Result<(), StoreError> {
         let deletions = responses.iter().map(async |response| {
-            let request = self
-                .table
-                .client
-                .delete_item()
-                .table_name(self.table.name)
-                .set_key(Some(primary_key(&keys::idempotency(&self.tenant, &response.digest))))
-                // The key may be in use again, for a new end user.
-                .condition_expression("endUserID = :endUserID")
-                .expression_attribute_values(":endUserID", number(end_user))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            match self.table.call(CallKind::Write, || request.clone().send()).await {
-                Ok(output) => self.table.meter.spend(CallKind::Write, &output.consumed_capacity),
-                Err(failure) if failure.is_condition_failed() => {}
-                Err(failure) => return Err(failure.into()),
-            }
-            Ok(())
+            let key = keys::idempotency(&self.tenant, &response.digest);
+            // The key may be in use again, for a new end user.
+            self.table.delete_if(&key, "endUserID = :endUserID", (":endUserID", number(end_user))).await
         });
         try_concurrently(deletions).await.map(drop)
     }

@@ -78,7 +78,6 @@ impl Scope<'_> {
             if self.write_records(&key, stored, records, Some(before.version), Vec::new()).await? {
                 return Ok(());
             }
-
             backoff.wait().await?;
         }
     }

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest, ReturnConsumedCapacity,
-    TransactWriteItem, WriteRequest,
+    AttributeValue, ConsumedCapacity, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest,
+    ReturnConsumedCapacity, TransactWriteItem, WriteRequest,
 };
 use futures::stream::{Buffered, Iter, TryCollect};
 use futures::{StreamExt, TryStreamExt};
@@ -85,9 +85,37 @@ impl Table<'_> {
             .condition_expression(condition)
             .set_expression_attribute_values(values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match self.call(CallKind::Write, || request.clone().send()).await {
-            Ok(output) => {
-                self.meter.spend(CallKind::Write, &output.consumed_capacity);
+        let result = self.call(CallKind::Write, || request.clone().send()).await;
+        self.is_condition_met(result.map(|output| output.consumed_capacity))
+    }
+
+    /// Deletes an item on a condition, with one value for it. Returns whether the condition was met.
+    pub(super) async fn delete_if(
+        self,
+        key: &Key,
+        condition: &str,
+        (name, value): (&str, AttributeValue),
+    ) -> Result<bool, StoreError> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(self.name)
+            .set_key(Some(primary_key(key)))
+            .condition_expression(condition)
+            .expression_attribute_values(name, value)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let result = self.call(CallKind::Write, || request.clone().send()).await;
+        self.is_condition_met(result.map(|output| output.consumed_capacity))
+    }
+
+    /// Whether the condition of a write was met, by the write's result. Meters what the write consumed.
+    fn is_condition_met<E: ProvideErrorMetadata>(
+        self,
+        result: Result<Option<ConsumedCapacity>, Failure<E>>,
+    ) -> Result<bool, StoreError> {
+        match result {
+            Ok(consumed) => {
+                self.meter.spend(CallKind::Write, &consumed);
                 Ok(true)
             }
             Err(failure) if failure.is_condition_failed() => Ok(false),
@@ -133,14 +161,8 @@ impl Table<'_> {
 
     /// Sends an update that is safe to repeat. Returns whether its condition was met.
     pub(super) async fn send_update(self, request: UpdateItemFluentBuilder) -> Result<bool, StoreError> {
-        match self.call(CallKind::Write, || request.clone().send()).await {
-            Ok(output) => {
-                self.meter.spend(CallKind::Write, &output.consumed_capacity);
-                Ok(true)
-            }
-            Err(failure) if failure.is_condition_failed() => Ok(false),
-            Err(failure) => Err(failure.into()),
-        }
+        let result = self.call(CallKind::Write, || request.clone().send()).await;
+        self.is_condition_met(result.map(|output| output.consumed_capacity))
     }
 
     /// Sends one transaction. All attempts have the same token, so it is applied once, also if a response is lost.

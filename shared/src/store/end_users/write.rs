@@ -37,9 +37,7 @@ impl Scope<'_> {
             }
             let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
             let mut document = Document::new(end_user.clone());
-            let response = idempotency_key
-                .map(|idempotency_key| self.store_response(idempotency_key, &end_user, &mut document))
-                .transpose()?;
+            let response = self.store_response(idempotency_key, &end_user, &mut document)?;
             // If the id is in use, an attempt whose response was lost may have created this very document.
             let is_written = self.write_document(None, Some(&document), response).await?;
             if is_written || self.document(id).await?.as_ref() == Some(&document) {
@@ -108,9 +106,7 @@ impl Scope<'_> {
             }
             let (version, responses) = (document.version + 1, document.responses.clone());
             let mut new = Document { end_user: after, version, responses };
-            let response = idempotency_key
-                .map(|idempotency_key| self.store_response(idempotency_key, &value, &mut new))
-                .transpose()?;
+            let response = self.store_response(idempotency_key, &value, &mut new)?;
             if self.write_document(Some(&document), Some(&new), response).await? {
                 return Ok(Idempotent { value, replayed: false });
             }
@@ -126,7 +122,7 @@ impl Scope<'_> {
             if !precondition.is_met_by(before.end_user.rev) {
                 return Err(ChangeError::Stale);
             }
-            if self.write_document(Some(&before), None, None).await? {
+            if self.write_document(Some(&before), None, Vec::new()).await? {
                 if let Err(error) = self.erase_responses(id, &before.responses).await {
                     tracing::warn!(%error, "stored responses are left to index-end-users");
                 }
@@ -143,14 +139,14 @@ impl Scope<'_> {
         &self,
         before: Option<&Document>,
         after: Option<&Document>,
-        response: Option<Vec<TransactWriteItem>>,
+        response: Vec<TransactWriteItem>,
     ) -> Result<bool, StoreError> {
         let old = before.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
         let new = after.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
         let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
         let document = document.ok_or_else(|| StoreError::Unexpected("a write without a document".to_owned()))?;
         let version = before.map(|document| document.version);
-        self.write_records(&document, old, new, version, response.unwrap_or_default()).await
+        self.write_records(&document, old, new, version, response).await
     }
 
     /// Writes the difference of two sets of records, as [`Self::write_document`] does.
