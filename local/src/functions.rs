@@ -11,6 +11,7 @@ use shared::app::HttpApp;
 use shared::bootstrap::{Code, on_request};
 use shared::events::queue::on_messages;
 use shared::events::stream::on_records;
+use shared::http::access_by_method;
 
 use crate::Error;
 use crate::events::now;
@@ -22,7 +23,7 @@ use crate::template::{Function, Template};
 const MAX_RESPONSE: usize = 6 * 1024 * 1024;
 
 /// The functions that `local` can run in-process.
-const FUNCTIONS: [shared::bootstrap::Function; 10] = [
+const FUNCTIONS: [shared::bootstrap::Function; 13] = [
     list_end_users::FUNCTION,
     create_end_user::FUNCTION,
     get_end_user::FUNCTION,
@@ -31,6 +32,9 @@ const FUNCTIONS: [shared::bootstrap::Function; 10] = [
     find_end_users_by_uid::FUNCTION,
     list_end_user_tickets::FUNCTION,
     assign_end_user_uid::FUNCTION,
+    upsert_end_user::FUNCTION,
+    upsert_end_users::FUNCTION,
+    look_up_end_users::FUNCTION,
     index_end_users::FUNCTION,
     ingest_tickets::FUNCTION,
 ];
@@ -116,7 +120,11 @@ async fn run(app: &HttpApp, code: Code, event: &str, context: Context) -> serde_
     match code {
         Code::Http(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);
-            serde_json::to_vec(&on_request(app, handler, event).await)
+            serde_json::to_vec(&on_request(app, access_by_method, handler, event).await)
+        }
+        Code::HttpWithAccess(access, handler) => {
+            let event = LambdaEvent::new(serde_json::from_str(event)?, context);
+            serde_json::to_vec(&on_request(app, access, handler, event).await)
         }
         Code::Stream(handler) => {
             let event = LambdaEvent::new(serde_json::from_str(event)?, context);

@@ -29,8 +29,10 @@ pub struct Function {
 /// The handler of a function, by the events that invoke it.
 #[derive(Clone, Copy)]
 pub enum Code {
-    /// HTTP requests from API Gateway.
+    /// HTTP requests from API Gateway. A GET needs read access, any other request write access.
     Http(http::Handler),
+    /// HTTP requests from API Gateway, with the access that each of them needs.
+    HttpWithAccess(http::RequiredAccess, http::Handler),
     /// Records of the table's stream.
     Stream(StreamHandler),
     /// Messages of a queue.
@@ -41,16 +43,8 @@ pub enum Code {
 pub async fn run(function: Function) -> Result<(), Error> {
     init_log();
     match function.code {
-        Code::Http(handler) => {
-            let app = HttpApp::new(HttpConfig::from_lookup(&environment)?, load_client().await);
-            app.app().store().connect().await;
-            let app = Arc::new(app);
-            lambda_runtime::run(service_fn(|event| {
-                let app = app.clone();
-                async move { Ok::<_, Error>(on_request(&app, handler, event).await) }
-            }))
-            .await
-        }
+        Code::Http(handler) => run_http(http::access_by_method, handler).await,
+        Code::HttpWithAccess(access, handler) => run_http(access, handler).await,
         Code::Stream(handler) => {
             let app = start().await?;
             lambda_runtime::run(service_fn(|event| {
@@ -69,15 +63,27 @@ pub async fn run(function: Function) -> Result<(), Error> {
         }
     }
 }
+/// Runs an HTTP function on the Lambda runtime.
+async fn run_http(access: http::RequiredAccess, handler: http::Handler) -> Result<(), Error> {
+    let app = HttpApp::new(HttpConfig::from_lookup(&environment)?, load_client().await);
+    app.app().store().connect().await;
+    let app = Arc::new(app);
+    lambda_runtime::run(service_fn(|event| {
+        let app = app.clone();
+        async move { Ok::<_, Error>(on_request(&app, access, handler, event).await) }
+    }))
+    .await
+}
 
 /// Handles one invocation of an HTTP function.
 pub async fn on_request(
     app: &HttpApp,
+    access: http::RequiredAccess,
     handler: http::Handler,
     event: LambdaEvent<ApiGatewayV2httpRequest>,
 ) -> ApiGatewayV2httpResponse {
     let request = http::read_event(event.payload).with_lambda_context(event.context);
-    http::write_event(http::handle(app, handler, request).await)
+    http::write_event(http::handle(app, access, handler, request).await)
 }
 
 /// The time limits of one attempt of a call: 1 s to connect, 3 s in all.

@@ -29,14 +29,18 @@ async fn every_change_gives_a_new_strong_etag() {
 
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
     seen.push(etag(&read(&tenant, &id).await));
-    tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "j@x.be" })).await.expect(201);
+    let assigned = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "j@x.be" })).await;
+    assert_eq!(assigned.status, 201);
     seen.push(etag(&read(&tenant, &id).await));
+    assert_eq!(etag(&assigned), seen[2]);
     let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), 3, "{seen:?}");
 
     // An update that changes nothing keeps the ETag.
     tenant.update(&id, json!({ "firstname": "Janet" })).await;
-    tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "J@x.be" })).await.expect(200);
+    let again = tenant.post("/api/EndUserUIDs/assign", json!({ "endUserID": id, "uid": "J@x.be" })).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(etag(&again), seen[2]);
     assert_eq!(etag(&read(&tenant, &id).await), seen[2]);
 }
 
@@ -51,7 +55,10 @@ async fn stale_if_match_is_412_and_writes_nothing() {
     let current = etag(&now);
 
     let weak = format!("W/{current}");
-    for tag in [stale.as_str(), weak.as_str(), "\"nonsense\"", "nonsense", "\"\"", ""] {
+    // The tag of another end user with the same revision is no match.
+    let other = format!("\"{}-2\"", id.as_u64().unwrap() + 1);
+    assert_eq!(current, format!("\"{id}-2\""));
+    for tag in [stale.as_str(), weak.as_str(), &other, "\"nonsense\"", "\"\"", ""] {
         for method in ["PUT", "DELETE"] {
             let problem = tenant.send(conditional(method, &id, "if-match", tag)).await.expect(412);
             assert_eq!(problem["title"], "Precondition Failed", "{method} {tag}");
@@ -95,7 +102,7 @@ async fn matching_if_none_match_is_304() {
         assert_eq!(response.header("cache-control"), Some("no-store"));
         assert_eq!(response.header("content-type"), None);
     }
-    for tag in ["\"0\"", "nonsense", ""] {
+    for tag in ["\"0\"", "\"nonsense\"", ""] {
         let response = tenant.send(conditional("GET", &id, "if-none-match", tag)).await;
         assert_eq!(response.expect(200), whole.json(), "{tag}");
     }
@@ -116,4 +123,23 @@ async fn one_of_concurrent_updates_with_the_same_etag_wins() {
     let statuses = futures::future::join_all((0..12).map(change)).await;
     assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [204, 412].contains(status)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn condition_without_quotes_is_400() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let id = tenant.create(json!({ "firstname": "Jane" })).await["endUserID"].clone();
+    for method in ["GET", "PUT", "DELETE"] {
+        for header in ["If-Match", "If-None-Match"] {
+            for value in ["1", &format!("{id}-1"), "nonsense", "*, \"1\""] {
+                let problem = tenant.send(conditional(method, &id, header, value)).await.expect(400);
+                let message = "must be * or a list of entity tags in double quotes, such as \"12-3\"";
+                assert_eq!(problem["errors"], json!({ header: [message] }), "{method} {value}");
+            }
+        }
+    }
+    // The error is reported with those of the body, and before 404.
+    let request = TestRequest::new("PUT", "/api/EndUsers/2").header("if-match", "1").json(&json!({ "lang": "?" }));
+    assert_eq!(tenant.send(request).await.errors(), ["If-Match", "lang"]);
 }

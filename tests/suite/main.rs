@@ -30,5 +30,6 @@ mod support;
 mod template;
 mod tickets;
 mod uids;
+mod upsert;
 mod validation;
 mod vectors;

@@ -9,7 +9,7 @@ use shared::log::{DIMENSIONS, METRICS};
 use crate::support::app::{App, TestRequest};
 
 /// The endpoints of docs/api.md and the packages of their functions.
-const ROUTES: [(&str, &str, &str); 8] = [
+const ROUTES: [(&str, &str, &str); 11] = [
     ("GET", "/api/EndUsers", "list-end-users"),
     ("POST", "/api/EndUsers", "create-end-user"),
     ("GET", "/api/EndUsers/{id}", "get-end-user"),
@@ -17,6 +17,9 @@ const ROUTES: [(&str, &str, &str); 8] = [
     ("DELETE", "/api/EndUsers/{id}", "delete-end-user"),
     ("GET", "/api/EndUsers/byUid", "find-end-users-by-uid"),
     ("GET", "/api/EndUsers/{id}/tickets", "list-end-user-tickets"),
+    ("POST", "/api/EndUsers/upsert", "upsert-end-user"),
+    ("POST", "/api/EndUsers/upsertMany", "upsert-end-users"),
+    ("POST", "/api/EndUsers/lookup", "look-up-end-users"),
     ("POST", "/api/EndUserUIDs/assign", "assign-end-user-uid"),
 ];
 
@@ -74,8 +77,9 @@ async fn functions_serve_routes_and_gateway_the_rest() {
         assert!(response.header("x-request-id").is_some(), "{method} {path}");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             if !ROUTES.iter().any(|route| route.0 == method && route.1.replace("{id}", "1") == path) {
-                // For the other methods of the path, `byUid` is an `{id}`.
-                let id = path.ends_with("byUid") && ["PUT", "DELETE"].contains(&method);
+                // For the other methods of a path such as `/api/EndUsers/byUid`, the last word is an `{id}`.
+                let one_segment = path.strip_prefix("/api/EndUsers/").is_some_and(|rest| !rest.contains('/'));
+                let id = one_segment && ["GET", "PUT", "DELETE"].contains(&method);
                 let response = caller.send(TestRequest::new(method, &path)).await;
                 assert_eq!(response.status, if id { 401 } else { 404 }, "{method} {path}: {}", response.text());
             }
@@ -94,7 +98,7 @@ fn every_function_package_is_one_function_and_binary() {
     let packages: BTreeSet<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(deployed, packages);
-    assert_eq!(functions(&document).len(), 10);
+    assert_eq!(functions(&document).len(), 13);
     for (name, function) in functions(&document) {
         assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda", "{name}");
         assert_eq!(function["Properties"]["Events"].as_object().unwrap().len(), 1, "{name}");

@@ -10,12 +10,12 @@ use shared::store::{Idempotent, Scope};
 pub const FUNCTION: Function =
     Function { name: env!("CARGO_PKG_NAME"), code: Code::Http(|app, db, request| Box::pin(handle(app, db, request))) };
 
-/// Reads an AssignUIDRequest. Returns 201 with the new record, 200 with the record if the UID was linked before, 404,
-/// or 422 if the Idempotency-Key was used with a different request.
+/// Reads an AssignUIDRequest. Returns 201 with the new record, 200 with the record if the UID was linked before, each
+/// with the end user's ETag, 404, or 422 if the Idempotency-Key was used with a different request.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let (assignment, idempotency_key) = request.idempotent(|json| UidAssignment::read(json, app.default_region()))?;
     let Idempotent { value: assigned, replayed } = db.assign_uid(&assignment, idempotency_key.as_ref()).await?;
     let dto = AssignedDto::from(&assigned);
     let response = if assigned.already_linked { Response::ok(&dto) } else { Response::created(&dto) };
-    Ok(response?.replayed(replayed))
+    Ok(response?.with_revision(assigned.revision).replayed(replayed))
 }

@@ -17,5 +17,5 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let Idempotent { value: end_user, replayed } = db.create_end_user(&new, idempotency_key.as_ref()).await?;
     let location = format!("/api/EndUsers/{}", end_user.id);
     let response = Response::created(&EndUserReadDto::from(&end_user))?.with_header(LOCATION, location);
-    Ok(response.with_revision(end_user.rev).replayed(replayed))
+    Ok(response.with_revision(end_user.revision()).replayed(replayed))
 }

@@ -12,6 +12,6 @@ pub const FUNCTION: Function =
 /// Returns 204, 404, or 412 if the revision does not meet the precondition.
 pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
-    db.delete_end_user(id, &request.precondition()).await?;
+    db.delete_end_user(id, &request.precondition()?).await?;
     Ok(Response::no_content())
 }

@@ -13,6 +13,7 @@ pub const FUNCTION: Function =
 /// Returns 200 with the EndUserReadDTO and its ETag, 304 if the caller has that revision, 412 or 404.
 pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
+    let precondition = request.precondition()?;
     let end_user = db.end_user(id).await?.ok_or(Error::NOT_FOUND)?;
-    Response::ok(&EndUserReadDto::from(&end_user))?.conditional(&request.precondition(), end_user.rev)
+    Response::ok(&EndUserReadDto::from(&end_user))?.conditional(&precondition, end_user.revision())
 }

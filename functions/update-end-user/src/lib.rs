@@ -13,7 +13,7 @@ pub const FUNCTION: Function =
 /// Reads an EndUserUpdateDTO. Returns 204, 404, or 412 if the revision does not meet the precondition.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
-    let update = EndUserUpdate::read(&request.json()?, app.default_region())?;
-    db.update_end_user(id, &update, &request.precondition()).await?;
+    let (update, precondition) = request.conditional(|json| EndUserUpdate::read(json, app.default_region()))?;
+    db.update_end_user(id, &update, &precondition).await?;
     Ok(Response::no_content())
 }

@@ -12,6 +12,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256, in hexadecimal, of the route and the body.
     pub fingerprint: String,
+    /// The number of the item of the body that is applied; `None` for the whole request.
+    pub item: Option<u32>,
 }
 
 impl IdempotencyKey {
@@ -24,7 +26,12 @@ impl IdempotencyKey {
         // A route contains no line break, so the boundary between route and body is unambiguous.
         let digest = Sha256::new().chain_update(route).chain_update("\n").chain_update(body).finalize();
         let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { key: key.to_owned(), fingerprint })
+        Ok(Self { key: key.to_owned(), fingerprint, item: None })
+    }
+
+    /// The key of one item of the request's body, which is applied by itself.
+    pub fn item(&self, item: u32) -> Self {
+        Self { item: Some(item), ..self.clone() }
     }
 }
 

@@ -11,6 +11,9 @@ use super::text::{self, Limit};
 /// Maximum number of paths in [`ValidationErrors`], so that a response can hold them.
 const MAX_PATHS: usize = 1_000;
 
+/// Maximum length of a member that names a choice, in characters.
+const MAX_CHOICE_LENGTH: usize = 50;
+
 /// Maximum length of a path in bytes; a longer one is cut off. Names in a request can have any length.
 const MAX_PATH_BYTES: usize = 500;
 
@@ -38,6 +41,12 @@ impl ValidationErrors {
         for (path, messages) in others.0 {
             messages.into_iter().for_each(|message| self.add(path.clone(), message));
         }
+    }
+
+    /// The errors of a part of a body, by their paths from the body's root. `parent` is the path of the part.
+    pub fn within(self, parent: &str) -> Self {
+        let path = |path: String| if path == "body" { parent.to_owned() } else { join(parent, &path) };
+        Self(self.0.into_iter().map(|(name, messages)| (path(name), messages)).collect())
     }
 
     /// A single error.
@@ -387,6 +396,32 @@ impl<'a> Fields<'a> {
     pub fn positive(&self, name: &str, max: u64, errors: &mut ValidationErrors) -> Option<u64> {
         let expected = format!("an integer from 1 to {max}");
         self.read(name, errors, &expected, |json| json.as_u64().filter(|n| (1..=max).contains(n))).value()
+    }
+
+    /// The value of the name in `choices` that the member has in any case; `null` and an empty text count as absent.
+    pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)], errors: &mut ValidationErrors) -> Option<T> {
+        let text = self.text(name, Limit::Chars(MAX_CHOICE_LENGTH), errors).value()?;
+        let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+            errors.add(self.path(name), format!("must be one of: {}", names.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// The elements of a required array of 1 to `max` elements, with their paths. Empty if the array is invalid.
+    pub fn elements(&self, name: &str, max: usize, errors: &mut ValidationErrors) -> Vec<(String, &'a Json)> {
+        let path = self.path(name);
+        let elements = self.array(name, errors).unwrap_or_default();
+        if !self.is_present(name) {
+            errors.add(path, "is required");
+            return Vec::new();
+        }
+        if elements.len() > max || elements.is_empty() && matches!(self.get(name), Some(Json::Array(_))) {
+            errors.add(path, format!("must have 1 to {max} elements"));
+            return Vec::new();
+        }
+        elements.iter().enumerate().map(|(i, element)| (format!("{path}[{i}]"), element)).collect()
     }
 
     /// The elements of an array; `null` counts as absent.

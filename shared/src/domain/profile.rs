@@ -28,7 +28,7 @@ pub enum Field {
     Company,
 }
 
-/// The values of customerType.
+/// The values of customerType; the first one is the default.
 pub const CUSTOMER_TYPES: [&str; 3] = ["Lead", "Customer", "Partner"];
 
 impl Field {
@@ -126,6 +126,11 @@ impl Profile {
         self.0.get(&field).map(String::as_str)
     }
 
+    /// Whether a field can be filled without a loss: it has no text, or is a customerType of `Lead`, its default.
+    pub(super) fn is_empty(&self, field: Field) -> bool {
+        self.get(field).is_none_or(|text| field == Field::CustomerType && text == CUSTOMER_TYPES[0])
+    }
+
     /// `firstname lastname`, joined and trimmed; empty if both are empty.
     pub fn name(&self) -> String {
         let name: Vec<_> = [Field::Firstname, Field::Lastname].into_iter().filter_map(|f| self.get(f)).collect();
@@ -140,7 +145,7 @@ impl Profile {
                 None => self.0.remove(field),
             };
         }
-        self.0.entry(Field::CustomerType).or_insert_with(|| "Lead".to_owned());
+        self.0.entry(Field::CustomerType).or_insert_with(|| CUSTOMER_TYPES[0].to_owned());
     }
 }
 
@@ -165,6 +170,17 @@ impl Patch {
             patch.insert(field, value);
         }
         Self(patch)
+    }
+
+    /// The text that the request sets a field to; `None` if it leaves or clears the field.
+    pub(super) fn value(&self, field: Field) -> Option<&str> {
+        self.0.get(&field)?.as_deref()
+    }
+
+    /// The changes of the fields that are empty in `profile`. A customerType of `Lead` counts as empty.
+    pub(super) fn filling(&self, profile: &Profile) -> Self {
+        let is_filled = |(field, value): &(&Field, &Option<String>)| value.is_some() && profile.is_empty(**field);
+        Self(self.0.iter().filter(is_filled).map(|(field, value)| (*field, value.clone())).collect())
     }
 
     /// The request's change of the country; `Null` clears it.

@@ -68,7 +68,7 @@ impl Error {
                 ChangeError::NotFound => StatusCode::NOT_FOUND,
                 ChangeError::Stale => StatusCode::PRECONDITION_FAILED,
                 ChangeError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-                ChangeError::IdsExhausted => StatusCode::CONFLICT,
+                ChangeError::Conflict(_) => StatusCode::CONFLICT,
                 ChangeError::Store(StoreError::Unavailable { .. }) => StatusCode::SERVICE_UNAVAILABLE,
                 ChangeError::Store(StoreError::Unexpected(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             },
@@ -88,7 +88,7 @@ impl Error {
                     "the end user was modified: If-Match or If-None-Match does not allow its current ETag"
                 }
                 ChangeError::KeyReused => "this Idempotency-Key was already used with a different request",
-                ChangeError::IdsExhausted => "the tenant has no ids left; nothing was written",
+                ChangeError::Conflict(conflict) => conflict.kind.detail(),
                 ChangeError::Store(StoreError::Unavailable { outcome: Outcome::NothingWritten, .. }) => {
                     "the database is unavailable; nothing was written, retry the request"
                 }

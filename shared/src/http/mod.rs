@@ -3,6 +3,7 @@
 
 mod conditions;
 mod error;
+mod items;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod problem;
@@ -21,6 +22,7 @@ use crate::app::{App, HttpApp};
 use crate::auth::Access;
 use crate::store::{Cost, Meter, Scope};
 pub use error::Error;
+pub use items::ItemResult;
 pub use lambda_http::http::header::LOCATION;
 use request::RawQuery;
 pub(crate) use request::time_left;
@@ -29,6 +31,14 @@ pub use response::{Paginated, Response};
 
 /// The handler of an HTTP function. The `Scope` of the caller's tenant is its only access to data.
 pub type Handler = for<'a> fn(&'a App, &'a Scope<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Error>>;
+
+/// The access that a request needs, from what the request says.
+pub type RequiredAccess = fn(&Request) -> Access;
+
+/// The access that a request needs by its method: reading for GET, writing for any other.
+pub fn access_by_method(request: &Request) -> Access {
+    if request.is_get() { Access::Read } else { Access::Write }
+}
 
 /// The time that a request may work on the database: at most 10 s, and less than the function's remaining time, so that
 /// it can still respond.
@@ -72,12 +82,17 @@ pub fn write_event(response: http::Response<String>) -> ApiGatewayV2httpResponse
 }
 
 /// Handles one request: authentication, the handler, the problem document, headers and the log line.
-pub async fn handle(app: &HttpApp, handler: Handler, request: lambda_http::Request) -> http::Response<String> {
+pub async fn handle(
+    app: &HttpApp,
+    access: RequiredAccess,
+    handler: Handler,
+    request: lambda_http::Request,
+) -> http::Response<String> {
     let started = Instant::now();
     let route = route(&request);
     let request = Request::new(request, route.clone());
     let meter = Meter::default();
-    let (tenant, result) = authenticate_and_dispatch(app, handler, &request, &meter, started).await;
+    let (tenant, result) = authenticate_and_dispatch(app, access, handler, &request, &meter, started).await;
     let response = result.unwrap_or_else(|error| {
         error.log(request.id());
         problem::response(&error, request.id())
@@ -100,13 +115,13 @@ pub async fn handle(app: &HttpApp, handler: Handler, request: lambda_http::Reque
 
 async fn authenticate_and_dispatch(
     app: &HttpApp,
+    access: RequiredAccess,
     handler: Handler,
     request: &Request,
     meter: &Meter,
     started: Instant,
 ) -> (Option<String>, Result<Response, Error>) {
-    let access = if request.is_get() { Access::Read } else { Access::Write };
-    let caller = match app.authenticator().authenticate(request.authorization(), access).await {
+    let caller = match app.authenticator().authenticate(request.authorization(), access(request)).await {
         Ok(caller) => caller,
         Err(error) => return (None, Err(error.into())),
     };

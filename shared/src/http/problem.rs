@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::response::Response;
 use crate::auth::AuthError;
+use crate::domain::end_user::ConflictingEndUser;
 use crate::store::ChangeError;
 
 /// A problem document (RFC 9457).
@@ -33,6 +34,10 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     code: Option<&'static str>,
+    /// For 409: the end users that the request conflicts with, by ascending id, at most 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    conflicts: Option<&'a [ConflictingEndUser]>,
 }
 
 /// The response to a request that failed with `error`.
@@ -42,8 +47,8 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         Error::Change(ChangeError::Invalid(errors)) => Some(errors.as_map()),
         _ => None,
     };
-    let code = match error {
-        Error::Change(ChangeError::IdsExhausted) => Some("ids_exhausted"),
+    let conflict = match error {
+        Error::Change(ChangeError::Conflict(conflict)) => Some(conflict),
         _ => None,
     };
     let title = status.canonical_reason().unwrap_or_default();
@@ -55,7 +60,8 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         detail: &detail,
         instance: request_id,
         errors,
-        code,
+        code: conflict.map(|conflict| conflict.kind.code()),
+        conflicts: conflict.map(|conflict| conflict.end_users.as_slice()).filter(|end_users| !end_users.is_empty()),
     };
     let response =
         Response::new(status, "application/problem+json", &problem).unwrap_or_else(|_| Response::no_content());

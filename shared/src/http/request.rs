@@ -100,12 +100,19 @@ impl Request {
         &self,
         read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
     ) -> Result<(T, Option<IdempotencyKey>), Error> {
-        let body = match self.json() {
-            Ok(json) => read(&json),
-            Err(Error::Change(ChangeError::Invalid(errors))) => Err(errors),
-            Err(error) => return Err(error),
-        };
-        Ok(ValidationErrors::zip(body, self.idempotency_key())?)
+        Ok(ValidationErrors::zip(self.read_body(read)?, self.idempotency_key())?)
+    }
+
+    /// Reads the body with `read`. The outer error is one that hides all validation errors.
+    fn read_body<T>(
+        &self,
+        read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
+    ) -> Result<Result<T, ValidationErrors>, Error> {
+        match self.json() {
+            Ok(json) => Ok(read(&json)),
+            Err(Error::Change(ChangeError::Invalid(errors))) => Ok(Err(errors)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The `Idempotency-Key` with the fingerprint of this request; `None` without the header.
@@ -117,8 +124,16 @@ impl Request {
     }
 
     /// The precondition of `If-Match` and `If-None-Match`.
-    pub fn precondition(&self) -> Precondition {
+    pub fn precondition(&self) -> Result<Precondition, ValidationErrors> {
         conditions::precondition(self.inner.headers())
+    }
+
+    /// Reads the body with `read`, and the precondition. Returns the errors of both at once.
+    pub fn conditional<T>(
+        &self,
+        read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
+    ) -> Result<(T, Precondition), Error> {
+        Ok(ValidationErrors::zip(self.read_body(read)?, self.precondition())?)
     }
 
     fn check_content(&self) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::conditions;
 use super::error::Error;
-use crate::domain::end_user::Precondition;
+use crate::domain::end_user::{Precondition, Revision};
 use crate::domain::page::Page;
 use crate::store::{ChangeError, StoreError};
 
@@ -34,14 +34,14 @@ impl Response {
         Self { status: StatusCode::NO_CONTENT, content_type: "", body: String::new(), headers: Vec::new() }
     }
 
-    /// Applies the request's precondition to a response that shows an end user at `rev` (RFC 9110 §13.2.2): the
+    /// Applies the request's precondition to a response that shows an end user at `revision` (RFC 9110 §13.2.2): the
     /// response with its entity tag, 304 if `If-None-Match` has the revision, or 412.
-    pub fn conditional(self, precondition: &Precondition, rev: u64) -> Result<Self, Error> {
-        if !precondition.if_match.contains(rev) {
+    pub fn conditional(self, precondition: &Precondition, revision: Revision) -> Result<Self, Error> {
+        if !precondition.if_match.contains(revision) {
             return Err(ChangeError::Stale.into());
         }
-        let response = self.with_revision(rev);
-        if !precondition.if_none_match.contains(rev) {
+        let response = self.with_revision(revision);
+        if !precondition.if_none_match.contains(revision) {
             return Ok(response);
         }
         Ok(Self { status: StatusCode::NOT_MODIFIED, content_type: "", body: String::new(), ..response })
@@ -62,9 +62,9 @@ impl Response {
         self
     }
 
-    /// Adds the entity tag of an end user at `rev`.
-    pub fn with_revision(self, rev: u64) -> Self {
-        self.with_header(header::ETAG, conditions::etag(rev))
+    /// Adds the entity tag of an end user at `revision`.
+    pub fn with_revision(self, revision: Revision) -> Self {
+        self.with_header(header::ETAG, conditions::etag(revision))
     }
 
     /// Adds `Idempotency-Replayed: true` if the response is that of an earlier request.

@@ -1,5 +1,6 @@
 //! The errors of the store.
 
+use crate::domain::end_user::{Conflict, ConflictKind};
 use crate::domain::input::ValidationErrors;
 
 /// An error of the database.
@@ -36,12 +37,24 @@ pub enum ChangeError {
     Stale,
     /// The idempotency key was already used with a different request.
     KeyReused,
-    /// The change needs new ids, and the tenant has used all of its ids.
-    IdsExhausted,
+    /// Stored end users do not allow the change.
+    Conflict(Conflict),
     /// The result of the change would be an invalid end user.
     Invalid(ValidationErrors),
     /// The database failed.
     Store(StoreError),
+}
+
+impl From<ValidationErrors> for ChangeError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Invalid(errors)
+    }
+}
+
+impl From<ConflictKind> for ChangeError {
+    fn from(kind: ConflictKind) -> Self {
+        Self::Conflict(Conflict::of(kind))
+    }
 }
 
 impl From<StoreError> for ChangeError {

@@ -1,6 +1,7 @@
 //! Stored responses for idempotency keys (docs/api.md, Idempotency). A response is written in the transaction that
 //! applies its request.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -10,8 +11,9 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_attribute_value, to_item};
 
 use super::Scope;
 use super::error::{ChangeError, StoreError, unreadable};
-use super::items::{Document, StoredResponse, expires_at, now, text};
+use super::items::{Document, Item, StoredResponse, expires_at, now, text};
 use super::keys::{self, Key};
+use super::query::Query;
 use super::table::{delete_action, number, put_action, try_concurrently};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
@@ -50,18 +52,37 @@ impl Scope<'_> {
         idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Option<T>, ChangeError> {
         let Some(idempotency_key) = idempotency_key else { return Ok(None) };
-        let key = keys::idempotency(&self.tenant, &keys::idempotency_digest(&idempotency_key.key));
-        let Some(mut item) = self.table.get(key).await? else { return Ok(None) };
-        let expires = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<u64>().ok());
-        if expires.is_none_or(|at| at <= now()) {
-            return Ok(None);
+        if idempotency_key.item.is_none() {
+            return Ok(self.stored_responses(idempotency_key).await?.remove("-"));
         }
-        // The fingerprint is compared first, because a response of another endpoint has another shape.
-        if text(&item, "fingerprint")? != idempotency_key.fingerprint {
-            return Err(ChangeError::KeyReused);
+        let digest = keys::idempotency_digest(&idempotency_key.key);
+        let item = self.table.get(keys::idempotency(&self.tenant, &digest, idempotency_key.item)).await?;
+        item.map_or(Ok(None), |item| read_response(item, idempotency_key))
+    }
+
+    /// The responses that are stored for the key and the items of its request, by sort key.
+    async fn stored_responses<T: DeserializeOwned>(
+        &self,
+        idempotency_key: &IdempotencyKey,
+    ) -> Result<BTreeMap<String, T>, ChangeError> {
+        let digest = keys::idempotency_digest(&idempotency_key.key);
+        let query = Query::table(keys::idempotency_partition(&self.tenant, &digest)).strong();
+        let mut responses = BTreeMap::new();
+        for item in self.table.query(query).await? {
+            let sort_key = text(&item, "sk")?.to_owned();
+            responses.extend(read_response(item, idempotency_key)?.map(|response| (sort_key, response)));
         }
-        let response = item.remove("response").ok_or_else(|| unreadable("an idempotency item without a response"))?;
-        Ok(Some(from_attribute_value(response).map_err(unreadable)?))
+        Ok(responses)
+    }
+
+    /// The responses that are stored for items of the key's request, by number. Empty without a key.
+    pub async fn stored_item_responses<T: DeserializeOwned>(
+        &self,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<BTreeMap<u32, T>, ChangeError> {
+        let Some(idempotency_key) = idempotency_key else { return Ok(BTreeMap::new()) };
+        let responses = self.stored_responses(idempotency_key).await?.into_iter();
+        Ok(responses.filter_map(|(sort_key, response)| Some((sort_key.parse().ok()?, response))).collect())
     }
 
     /// Returns the writes that store `response`, and lists it in `document`; without a key there are none. The writes
@@ -74,7 +95,7 @@ impl Scope<'_> {
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Some(idempotency_key) = idempotency_key else { return Ok(Vec::new()) };
         let (digest, until) = (keys::idempotency_digest(&idempotency_key.key), expires_at(RETENTION));
-        let Key { pk, sk } = keys::idempotency(&self.tenant, &digest);
+        let Key { pk, sk } = keys::idempotency(&self.tenant, &digest, idempotency_key.item);
         let item = IdempotencyItem {
             pk,
             sk,
@@ -91,8 +112,9 @@ impl Scope<'_> {
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
             .expression_attribute_values(":now", number(now()));
         let mut writes = vec![put_action(put)?];
-        if let Some(oldest) = document.add_response(StoredResponse { digest, until }) {
-            writes.push(delete_action(self.table.delete(&keys::idempotency(&self.tenant, &oldest.digest)))?);
+        if let Some(oldest) = document.add_response(StoredResponse { digest, item: idempotency_key.item, until }) {
+            let key = keys::idempotency(&self.tenant, &oldest.digest, oldest.item);
+            writes.push(delete_action(self.table.delete(&key))?);
         }
         Ok(writes)
     }
@@ -101,10 +123,27 @@ impl Scope<'_> {
     /// after each deletion, so that no response stays if the deleting request ends early.
     pub async fn erase_responses(&self, end_user: EndUserId, responses: &[StoredResponse]) -> Result<(), StoreError> {
         let deletions = responses.iter().map(async |response| {
-            let key = keys::idempotency(&self.tenant, &response.digest);
+            let key = keys::idempotency(&self.tenant, &response.digest, response.item);
             // The key may be in use again, for a new end user.
             self.table.delete_if(&key, "endUserID = :endUserID", (":endUserID", number(end_user))).await
         });
         try_concurrently(deletions).await.map(drop)
     }
+}
+
+/// Reads a stored response; `None` if it has expired. Fails if it is the response to another request.
+fn read_response<T: DeserializeOwned>(
+    mut item: Item,
+    idempotency_key: &IdempotencyKey,
+) -> Result<Option<T>, ChangeError> {
+    let expires = item.get("expiresAt").and_then(|at| at.as_n().ok()?.parse::<u64>().ok());
+    if expires.is_none_or(|at| at <= now()) {
+        return Ok(None);
+    }
+    // The fingerprint is compared first, because a response of another endpoint has another shape.
+    if text(&item, "fingerprint")? != idempotency_key.fingerprint {
+        return Err(ChangeError::KeyReused);
+    }
+    let response = item.remove("response").ok_or_else(|| unreadable("an idempotency item without a response"))?;
+    Ok(Some(from_attribute_value(response).map_err(unreadable)?))
 }

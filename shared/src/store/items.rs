@@ -45,6 +45,9 @@ pub struct Document {
 pub struct StoredResponse {
     /// The [`keys::idempotency_digest`] of the idempotency key.
     pub(super) digest: String,
+    /// The number of the item of the request's body that the response is about; `None` for the whole request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) item: Option<u32>,
     /// The expiry in seconds since 1970.
     pub(super) until: u64,
 }
@@ -65,11 +68,20 @@ impl Document {
         Self { end_user, version: 1, responses: Vec::new() }
     }
 
+    /// The document that replaces `before`, or a new one.
+    pub(super) fn after(before: Option<&Self>, end_user: EndUser) -> Self {
+        match before {
+            None => Self::new(end_user),
+            Some(before) => Self { end_user, version: before.version + 1, responses: before.responses.clone() },
+        }
+    }
+
     /// Adds a response and drops expired ones. Returns the oldest response, which the caller erases, if there are more
     /// than [`MAX_STORED_RESPONSES`].
     pub(super) fn add_response(&mut self, response: StoredResponse) -> Option<StoredResponse> {
         let now = now();
-        self.responses.retain(|stored| stored.until > now && stored.digest != response.digest);
+        let is_same = |stored: &StoredResponse| (&stored.digest, stored.item) == (&response.digest, response.item);
+        self.responses.retain(|stored| stored.until > now && !is_same(stored));
         self.responses.push(response);
         (self.responses.len() > MAX_STORED_RESPONSES).then(|| self.responses.remove(0))
     }

@@ -16,6 +16,10 @@ use crate::domain::uid::MatchKey;
 /// sorted lists and searches are complete when its index was repaired. Entries of older versions stay in the table.
 pub const ENTRIES_VERSION: u32 = 2;
 
+/// The version of the match keys in the keys of claims. A change of the rules for match keys needs a higher version:
+/// claims of two versions do not exclude each other, so under the exclusive policy they must be built again.
+pub const CLAIMS_VERSION: u32 = 1;
+
 /// The number of counter shards that add up to the number of a tenant's end users.
 pub const COUNT_SHARDS: u32 = 64;
 
@@ -96,6 +100,16 @@ pub fn uid_index(tenant: &Tenant, match_key: &MatchKey) -> String {
 /// The partition of index `byCustomerRef` with the end users of a customerRef's match key, by id.
 pub fn reference_index(tenant: &Tenant, match_key: &MatchKey) -> String {
     format!("C#{tenant}#Ref#{}", encode(match_key))
+}
+
+/// The key of the claim of a match key.
+pub fn claim(tenant: &Tenant, match_key: &MatchKey) -> Key {
+    key(format!("C#{tenant}#Claim#{CLAIMS_VERSION}#{}", encode(match_key)), "-")
+}
+
+/// The key of the redirect of an end user that was merged into another one.
+pub fn redirect(tenant: &Tenant, merged: EndUserId) -> Key {
+    key(format!("C#{tenant}#Merged"), padded(merged))
 }
 
 /// The partition of index `byUid` with the tickets of a match key, by ticket id.
@@ -311,9 +325,15 @@ pub fn idempotency_digest(idempotency_key: &str) -> String {
     Sha256::digest(idempotency_key)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The key of the stored response for an idempotency key's digest.
-pub fn idempotency(tenant: &Tenant, digest: &str) -> Key {
-    key(format!("C#{tenant}#Idempotency#{digest}"), "-")
+/// The partition of the stored responses for an idempotency key's digest.
+pub fn idempotency_partition(tenant: &Tenant, digest: &str) -> String {
+    format!("C#{tenant}#Idempotency#{digest}")
+}
+
+/// The key of the stored response for an idempotency key's digest: of the request, or of one `item` of its body.
+pub fn idempotency(tenant: &Tenant, digest: &str, item: Option<u32>) -> Key {
+    let partition = idempotency_partition(tenant, digest);
+    item.map_or_else(|| key(partition.clone(), "-"), |item| key(partition.clone(), item))
 }
 
 /// The partition of a ticket and its messages.

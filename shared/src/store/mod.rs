@@ -4,6 +4,7 @@
 //! The other modules implement the operations of [`Scope`].
 
 mod bulk;
+mod claims;
 mod end_users;
 mod entry;
 mod error;
@@ -15,6 +16,7 @@ pub mod keys;
 mod meter;
 mod pointers;
 mod query;
+mod redirects;
 mod retry;
 mod sequence;
 mod table;

@@ -6,29 +6,56 @@
 
 use aws_sdk_dynamodb::types::ReturnValue;
 
-use super::error::{ChangeError, unreadable};
-use super::items::primary_key;
+use super::error::{ChangeError, StoreError, unreadable};
+use super::items::{Document, primary_key};
 use super::meter::CallKind;
 use super::table::{number, string};
 use super::{Scope, keys};
+use crate::domain::end_user::{ConflictKind, PendingEndUser};
 use crate::domain::ids::{EndUserId, UidId};
 
+/// The ids that a request has taken. They are kept between its attempts.
+#[derive(Default)]
+pub(super) struct TakenIds {
+    end_user: Option<EndUserId>,
+    uids: Vec<UidId>,
+}
+
 impl Scope<'_> {
-    /// Takes an id for a new end user, and ids for `uids` of its UIDs.
-    pub(super) async fn new_end_user_ids(&self, uids: usize) -> Result<(EndUserId, Vec<UidId>), ChangeError> {
-        let (id, last_uid) = self.advance(1, uids as u32).await?;
-        let id = EndUserId::new(id.into()).ok_or(ChangeError::IdsExhausted)?;
-        Ok((id, uid_ids(last_uid, uids as u32)))
+    /// Returns the id of the end user, and ids for its UIDs that have none. `id` is `None` for a new end user. Takes
+    /// only ids that are not in `taken`, and none for an end user that is too large to be written.
+    pub(super) async fn take_ids(
+        &self,
+        taken: &mut TakenIds,
+        id: Option<EndUserId>,
+        pending: &PendingEndUser,
+    ) -> Result<(EndUserId, Vec<UidId>), ChangeError> {
+        let end_users = u32::from(id.is_none() && taken.end_user.is_none());
+        let uids = pending.missing_ids().saturating_sub(taken.uids.len()) as u32;
+        if end_users + uids > 0 {
+            pending.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
+            let (last_end_user, last_uid) = self.advance(end_users, uids).await?;
+            if end_users > 0 {
+                taken.end_user = EndUserId::new(last_end_user.into());
+            }
+            taken.uids.extend(((last_uid - uids)..last_uid).filter_map(|id| UidId::new(u64::from(id) + 1)));
+        }
+        let id = id.or(taken.end_user).ok_or(ConflictKind::IdsExhausted)?;
+        Ok((id, taken.uids.clone()))
     }
 
-    /// Takes ids for `uids` new UIDs of an end user.
-    pub(super) async fn new_uid_ids(&self, uids: usize) -> Result<Vec<UidId>, ChangeError> {
-        let (_, last) = self.advance(0, uids as u32).await?;
-        Ok(uid_ids(last, uids as u32))
+    /// Whether `document`, which a transaction failed to create, exists: an attempt whose response was lost may have
+    /// created it. If another end user has its id, forgets that the id was taken.
+    pub(super) async fn is_created(&self, document: &Document, taken: &mut TakenIds) -> Result<bool, StoreError> {
+        let stored = self.document(document.end_user.id).await?;
+        if stored.is_some() {
+            taken.end_user = None;
+        }
+        Ok(stored.as_ref() == Some(document))
     }
 
     /// Advances the tenant's counters and returns the last ids taken. If a counter would pass 2³¹-1, the greatest id,
-    /// both stay as they are and the result is [`ChangeError::IdsExhausted`].
+    /// both stay as they are and the result is [`ConflictKind::IdsExhausted`].
     async fn advance(&self, end_users: u32, uids: u32) -> Result<(u32, u32), ChangeError> {
         let request = self
             .table
@@ -47,7 +74,7 @@ impl Scope<'_> {
         // else.
         let output = match self.table.call(CallKind::Read, || request.clone().send()).await {
             Ok(output) => output,
-            Err(failure) if failure.is_condition_failed() => return Err(ChangeError::IdsExhausted),
+            Err(failure) if failure.is_condition_failed() => return Err(ConflictKind::IdsExhausted.into()),
             Err(failure) => return Err(ChangeError::Store(failure.into())),
         };
         self.table.meter.spend(CallKind::Write, &output.consumed_capacity);
@@ -58,9 +85,4 @@ impl Scope<'_> {
         };
         Ok((counter("endUsers")?, counter("uids")?))
     }
-}
-
-/// The last `count` ids up to `last`.
-fn uid_ids(last: u32, count: u32) -> Vec<UidId> {
-    ((last - count)..last).filter_map(|id| UidId::new(u64::from(id) + 1)).collect()
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::uids::UidEntry;
-use super::{EndUser, PendingEndUser, region};
+use super::{EndUser, PendingEndUser, Revision, region};
 use crate::domain::ids::EndUserId;
 use crate::domain::input::{Fields, Json, ValidationErrors};
 use crate::domain::phone::Region;
@@ -22,8 +22,8 @@ pub struct UidAssignment {
 /// The result of a [`UidAssignment`], in its stored form.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AssignedUid {
-    /// The end user that holds the UID.
-    pub end_user: EndUserId,
+    /// The end user that holds the UID, after the assignment.
+    pub revision: Revision,
     /// The UID's record.
     pub uid: Uid,
     /// Whether the end user held the UID before the request.
@@ -61,7 +61,7 @@ impl UidAssignment {
     /// The result of [`Self::apply`] on `before` that is stored as `after`; `None` if `after` lacks the UID.
     pub fn result(&self, before: &EndUser, after: &EndUser) -> Option<AssignedUid> {
         let uid = self.record(after)?.clone();
-        Some(AssignedUid { end_user: self.end_user, uid, already_linked: self.record(before).is_some() })
+        Some(AssignedUid { revision: after.revision(), uid, already_linked: self.record(before).is_some() })
     }
 
     /// The end user's record of the UID that the request names.

@@ -1,7 +1,7 @@
 //! The body of `POST /api/EndUsers`.
 
-use super::PendingEndUser;
 use super::uids::{UidEntry, read_entries};
+use super::{MAX_ENTRIES, PendingEndUser};
 use crate::domain::input::{Fields, Json, ValidationErrors};
 use crate::domain::phone::Region;
 use crate::domain::profile::{Patch, Profile};
@@ -12,7 +12,7 @@ impl PendingEndUser {
         let mut errors = ValidationErrors::default();
         let Some(fields) = Fields::of_body(body, &mut errors) else { return Err(errors) };
         let patch = Patch::read(&fields, &mut errors);
-        let entries = read_entries(&fields, &mut errors, UidEntry::read_new);
+        let entries = read_entries(&fields, MAX_ENTRIES, &mut errors, UidEntry::read_new);
         match Self::after(Profile::default(), &[], &patch, &entries, default) {
             Ok(end_user) => {
                 // `save` checks the size of a valid end user.

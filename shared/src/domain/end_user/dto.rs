@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AssignedUid, EndUser};
+use super::{AssignedUid, EndUser, UpsertOutcome, Upserted};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::profile::Field;
 use crate::domain::uid::Uid;
@@ -84,7 +84,24 @@ impl From<&AssignedUid> for AssignedDto {
     fn from(assigned: &AssignedUid) -> Self {
         let UidReadDto { end_user_uid_id, uid_type, uid, is_primary } = (&assigned.uid).into();
         let message = assigned.already_linked.then_some("This UID is already linked to this end user.");
-        Self { message, end_user_id: assigned.end_user, end_user_uid_id, uid_type, uid, is_primary }
+        Self { message, end_user_id: assigned.revision.id, end_user_uid_id, uid_type, uid, is_primary }
+    }
+}
+
+/// EndUserUpsertResultDTO: the response to an upsert.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserUpsertResultDTO))]
+#[serde(rename_all = "camelCase")]
+pub struct UpsertedDto {
+    /// What the upsert did.
+    pub outcome: UpsertOutcome,
+    /// The end user after it.
+    pub end_user: EndUserReadDto,
+}
+
+impl From<&Upserted> for UpsertedDto {
+    fn from(upserted: &Upserted) -> Self {
+        Self { outcome: upserted.outcome, end_user: EndUserReadDto::from(&upserted.end_user) }
     }
 }
 

@@ -1,14 +1,17 @@
 //! An end user: its profile and UIDs, and how a request changes them. No clock and no database.
 
 mod assign;
+mod conflict;
 mod create;
 mod dto;
+mod look_up;
 mod pending;
 mod precondition;
 mod sort;
 mod terms;
 mod uids;
 mod update;
+mod upsert;
 
 use std::collections::BTreeSet;
 
@@ -21,11 +24,14 @@ use super::profile::{Field, Profile};
 use super::uid::{self, MatchKey, Uid};
 
 pub use assign::{AssignedUid, UidAssignment};
-pub use dto::{AssignedDto, EndUserReadDto, UidReadDto};
+pub use conflict::{Conflict, ConflictKind, ConflictingEndUser, MAX_CONFLICTS};
+pub use dto::{AssignedDto, EndUserReadDto, UidReadDto, UpsertedDto};
+pub use look_up::{LookUpDto, LookUpItemDto, MAX_LOOK_UP_IDS, MAX_LOOK_UPS, UidLookUp};
 pub use pending::PendingEndUser;
-pub use precondition::{Precondition, RevisionSet};
+pub use precondition::{Precondition, Revision, RevisionSet};
 pub use sort::SortField;
 pub use update::EndUserUpdate;
+pub use upsert::{EndUserUpsert, MATCH_BY_NAMES, MAX_UPSERTS, ON_MATCH_NAMES, UpsertOutcome, Upserted, UpsertedId};
 
 /// Maximum number of UIDs of an end user.
 pub const MAX_UIDS: usize = 40;
@@ -64,6 +70,11 @@ pub struct EndUser {
 }
 
 impl EndUser {
+    /// The state that this value is.
+    pub fn revision(&self) -> Revision {
+        Revision { id: self.id, rev: self.rev }
+    }
+
     /// The match keys that find the end user: those of its UIDs and of customerRef.
     pub fn keys(&self) -> BTreeSet<MatchKey> {
         let reference = self.profile.get(Field::CustomerRef).map(uid::reference_key);

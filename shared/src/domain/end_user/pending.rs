@@ -1,20 +1,22 @@
 //! An end user after a request, before ids are assigned to its new UIDs.
 
+use std::collections::BTreeSet;
+
 use super::uids::{PendingUid, UidEntry, change_uids};
 use super::{EndUser, region};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::ValidationErrors;
 use crate::domain::phone::Region;
 use crate::domain::profile::{Field, Patch, Profile};
-use crate::domain::uid::Uid;
+use crate::domain::uid::{self, MatchKey, Uid};
 
 /// An end user as a request leaves it, before ids are assigned to the UIDs that the request adds.
 #[derive(Clone, Debug)]
 pub struct PendingEndUser {
-    profile: Profile,
+    pub(super) profile: Profile,
     /// Existing UIDs by ascending id, then new ones in the order sent: at most [`MAX_UIDS`](super::MAX_UIDS), each pair
     /// of type and match key once.
-    uids: Vec<PendingUid>,
+    pub(super) uids: Vec<PendingUid>,
 }
 
 impl PendingEndUser {
@@ -31,6 +33,12 @@ impl PendingEndUser {
         let region = region(profile.get(Field::Country), default);
         let uids = change_uids(uids, entries, region, &mut errors);
         errors.into_result(Self { profile, uids })
+    }
+
+    /// The match keys of its UIDs and its customerRef.
+    pub fn keys(&self) -> BTreeSet<MatchKey> {
+        let reference = self.profile.get(Field::CustomerRef).map(uid::reference_key);
+        self.uids.iter().map(PendingUid::key).chain(reference).collect()
     }
 
     /// The number of UIDs without an id.

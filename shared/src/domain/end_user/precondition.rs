@@ -1,20 +1,33 @@
 //! Preconditions of a request on the revision of an end user (RFC 9110 §13).
 
-/// A set of revisions of an end user.
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::EndUserId;
+
+/// One state of one end user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revision {
+    /// The end user.
+    pub id: EndUserId,
+    /// The number of the end user's changes.
+    pub rev: u64,
+}
+
+/// A set of revisions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RevisionSet {
     /// Every revision.
     Any,
     /// The listed revisions.
-    Only(Vec<u64>),
+    Only(Vec<Revision>),
 }
 
 impl RevisionSet {
-    /// Returns whether the set contains `rev`.
-    pub fn contains(&self, rev: u64) -> bool {
+    /// Returns whether the set contains `revision`.
+    pub fn contains(&self, revision: Revision) -> bool {
         match self {
             Self::Any => true,
-            Self::Only(revs) => revs.contains(&rev),
+            Self::Only(revisions) => revisions.contains(&revision),
         }
     }
 }
@@ -36,8 +49,8 @@ impl Default for Precondition {
 }
 
 impl Precondition {
-    /// Returns whether revision `rev` meets the precondition.
-    pub fn is_met_by(&self, rev: u64) -> bool {
-        self.if_match.contains(rev) && !self.if_none_match.contains(rev)
+    /// Returns whether `revision` meets the precondition.
+    pub fn is_met_by(&self, revision: Revision) -> bool {
+        self.if_match.contains(revision) && !self.if_none_match.contains(revision)
     }
 }

@@ -1,6 +1,6 @@
 //! The `uids` of a request, and how they change an end user's UIDs (docs/api.md, Identity rules).
 
-use super::{MAX_ENTRIES, MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS};
+use super::{MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS};
 use crate::domain::ids::UidId;
 use crate::domain::input::{Fields, Member, ValidationErrors};
 use crate::domain::phone::Region;
@@ -60,7 +60,7 @@ impl UidEntry {
         }
     }
 
-    fn value_path(&self) -> String {
+    pub(super) fn value_path(&self) -> String {
         if self.path.is_empty() { "uid".to_owned() } else { format!("{}.uid", self.path) }
     }
 
@@ -89,16 +89,17 @@ impl UidEntry {
     }
 }
 
-/// Reads the array `uids` with `read`, which gets each element and its path.
+/// Reads the array `uids`, of at most `max` elements, with `read`, which gets each element and its path.
 pub(super) fn read_entries(
     fields: &Fields,
+    max: usize,
     errors: &mut ValidationErrors,
     read: fn(&Fields, &str, &mut ValidationErrors) -> UidEntry,
 ) -> Vec<UidEntry> {
     let mut entries: Vec<UidEntry> = Vec::new();
     let elements = fields.array("uids", errors).unwrap_or_default();
-    if elements.len() > MAX_ENTRIES {
-        errors.add("uids", format!("must have at most {MAX_ENTRIES} elements"));
+    if elements.len() > max {
+        errors.add("uids", format!("must have at most {max} elements"));
         return entries;
     }
     for (i, json) in elements.iter().enumerate() {
@@ -132,7 +133,7 @@ impl PendingUid {
         self.kind.is_same_type(kind) && Some(&self.key()) == key
     }
 
-    fn key(&self) -> MatchKey {
+    pub(super) fn key(&self) -> MatchKey {
         uid::stored_key(&self.kind, &self.value)
     }
 }

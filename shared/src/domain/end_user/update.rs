@@ -1,7 +1,7 @@
 //! The body of `PUT /api/EndUsers/{id}`.
 
 use super::uids::{UidEntry, read_entries};
-use super::{EndUser, PendingEndUser, region};
+use super::{EndUser, MAX_ENTRIES, PendingEndUser, region};
 use crate::domain::input::{Fields, Json, Member, ValidationErrors};
 use crate::domain::phone::Region;
 use crate::domain::profile::Patch;
@@ -21,7 +21,7 @@ impl EndUserUpdate {
         let mut errors = ValidationErrors::default();
         let Some(fields) = Fields::of_body(body, &mut errors) else { return Err(errors) };
         let patch = Patch::read(&fields, &mut errors);
-        let entries = read_entries(&fields, &mut errors, UidEntry::read_change);
+        let entries = read_entries(&fields, MAX_ENTRIES, &mut errors, UidEntry::read_change);
         let parse =
             |kind: &UidType, value: &str, country| uid::parse_value(kind, value, region(country, default)).map(drop);
         let check = |kind: &UidType, value: &str| match patch.country() {

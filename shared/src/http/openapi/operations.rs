@@ -1,4 +1,4 @@
-//! The eight operations: parameters, bodies and responses, with examples that a test sends.
+//! The operations: parameters, bodies and responses, with examples that a test sends.
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
@@ -12,7 +12,8 @@ use super::responses::{error_responses, response};
 use super::schemas::{id, integer};
 use super::{END_USERS, TICKETS, UIDS};
 use crate::domain::end_user::{
-    AssignedDto, AssignedUid, EndUser, EndUserReadDto, MAX_UID_LENGTH, PendingEndUser, SortField,
+    AssignedDto, AssignedUid, EndUser, EndUserReadDto, MAX_UID_LENGTH, PendingEndUser, Revision, SortField,
+    UpsertOutcome, Upserted, UpsertedDto,
 };
 use crate::domain::idempotency::MAX_KEY_LENGTH;
 use crate::domain::ids::{EndUserId, MAX_SAFE_INTEGER, UidId};
@@ -33,6 +34,9 @@ pub(super) fn all() -> Vec<(&'static str, PathItem)> {
     vec![
         ("/api/EndUsers", item(vec![(HttpMethod::Get, list()), (HttpMethod::Post, create())])),
         ("/api/EndUsers/byUid", item(vec![(HttpMethod::Get, find())])),
+        ("/api/EndUsers/lookup", item(vec![(HttpMethod::Post, look_up())])),
+        ("/api/EndUsers/upsert", item(vec![(HttpMethod::Post, upsert())])),
+        ("/api/EndUsers/upsertMany", item(vec![(HttpMethod::Post, upsert_many())])),
         (
             "/api/EndUsers/{id}",
             item(vec![(HttpMethod::Get, get()), (HttpMethod::Put, update()), (HttpMethod::Delete, delete())]),
@@ -69,6 +73,73 @@ fn create() -> Operation {
             &["BadRequest", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
         .build()
+}
+
+fn upsert() -> Operation {
+    let result = |outcome| {
+        let end_user = end_user(&create_body());
+        json!(UpsertedDto::from(&Upserted { outcome, end_user }))
+    };
+    let headers = ["location", "etag", "idempotency-replayed"];
+    let of = |about: &str, outcome| with_headers(about, &headers, "EndUserUpsertResultDTO", result(outcome));
+    operation("upsertEndUser", END_USERS, "Find or create an end user by its identifiers")
+        .description(Some(
+            "Finds the end user that holds any of the identifiers, and changes it as `onMatch` says; or creates one. \
+             Concurrent upserts never create two end users with the same identifier.",
+        ))
+        .parameters(Some([idempotency_key()]))
+        .request_body(Some(body("EndUserUpsertDTO", upsert_body())))
+        .responses(responses(
+            [
+                ("200", of("The end user that matched, after the change.", UpsertOutcome::Updated)),
+                ("201", of("The new end user.", UpsertOutcome::Created)),
+            ],
+            &["BadRequest", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
+        ))
+        .build()
+}
+
+fn upsert_many() -> Operation {
+    let items = json!({ "items": [{ "status": 201, "outcome": "Created", "endUserID": 1 }] });
+    let result = with_headers("A result per element.", &["idempotency-replayed"], "EndUserUpsertManyResultDTO", items);
+    operation("upsertEndUsers", END_USERS, "Find or create up to 100 end users")
+        .description(Some(
+            "Applies the elements one after another, each completely or not at all. An element that fails does not stop \
+             the others. With an Idempotency-Key each element is applied once; a repetition tries those that failed.",
+        ))
+        .parameters(Some([idempotency_key()]))
+        .request_body(Some(body("EndUserUpsertManyDTO", json!({ "endUsers": [upsert_body()] }))))
+        .responses(responses(
+            [("200", result)],
+            &["BadRequest", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
+        ))
+        .build()
+}
+
+fn look_up() -> Operation {
+    let request = json!({ "uids": ["jane@example.com", "0032 470 00 00 00"] });
+    let items = json!({ "items": [
+        { "uid": "jane@example.com", "endUserIDs": [1], "more": false },
+        { "uid": "0032 470 00 00 00", "endUserIDs": [1], "more": false },
+    ] });
+    operation("lookUpEndUsers", UIDS, "Find the end users of up to 100 identifiers")
+        .description(Some(
+            "Finds end users as findEndUsersByUid does, and returns their ids. Needs the read scope only.",
+        ))
+        .request_body(Some(body("EndUserLookUpDTO", request)))
+        .responses(responses(
+            [("200", without_headers("A result per value.", "EndUserLookUpResultDTO", items))],
+            &["BadRequest", "ContentTooLarge", "UnsupportedMediaType"],
+        ))
+        .build()
+}
+
+/// The body of the examples of upserts.
+fn upsert_body() -> Value {
+    let mut body = create_body();
+    body["matchBy"] = json!("any");
+    body["onMatch"] = json!("update");
+    body
 }
 
 fn get() -> Operation {
@@ -141,14 +212,14 @@ fn assign() -> Operation {
         let dto = uids.next().map(|mut uid| {
             uid.id = UidId::new(3).unwrap_or(uid.id);
             AssignedDto::from(&AssignedUid {
-                end_user: EndUserId::new(1).unwrap_or(EndUserId::MAX),
+                revision: Revision { id: EndUserId::new(1).unwrap_or(EndUserId::MAX), rev: 2 },
                 uid,
                 already_linked,
             })
         });
         json!(dto)
     };
-    let headers = ["idempotency-replayed"];
+    let headers = ["etag", "idempotency-replayed"];
     operation("assignEndUserUid", UIDS, "Link a UID to an end user")
         .parameters(Some([idempotency_key()]))
         .request_body(Some(body("AssignUIDRequest", request.clone())))

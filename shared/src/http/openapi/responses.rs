@@ -10,7 +10,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use super::super::error::Error;
 use super::super::problem;
 use crate::auth::AuthError;
-use crate::domain::end_user::PendingEndUser;
+use crate::domain::end_user::{ConflictKind, PendingEndUser};
 use crate::domain::input::{Json, ValidationErrors};
 use crate::store::{ChangeError, Outcome, StoreError};
 
@@ -61,7 +61,7 @@ fn errors_by_response() -> [(&'static str, Vec<Named>); 11] {
             "UnsupportedMediaType",
             vec![("contentType", Error::UnsupportedMedia("the Content-Type must be application/json"))],
         ),
-        ("Conflict", vec![("idsExhausted", Error::Change(ChangeError::IdsExhausted))]),
+        ("Conflict", vec![("idsExhausted", Error::Change(ConflictKind::IdsExhausted.into()))]),
         ("UnprocessableContent", vec![("keyReused", Error::Change(ChangeError::KeyReused))]),
         ("InternalServerError", vec![("unexpected", Error::from(StoreError::Unexpected(String::new())))]),
         (

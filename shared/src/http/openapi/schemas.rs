@@ -7,10 +7,13 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::super::items::{ItemDto, ItemsDto};
 use super::super::problem::Problem;
 use super::super::response::Paginated;
 use crate::domain::end_user::{
-    AssignedDto, EndUserReadDto, MAX_ENTRIES, MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS, UidReadDto,
+    AssignedDto, ConflictingEndUser, EndUserReadDto, LookUpDto, LookUpItemDto, MATCH_BY_NAMES, MAX_ENTRIES,
+    MAX_LOOK_UPS, MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS, MAX_UPSERTS, ON_MATCH_NAMES, UidReadDto,
+    UpsertOutcome, UpsertedDto,
 };
 use crate::domain::profile::{CUSTOMER_TYPES, Field};
 use crate::domain::text::Limit;
@@ -28,6 +31,37 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
     let create = base()
         .property("uids", uids("EndUserUIDCreateDTO", MAX_ENTRIES, "Repeated UIDs become one; at most 40 remain."))
         .description(Some("A new end user. Every member is optional; `null` counts as absent."));
+    let options = |object: ObjectBuilder, name: &str, values: [&'static str; 3], about: &str| {
+        let text = ObjectBuilder::new().schema_type(nullable(Type::String)).examples(values);
+        object.property(name, text.description(Some(about)))
+    };
+    let upsert =
+        base().property("uids", uids("EndUserUIDCreateDTO", MAX_UIDS, "Repeated UIDs become one.")).description(Some(
+            "An end user to find or create. The request needs a UID or a customerRef, as `matchBy` selects.",
+        ));
+    let upsert = options(
+        upsert,
+        "matchBy",
+        MATCH_BY_NAMES,
+        "The identifiers that decide which end user matches: `any` of them (default), `customerRef` or `uids`.",
+    );
+    let upsert = options(
+        upsert,
+        "onMatch",
+        ON_MATCH_NAMES,
+        "The effect on the profile of the end user that matches: `update` (default) changes it as an update does, `fill` \
+         sets only empty fields, `none` leaves it. UIDs that the end user lacks are linked in all three cases.",
+    );
+    let upserts = ArrayBuilder::new().items(Ref::from_schema_name("EndUserUpsertDTO"));
+    let upsert_many = ObjectBuilder::new()
+        .property("endUsers", upserts.min_items(Some(1)).max_items(Some(MAX_UPSERTS)))
+        .required("endUsers")
+        .description(Some("Upserts, which are applied one after another."));
+    let values = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX_UID_LENGTH));
+    let look_up = ObjectBuilder::new()
+        .property("uids", ArrayBuilder::new().items(values).min_items(Some(1)).max_items(Some(MAX_LOOK_UPS)))
+        .required("uids")
+        .description(Some("Identifiers of any type, in any spelling."));
     let update = base()
         .property(
             "uids",
@@ -62,6 +96,9 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
     let mut all: Vec<(String, RefOr<Schema>)> = [
         ("EndUserCreateDTO", create),
         ("EndUserUpdateDTO", update),
+        ("EndUserUpsertDTO", upsert),
+        ("EndUserUpsertManyDTO", upsert_many),
+        ("EndUserLookUpDTO", look_up),
         ("EndUserUIDCreateDTO", new_uid),
         ("EndUserUIDUpdateDTO", changed_uid),
         ("AssignUIDRequest", assign),
@@ -77,6 +114,13 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
         (TicketReadDto::name().into_owned(), response_schema::<TicketReadDto>()),
         ("EndUserPage".to_owned(), response_schema::<Paginated<EndUserReadDto>>()),
         ("TicketPage".to_owned(), response_schema::<Paginated<TicketReadDto>>()),
+        (UpsertOutcome::name().into_owned(), UpsertOutcome::schema()),
+        (UpsertedDto::name().into_owned(), response_schema::<UpsertedDto>()),
+        (ItemsDto::name().into_owned(), response_schema::<ItemsDto>()),
+        (ItemDto::name().into_owned(), ItemDto::schema()),
+        (LookUpDto::name().into_owned(), response_schema::<LookUpDto>()),
+        (LookUpItemDto::name().into_owned(), response_schema::<LookUpItemDto>()),
+        (ConflictingEndUser::name().into_owned(), response_schema::<ConflictingEndUser>()),
         (Problem::name().into_owned(), Problem::schema()),
     ]);
     all

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 
-use crate::domain::end_user::EndUser;
+use crate::domain::end_user::{EndUser, MAX_LOOK_UP_IDS};
 use crate::domain::ids::EndUserId;
 use crate::domain::uid::MatchKey;
 use crate::store::error::StoreError;
 use crate::store::query::Query;
+use crate::store::table::try_concurrently;
 use crate::store::{Scope, items, keys};
 
 /// The most end users that one look-up returns.
@@ -19,15 +20,46 @@ impl Scope<'_> {
     /// Returns the end users with a UID or customerRef that is stored under any of `match_keys`: by ascending id, at
     /// most 100.
     pub async fn find_end_users(&self, match_keys: &BTreeSet<MatchKey>) -> Result<Vec<EndUser>, StoreError> {
-        let by_uid = match_keys.iter().map(|key| Query::by_uid(keys::uid_index(&self.tenant, key)));
-        let texts = match_keys.iter().filter(|key| matches!(key, MatchKey::Text(_)));
-        let by_reference = texts.map(|key| Query::by_customer_ref(keys::reference_index(&self.tenant, key)));
-        let queries = by_uid.chain(by_reference).map(|query| self.first_ids(query));
-        let found: BTreeSet<EndUserId> = try_join_all(queries).await?.into_iter().flatten().collect();
+        let found = self.indexed_ids(match_keys).await?;
         // The indexes are eventually consistent, so the document decides.
         let mut end_users = self.end_users(found.into_iter().take(MAX_FOUND)).await?;
         end_users.retain(|_, end_user| !end_user.keys().is_disjoint(match_keys));
         Ok(end_users.into_values().collect())
+    }
+
+    /// Returns the end users that hold any of each set of keys: by ascending id, at most [`MAX_LOOK_UP_IDS`] and one
+    /// more.
+    pub async fn look_up_end_users<'k>(
+        &self,
+        key_sets: impl Iterator<Item = &'k BTreeSet<MatchKey>>,
+    ) -> Result<Vec<Vec<EndUserId>>, StoreError> {
+        try_concurrently(key_sets.map(|match_keys| self.first_holders(match_keys, MAX_LOOK_UP_IDS + 1))).await
+    }
+
+    /// The first `max` end users that hold any of `match_keys`, by ascending id.
+    async fn first_holders(&self, match_keys: &BTreeSet<MatchKey>, max: usize) -> Result<Vec<EndUserId>, StoreError> {
+        let candidates: Vec<_> = self.indexed_ids(match_keys).await?.into_iter().collect();
+        let mut holders = Vec::new();
+        for candidates in candidates.chunks(max) {
+            let end_users = self.end_users(candidates.iter().copied()).await?.into_values();
+            let is_holder = |end_user: &EndUser| !end_user.keys().is_disjoint(match_keys);
+            holders.extend(end_users.filter(is_holder).map(|end_user| end_user.id));
+            if holders.len() >= max {
+                holders.truncate(max);
+                break;
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The end users that hold any of `match_keys` according to the indexes, which are eventually consistent: the first
+    /// 100 of each key.
+    pub(super) async fn indexed_ids(&self, match_keys: &BTreeSet<MatchKey>) -> Result<BTreeSet<EndUserId>, StoreError> {
+        let by_uid = match_keys.iter().map(|key| Query::by_uid(keys::uid_index(&self.tenant, key)));
+        let texts = match_keys.iter().filter(|key| matches!(key, MatchKey::Text(_)));
+        let by_reference = texts.map(|key| Query::by_customer_ref(keys::reference_index(&self.tenant, key)));
+        let queries = by_uid.chain(by_reference).map(|query| self.first_ids(query));
+        Ok(try_join_all(queries).await?.into_iter().flatten().collect())
     }
 
     /// The first 100 distinct ids in a partition of an index that is sorted by them. One end user may have several

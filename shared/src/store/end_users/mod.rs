@@ -3,6 +3,7 @@
 mod find;
 mod list;
 mod search;
+mod upsert;
 mod write;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ impl Scope<'_> {
     }
 
     /// The document of an end user as it is now.
-    async fn document(&self, id: EndUserId) -> Result<Option<Document>, StoreError> {
+    pub(super) async fn document(&self, id: EndUserId) -> Result<Option<Document>, StoreError> {
         self.table.get(keys::end_user(&self.tenant, id)).await?.map(items::read_document).transpose()
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +15,7 @@ use crate::domain::ids::EndUserId;
 use crate::store::error::{ChangeError, StoreError, unreadable};
 use crate::store::items::{self, Document, Item, primary_key};
 use crate::store::keys::{self, Key};
+use crate::store::sequence::TakenIds;
 use crate::store::table::{delete_action, number, put_action, string};
 use crate::store::{Idempotent, Scope};
 
@@ -28,9 +29,10 @@ impl Scope<'_> {
         new: &PendingEndUser,
         idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Idempotent<EndUser>, ChangeError> {
+        let mut taken = TakenIds::default();
         let mut backoff = self.table.backoff(CONFLICT);
         loop {
-            let ids = self.new_end_user_ids(new.missing_ids());
+            let ids = self.take_ids(&mut taken, None, new);
             let (stored, (id, uid_ids)) = tokio::try_join!(self.stored_response(idempotency_key), ids)?;
             if let Some(value) = stored {
                 return Ok(Idempotent { value, replayed: true });
@@ -38,9 +40,8 @@ impl Scope<'_> {
             let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
             let mut document = Document::new(end_user.clone());
             let response = self.store_response(idempotency_key, &end_user, &mut document)?;
-            // If the id is in use, an attempt whose response was lost may have created this very document.
             let is_written = self.write_document(None, Some(&document), response).await?;
-            if is_written || self.document(id).await?.as_ref() == Some(&document) {
+            if is_written || self.is_created(&document, &mut taken).await? {
                 return Ok(Idempotent { value: end_user, replayed: false });
             }
             backoff.wait().await?;
@@ -54,7 +55,7 @@ impl Scope<'_> {
         update: &EndUserUpdate,
         precondition: &Precondition,
     ) -> Result<(), ChangeError> {
-        let apply = |end_user: &EndUser| match precondition.is_met_by(end_user.rev) {
+        let apply = |end_user: &EndUser| match precondition.is_met_by(end_user.revision()) {
             true => update.apply(end_user).map_err(ChangeError::Invalid),
             false => Err(ChangeError::Stale),
         };
@@ -81,7 +82,7 @@ impl Scope<'_> {
         change: impl Fn(&EndUser) -> Result<PendingEndUser, ChangeError>,
         result: impl Fn(&EndUser, &EndUser) -> Option<T>,
     ) -> Result<Idempotent<T>, ChangeError> {
-        let mut ids = Vec::new();
+        let mut taken = TakenIds::default();
         let mut backoff = self.table.backoff(CONFLICT);
         loop {
             let document = async { Ok(self.document(id).await?) };
@@ -92,20 +93,15 @@ impl Scope<'_> {
             let document = document.ok_or(ChangeError::NotFound)?;
             let before = &document.end_user;
             let changed = change(before)?;
-            let missing = changed.missing_ids().saturating_sub(ids.len());
-            if missing > 0 {
-                changed.save_with_shortest_ids().map_err(ChangeError::Invalid)?;
-                ids.extend(self.new_uid_ids(missing).await?);
-            }
-            let mut after = changed.save(id, before.rev, ids.iter().copied()).map_err(ChangeError::Invalid)?;
+            let (_, uid_ids) = self.take_ids(&mut taken, Some(id), &changed).await?;
+            let mut after = changed.save(id, before.rev, uid_ids).map_err(ChangeError::Invalid)?;
+            let is_changed = after != *before;
+            after.rev += u64::from(is_changed);
             let value = result(before, &after).ok_or_else(|| unreadable("a change without its result"))?;
-            if after != *before {
-                after.rev += 1;
-            } else if idempotency_key.is_none() {
+            if !is_changed && idempotency_key.is_none() {
                 return Ok(Idempotent { value, replayed: false });
             }
-            let (version, responses) = (document.version + 1, document.responses.clone());
-            let mut new = Document { end_user: after, version, responses };
+            let mut new = Document::after(Some(&document), after);
             let response = self.store_response(idempotency_key, &value, &mut new)?;
             if self.write_document(Some(&document), Some(&new), response).await? {
                 return Ok(Idempotent { value, replayed: false });
@@ -119,7 +115,7 @@ impl Scope<'_> {
         let mut backoff = self.table.backoff(CONFLICT);
         loop {
             let before = self.document(id).await?.ok_or(ChangeError::NotFound)?;
-            if !precondition.is_met_by(before.end_user.rev) {
+            if !precondition.is_met_by(before.end_user.revision()) {
                 return Err(ChangeError::Stale);
             }
             if self.write_document(Some(&before), None, Vec::new()).await? {
@@ -135,7 +131,7 @@ impl Scope<'_> {
     /// Writes the difference of two states of an end user and of the number of end users, together with `response`, in
     /// one transaction on condition of the document's version. Returns `false` after a conflict: the stored document
     /// is not `before`, or a response is stored for the idempotency key.
-    async fn write_document(
+    pub(in crate::store) async fn write_document(
         &self,
         before: Option<&Document>,
         after: Option<&Document>,
@@ -200,8 +196,7 @@ impl Scope<'_> {
         new: &BTreeMap<Key, Item>,
         version: Option<u64>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let condition = if version.is_some() { "version = :version" } else { "attribute_not_exists(pk)" };
-        let values = version.map(|version| Item::from([(":version".to_owned(), number(version))]));
+        let (condition, values) = at_document_version(version);
         match new.get(document) {
             Some(item) => {
                 let put = self.table.put(item.clone()).condition_expression(condition);
@@ -212,6 +207,24 @@ impl Scope<'_> {
                 delete_action(delete.set_expression_attribute_values(values))
             }
         }
+    }
+
+    /// The condition that the version of an unchanged document is `version`, or that it does not exist, as an action of
+    /// a transaction.
+    pub(in crate::store) fn version_check(
+        &self,
+        document: &Key,
+        version: Option<u64>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let (condition, values) = at_document_version(version);
+        let check = ConditionCheck::builder()
+            .table_name(self.table.name)
+            .set_key(Some(primary_key(document)))
+            .condition_expression(condition)
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// The update of a counter shard as an action of a transaction.
@@ -227,6 +240,14 @@ impl Scope<'_> {
             .build()
             .map_err(unreadable)?;
         Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
+/// The condition that a document's version is `version`, or that it does not exist, and the condition's values.
+fn at_document_version(version: Option<u64>) -> (&'static str, Option<Item>) {
+    match version {
+        None => ("attribute_not_exists(pk)", None),
+        Some(version) => ("version = :version", Some(Item::from([(":version".to_owned(), number(version))]))),
     }
 }
 
