@@ -23,7 +23,7 @@ use crate::template::{Function, Template};
 const MAX_RESPONSE: usize = 6 * 1024 * 1024;
 
 /// The functions that `local` can run in-process.
-const FUNCTIONS: [shared::bootstrap::Function; 13] = [
+const FUNCTIONS: [shared::bootstrap::Function; 17] = [
     list_end_users::FUNCTION,
     create_end_user::FUNCTION,
     get_end_user::FUNCTION,
@@ -35,6 +35,10 @@ const FUNCTIONS: [shared::bootstrap::Function; 13] = [
     upsert_end_user::FUNCTION,
     upsert_end_users::FUNCTION,
     look_up_end_users::FUNCTION,
+    list_end_user_duplicates::FUNCTION,
+    list_end_user_merges::FUNCTION,
+    merge_end_users::FUNCTION,
+    unmerge_end_user::FUNCTION,
     index_end_users::FUNCTION,
     ingest_tickets::FUNCTION,
 ];

@@ -30,14 +30,22 @@ fn tokens_around(length: usize) -> (String, String) {
 }
 
 /// A request of a route that has an effect with a valid token.
-fn effective_request(method: &str, path: &str, id: &Value) -> TestRequest {
-    let path = path.replace("{id}", &id.to_string());
+fn effective_request(method: &str, path: &str, [id, other]: [&Value; 2]) -> TestRequest {
+    let subject = if path.ends_with("/unmerge") { other } else { id };
+    let path = path.replace("{id}", &subject.to_string());
+    let intruder = json!({ "uids": [{ "uid": "intruder@example.com" }] });
     match (method, path.as_str()) {
         ("GET", _) => TestRequest::new(method, &format!("{path}?uid=existing%40example.com")),
         ("DELETE", _) => TestRequest::new(method, &path),
         (_, "/api/EndUserUIDs/assign") => {
             TestRequest::new(method, &path).json(&json!({ "endUserID": id, "uid": "intruder@example.com" }))
         }
+        (_, "/api/EndUsers/upsert") => TestRequest::new(method, &path).json(&intruder),
+        (_, "/api/EndUsers/upsertMany") => TestRequest::new(method, &path).json(&json!({ "endUsers": [intruder] })),
+        (_, "/api/EndUsers/lookup") => {
+            TestRequest::new(method, &path).json(&json!({ "uids": ["existing@example.com"] }))
+        }
+        (_, path) if path.ends_with("/merge") => TestRequest::new(method, path).json(&json!({ "endUserID": other })),
         _ => TestRequest::new(method, &path).json(&json!({ "firstname": "Intruder" })),
     }
 }
@@ -208,15 +216,16 @@ async fn bad_tokens_are_rejected_on_every_route() {
     let app = App::start().await;
     let tenant = app.tenant(7);
     let end_user = tenant.create(json!({ "firstname": "Existing", "uids": [{ "uid": "existing@example.com" }] })).await;
-    let id = &end_user["endUserID"];
+    let other = tenant.create(json!({ "firstname": "Other" })).await;
+    let (id, ids) = (&end_user["endUserID"], [&end_user["endUserID"], &other["endUserID"]]);
     let mut routes = routes();
-    assert!(routes.len() >= 8, "{routes:?}");
+    assert!(routes.len() >= 15, "{routes:?}");
 
     for (case, headers, expected) in invalid_credentials() {
         for (method, path) in &routes {
             let request = headers
                 .iter()
-                .fold(effective_request(method, path, id), |request, value| request.header("authorization", value));
+                .fold(effective_request(method, path, ids), |request, value| request.header("authorization", value));
             assert_rejected(request.to(&app).await, expected, &format!("{method} {path} with {case}"));
         }
     }
@@ -224,15 +233,15 @@ async fn bad_tokens_are_rejected_on_every_route() {
     for tenant in [app.tenant(7), app.tenant(8)] {
         let total = tenant.get("/api/EndUsers").await.expect(200)["totalCount"].clone();
         assert!(
-            total == 1 || (total == 0 && tenant.get("/api/EndUsers").await.json()["items"] == json!([])),
+            total == 2 || (total == 0 && tenant.get("/api/EndUsers").await.json()["items"] == json!([])),
             "{total}"
         );
     }
 
     // With a valid token each of the same requests has its effect.
-    routes.sort_by_key(|(method, _)| method == "DELETE");
+    routes.sort_by_key(|(method, path)| (method == "DELETE", path.ends_with("/unmerge")));
     for (method, path) in &routes {
-        let response = tenant.send(effective_request(method, path, id)).await;
+        let response = tenant.send(effective_request(method, path, ids)).await;
         assert!((200..300).contains(&response.status), "{method} {path}: {} {}", response.status, response.text());
     }
     tenant.get(&format!("/api/EndUsers/{id}")).await.expect(404);

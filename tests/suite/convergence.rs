@@ -16,7 +16,9 @@ use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::profile::Field;
 use shared::domain::search::Term;
 use shared::store::keys::{self, BlockSize, Key};
-use shared::store::{Check, CheckOptions, Document, Entry, Item, Meter, Scope, StoreError, entries, records};
+use shared::store::{
+    ChangeError, Check, CheckOptions, Document, Entry, Item, Meter, Scope, StoreError, entries, records,
+};
 use tests::proxy::Plan;
 
 use crate::support::app::App;
@@ -95,6 +97,16 @@ fn scope<'a>(functions: &'a Functions, tenant: &Tenant, meter: &'a Meter) -> Sco
 }
 
 /// Options of a check. No write is in progress, so a recheck need not wait.
+/// The end user with this id, if it exists.
+async fn existing(scope: &Scope<'_>, id: EndUserId) -> Result<Option<EndUser>, StoreError> {
+    match scope.end_user(id).await {
+        Ok(end_user) => Ok(Some(end_user)),
+        Err(ChangeError::NotFound) => Ok(None),
+        Err(ChangeError::Store(error)) => Err(error),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
 fn check_options(repair: bool) -> CheckOptions {
     CheckOptions { repair, recheck_after: Duration::ZERO }
 }
@@ -151,7 +163,7 @@ impl IndexedTenant<'_> {
     async fn damage(&self, end_user: usize, what: u8) -> Result<(), StoreError> {
         let Some(id) = self.end_users[end_user] else { return Ok(()) };
         let meter = Meter::default();
-        let end_user = scope(self.functions, &self.tenant, &meter).end_user(id).await?;
+        let end_user = existing(&scope(self.functions, &self.tenant, &meter), id).await?;
         let mut entries = end_user.iter().flat_map(entries);
         let name = entries.find(|entry| matches!(entry, Entry::Sort(field, _) if *field == SortField::Name));
         let key = match what {
@@ -188,7 +200,7 @@ impl IndexedTenant<'_> {
             _ => "".into(),
         };
         let now = match self.end_users[end_user] {
-            Some(id) => scope.end_user(id).await?,
+            Some(id) => existing(&scope, id).await?,
             None => None,
         };
         match now {
@@ -213,7 +225,7 @@ impl IndexedTenant<'_> {
         let scope = scope(self.functions, &self.tenant, &meter);
         let mut end_users = Vec::new();
         for id in self.end_users.into_iter().flatten() {
-            end_users.extend(scope.end_user(id).await.unwrap());
+            end_users.extend(existing(&scope, id).await.unwrap());
         }
         end_users
     }

@@ -77,7 +77,7 @@ async fn concurrent_indexing_converges_to_the_last_document() {
         // The stream's last record follows the last write, and can be delivered while an older indexing still runs.
         let deliveries = futures::future::join_all((0..2).map(|_| db.index_end_users([id]))).await;
         deliveries.into_iter().for_each(|result| result.unwrap());
-        let end_user = db.end_user(id).await.unwrap().unwrap();
+        let end_user = db.end_user(id).await.unwrap();
         assert_eq!(stored_entries(&app).await, expected_entries(&end_user), "after round {round}");
     }
     db.delete_end_user(id, &Precondition::default()).await.unwrap();
@@ -114,7 +114,7 @@ async fn killed_indexing_leaves_no_wrong_entry() {
         for city in [Some("Gent"), None, Some("Antwerpen")] {
             change(id, city).await;
             scope(&functions, &meter).index_end_users([id]).await.unwrap();
-            let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+            let end_user = scope(&functions, &meter).end_user(id).await.unwrap();
             assert_eq!(stored_entries(app).await, expected_entries(&end_user), "{fault}, {city:?}");
             change(id, Some("Brugge")).await;
             index_and_kill().await;
@@ -156,7 +156,7 @@ async fn slow_indexing_of_an_older_document_changes_nothing() {
     };
     let (slow, ()) = futures::future::join(slow, fast).await;
     slow.unwrap();
-    let end_user = scope(&functions, &meter).end_user(id).await.unwrap().unwrap();
+    let end_user = scope(&functions, &meter).end_user(id).await.unwrap();
     assert_eq!(stored_entries(app).await, expected_entries(&end_user));
 }
 
@@ -236,7 +236,7 @@ async fn largest_change_fits_every_item() {
     scope().index_end_users([end_user.id]).await.unwrap();
     assert!(largest_item().await < 400 * 1024);
 
-    let documents = [end_user.id, without.id].map(async |id| scope().end_user(id).await.unwrap().unwrap());
+    let documents = [end_user.id, without.id].map(async |id| scope().end_user(id).await.unwrap());
     let expected =
         futures::future::join_all(documents).await.iter().flat_map(expected_entries).collect::<BTreeSet<_>>();
     assert_eq!(stored_entries(app).await, expected);

@@ -70,6 +70,7 @@ async fn record_of_another_tenant_looks_nonexistent() {
     // The second tenant has an end user, but none with this id.
     let own = two.create(json!({ "firstname": "Own" })).await;
     assert_ne!(own["endUserID"], id);
+    let mine = own["endUserID"].as_u64().unwrap();
     let requests = |id: u64| {
         let path = format!("/api/EndUsers/{id}");
         let assign = json!({ "endUserID": id, "uid": "evil@example.com" });
@@ -79,6 +80,11 @@ async fn record_of_another_tenant_looks_nonexistent() {
                 .json(&json!({ "firstname": "Evil", "uids": [{ "uid": "evil@example.com" }] })),
             TestRequest::new("DELETE", &path),
             TestRequest::new("GET", &format!("{path}/tickets")),
+            TestRequest::new("GET", &format!("{path}/duplicates")),
+            TestRequest::new("GET", &format!("{path}/merges")),
+            TestRequest::new("POST", &format!("{path}/merge")).json(&json!({ "endUserID": mine })),
+            TestRequest::new("POST", &format!("/api/EndUsers/{mine}/merge")).json(&json!({ "endUserID": id })),
+            TestRequest::new("POST", &format!("{path}/unmerge")),
             TestRequest::new("POST", "/api/EndUserUIDs/assign").json(&assign),
         ]
     };

@@ -19,6 +19,7 @@ mod index;
 mod isolation;
 mod issuer;
 mod list;
+mod merge;
 mod model;
 mod openapi;
 mod pins;

@@ -9,7 +9,7 @@ use shared::log::{DIMENSIONS, METRICS};
 use crate::support::app::{App, TestRequest};
 
 /// The endpoints of docs/api.md and the packages of their functions.
-const ROUTES: [(&str, &str, &str); 11] = [
+const ROUTES: [(&str, &str, &str); 15] = [
     ("GET", "/api/EndUsers", "list-end-users"),
     ("POST", "/api/EndUsers", "create-end-user"),
     ("GET", "/api/EndUsers/{id}", "get-end-user"),
@@ -20,6 +20,10 @@ const ROUTES: [(&str, &str, &str); 11] = [
     ("POST", "/api/EndUsers/upsert", "upsert-end-user"),
     ("POST", "/api/EndUsers/upsertMany", "upsert-end-users"),
     ("POST", "/api/EndUsers/lookup", "look-up-end-users"),
+    ("GET", "/api/EndUsers/{id}/duplicates", "list-end-user-duplicates"),
+    ("GET", "/api/EndUsers/{id}/merges", "list-end-user-merges"),
+    ("POST", "/api/EndUsers/{id}/merge", "merge-end-users"),
+    ("POST", "/api/EndUsers/{id}/unmerge", "unmerge-end-user"),
     ("POST", "/api/EndUserUIDs/assign", "assign-end-user-uid"),
 ];
 
@@ -98,7 +102,7 @@ fn every_function_package_is_one_function_and_binary() {
     let packages: BTreeSet<String> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(deployed, packages);
-    assert_eq!(functions(&document).len(), 13);
+    assert_eq!(functions(&document).len(), 17);
     for (name, function) in functions(&document) {
         assert_eq!(function["Metadata"]["BuildMethod"], "rust-cargolambda", "{name}");
         assert_eq!(function["Properties"]["Events"].as_object().unwrap().len(), 1, "{name}");

@@ -11,7 +11,7 @@ use shared::app::App;
 use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::page::Page;
-use shared::store::{ListOrder, Meter};
+use shared::store::{ChangeError, ListOrder, Meter};
 use tests::proxy::{Fault, Proxy};
 
 use crate::Result;
@@ -84,7 +84,11 @@ async fn audit(app: &App, tenant: &Tenant, created: &BTreeSet<EndUserId>) -> Res
     let scope = scope(app, tenant, &meter);
     let mut lost = 0;
     for id in created {
-        lost += usize::from(scope.end_user(*id).await?.is_none());
+        lost += match scope.end_user(*id).await {
+            Ok(_) => 0,
+            Err(ChangeError::NotFound) => 1,
+            Err(error) => return Err(format!("{error:?}").into()),
+        };
     }
     let order = ListOrder { by: SortField::EndUserId, descending: false };
     Ok((lost, scope.list_end_users(order, Page { number: 1, size: 1 }).await?.total))

@@ -1,5 +1,5 @@
-//! Updates the index of changed end users, builds rank indexes, and erases the stored responses of deleted end users:
-//! the table's stream invokes this function.
+//! Updates the index of changed end users, builds rank indexes, and erases what deleted end users leave behind: the
+//! table's stream invokes this function.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use shared::domain::end_user::SortField;
 use shared::domain::ids::{EndUserId, Tenant};
 use shared::events::stream::resume_from;
 use shared::events::{Operation, log_operation};
-use shared::store::{Meter, StoredResponse, keys, stored_responses};
+use shared::store::{Meter, Remains, keys};
 
 /// The function, for its binary and for `local`.
 pub const FUNCTION: Function = Function {
@@ -27,8 +27,8 @@ pub enum Task {
     Index(EndUserId),
     /// Builds the next step of a rank index.
     Count(SortField),
-    /// Erases the stored responses of a deleted end user.
-    Erase(EndUserId, Vec<StoredResponse>),
+    /// Erases what a deleted end user leaves behind.
+    Erase(EndUserId, Remains),
 }
 
 /// Number of tasks of one tenant that run together. A group that fails or is slow delays the others by at most
@@ -82,7 +82,7 @@ async fn run(app: &App, tenant: &Tenant, tasks: Vec<Task>, deadline: Instant) ->
                 continue;
             }
             Task::Count(field) => (Operation::Count, scope.build_next(*field).await),
-            Task::Erase(id, responses) => (Operation::Erase, scope.erase_responses(*id, responses).await),
+            Task::Erase(id, remains) => (Operation::Erase, scope.erase_remains(*id, remains).await),
         };
         if log_operation(operation, tenant, &meter, result.as_ref().err()) {
             done.push(task);
@@ -121,8 +121,8 @@ pub fn tasks(record: &EventRecord) -> Vec<(Tenant, Task)> {
     let Some((tenant, id)) = keys::read_end_user(&pk, &sk) else { return Vec::new() };
     let mut tasks = vec![(tenant.clone(), Task::Index(id))];
     if record.change.new_image.is_empty() {
-        let left = stored_responses(record.change.old_image.clone());
-        tasks.extend((!left.is_empty()).then_some((tenant, Task::Erase(id, left))));
+        let remains = Remains::read(record.change.old_image.clone());
+        tasks.extend(remains.map(|remains| (tenant, Task::Erase(id, remains))));
     }
     tasks
 }

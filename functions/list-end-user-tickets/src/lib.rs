@@ -24,7 +24,7 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let page = query.page();
     let filter = query.or(filter)?;
 
-    let end_user = db.end_user(id).await?.ok_or(Error::NOT_FOUND)?;
+    let end_user = db.end_user(id).await?;
     let filter = filter.of(&end_user);
     let mut tickets = db.tickets_of(&end_user).await?;
     tickets.retain(|ticket| filter.is_met_by(ticket));

@@ -10,7 +10,8 @@ use shared::store::Scope;
 pub const FUNCTION: Function =
     Function { name: env!("CARGO_PKG_NAME"), code: Code::Http(|app, db, request| Box::pin(handle(app, db, request))) };
 
-/// Reads an EndUserUpdateDTO. Returns 204, 404, or 412 if the revision does not meet the precondition.
+/// Reads an EndUserUpdateDTO. Returns 204, 404, 308 if the end user was merged, or 412 if the revision does not meet
+/// the precondition.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
     let (update, precondition) = request.conditional(|json| EndUserUpdate::read(json, app.default_region()))?;

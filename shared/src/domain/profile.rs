@@ -154,6 +154,11 @@ impl Profile {
 pub struct Patch(BTreeMap<Field, Option<String>>);
 
 impl Patch {
+    /// The change of one field.
+    pub(super) fn of(field: Field, value: Option<String>) -> Self {
+        Self(BTreeMap::from([(field, value)]))
+    }
+
     /// Reads the profile's members of a create or update body. An empty customerType counts as absent.
     pub fn read(fields: &Fields, errors: &mut ValidationErrors) -> Self {
         let mut patch = BTreeMap::new();

@@ -18,6 +18,11 @@ impl Timestamp {
         (0..=9999).contains(&time.year()).then_some(Self(time))
     }
 
+    /// The time `milliseconds` after 1970; `None` after the year 9999.
+    pub fn from_milliseconds(milliseconds: u64) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok().map(Self)
+    }
+
     /// Nanoseconds since 1970, as a number that DynamoDB compares exactly (at most 21 digits).
     pub fn nanoseconds(self) -> i128 {
         self.0.unix_timestamp_nanos()

@@ -66,6 +66,7 @@ impl Error {
             Self::Change(error) => match error {
                 ChangeError::Invalid(_) => StatusCode::BAD_REQUEST,
                 ChangeError::NotFound => StatusCode::NOT_FOUND,
+                ChangeError::Merged(_) => StatusCode::PERMANENT_REDIRECT,
                 ChangeError::Stale => StatusCode::PRECONDITION_FAILED,
                 ChangeError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
                 ChangeError::Conflict(_) => StatusCode::CONFLICT,
@@ -84,6 +85,7 @@ impl Error {
             Self::Change(error) => match error {
                 ChangeError::Invalid(_) => "the request is invalid; see `errors`",
                 ChangeError::NotFound => "the end user does not exist",
+                ChangeError::Merged(_) => "the end user is part of another one, see `endUserID` and Location",
                 ChangeError::Stale => {
                     "the end user was modified: If-Match or If-None-Match does not allow its current ETag"
                 }

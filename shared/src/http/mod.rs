@@ -20,7 +20,7 @@ use lambda_http::{Body, RequestExt, http};
 
 use crate::app::{App, HttpApp};
 use crate::auth::Access;
-use crate::store::{Cost, Meter, Scope};
+use crate::store::{ChangeError, Cost, Meter, Scope};
 pub use error::Error;
 pub use items::ItemResult;
 pub use lambda_http::http::header::LOCATION;
@@ -95,7 +95,11 @@ pub async fn handle(
     let (tenant, result) = authenticate_and_dispatch(app, access, handler, &request, &meter, started).await;
     let response = result.unwrap_or_else(|error| {
         error.log(request.id());
-        problem::response(&error, request.id())
+        let response = problem::response(&error, request.id());
+        match error {
+            Error::Change(ChangeError::Merged(id)) => response.with_header(LOCATION, request.location_of(id)),
+            _ => response,
+        }
     });
     let cost = meter.cost();
     tracing::info!(
@@ -121,7 +125,7 @@ async fn authenticate_and_dispatch(
     meter: &Meter,
     started: Instant,
 ) -> (Option<String>, Result<Response, Error>) {
-    let caller = match app.authenticator().authenticate(request.authorization(), access(request)).await {
+    let caller = match app.authenticator().authenticate(request.authorization(), || access(request)).await {
         Ok(caller) => caller,
         Err(error) => return (None, Err(error.into())),
     };

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::response::Response;
 use crate::auth::AuthError;
 use crate::domain::end_user::ConflictingEndUser;
+use crate::domain::ids::EndUserId;
 use crate::store::ChangeError;
 
 /// A problem document (RFC 9457).
@@ -20,7 +21,7 @@ pub(super) struct Problem<'a> {
     /// The reason phrase of the status.
     title: &'static str,
     /// The HTTP status.
-    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 300, maximum = 599))]
     status: u16,
     /// What is wrong and what to do; empty for an unexpected error.
     detail: &'a str,
@@ -30,6 +31,10 @@ pub(super) struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     errors: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// For 308: the end user that the one in the path is part of now.
+    #[serde(rename = "endUserID", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1, nullable = false))]
+    end_user_id: Option<EndUserId>,
     /// For 409: the kind of conflict.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
@@ -47,6 +52,10 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         Error::Change(ChangeError::Invalid(errors)) => Some(errors.as_map()),
         _ => None,
     };
+    let end_user_id = match error {
+        Error::Change(ChangeError::Merged(id)) => Some(*id),
+        _ => None,
+    };
     let conflict = match error {
         Error::Change(ChangeError::Conflict(conflict)) => Some(conflict),
         _ => None,
@@ -60,6 +69,7 @@ pub(super) fn response(error: &Error, request_id: &str) -> Response {
         detail: &detail,
         instance: request_id,
         errors,
+        end_user_id,
         code: conflict.map(|conflict| conflict.kind.code()),
         conflicts: conflict.map(|conflict| conflict.end_users.as_slice()).filter(|end_users| !end_users.is_empty()),
     };

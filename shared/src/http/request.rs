@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Context, RequestExt, http::Method, http::header};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::conditions;
 use super::error::Error;
@@ -74,6 +74,18 @@ impl Request {
         id.ok_or_else(|| ValidationErrors::single("id", "must be an integer from 1 to 2147483647").into())
     }
 
+    /// The address of the same resource of end user `id`, with the same query, relative to this request's path
+    /// (RFC 3986 §4.2): a gateway may serve the API below a path of its own.
+    pub(super) fn location_of(&self, id: EndUserId) -> String {
+        let rest = self.route.split_once("{id}").map_or("", |(_, rest)| rest);
+        let up = "../".repeat(rest.matches('/').count());
+        let query = self.inner.extensions().get().map_or("", |RawQuery(query)| query);
+        // A raw query can hold characters that a header must not have.
+        let query = utf8_percent_encode(query, CONTROLS).to_string();
+        let query = if query.is_empty() { query } else { format!("?{query}") };
+        format!("{up}{id}{rest}{query}")
+    }
+
     /// The JSON of the body.
     pub fn json(&self) -> Result<Json, Error> {
         self.check_content()?;
@@ -103,6 +115,16 @@ impl Request {
         Ok(ValidationErrors::zip(self.read_body(read)?, self.idempotency_key())?)
     }
 
+    /// Reads the body with `read`, the precondition and the `Idempotency-Key`. Returns the errors of all at once.
+    pub fn conditional_idempotent<T>(
+        &self,
+        read: impl FnOnce(&Json) -> Result<T, ValidationErrors>,
+    ) -> Result<(T, Precondition, Option<IdempotencyKey>), Error> {
+        let headers = ValidationErrors::zip(self.precondition(), self.idempotency_key());
+        let (body, (precondition, idempotency_key)) = ValidationErrors::zip(self.read_body(read)?, headers)?;
+        Ok((body, precondition, idempotency_key))
+    }
+
     /// Reads the body with `read`. The outer error is one that hides all validation errors.
     fn read_body<T>(
         &self,
@@ -116,10 +138,12 @@ impl Request {
     }
 
     /// The `Idempotency-Key` with the fingerprint of this request; `None` without the header.
-    fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
         const NAME: &str = "Idempotency-Key";
         let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
-        let idempotency_key = IdempotencyKey::parse(value.to_str().unwrap_or_default(), &self.route, self.body());
+        // With the id of the path, because the same body means something else for another end user.
+        let route = self.end_user_id().map_or(self.route.clone(), |id| self.route.replace("{id}", &id.to_string()));
+        let idempotency_key = IdempotencyKey::parse(value.to_str().unwrap_or_default(), &route, self.body());
         idempotency_key.map(Some).map_err(|error| ValidationErrors::single(NAME, error))
     }
 

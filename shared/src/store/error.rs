@@ -1,6 +1,7 @@
 //! The errors of the store.
 
 use crate::domain::end_user::{Conflict, ConflictKind};
+use crate::domain::ids::EndUserId;
 use crate::domain::input::ValidationErrors;
 
 /// An error of the database.
@@ -33,6 +34,8 @@ pub enum Outcome {
 pub enum ChangeError {
     /// The tenant has no such end user.
     NotFound,
+    /// The end user is part of another one, with this id.
+    Merged(EndUserId),
     /// The end user's revision does not meet the precondition.
     Stale,
     /// The idempotency key was already used with a different request.

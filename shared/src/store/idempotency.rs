@@ -112,20 +112,27 @@ impl Scope<'_> {
             .condition_expression("attribute_not_exists(pk) OR expiresAt <= :now")
             .expression_attribute_values(":now", number(now()));
         let mut writes = vec![put_action(put)?];
-        if let Some(oldest) = document.add_response(StoredResponse { digest, item: idempotency_key.item, until }) {
+        if let Some(oldest) =
+            document.add_response(StoredResponse { digest, item: idempotency_key.item, of: None, until })
+        {
             let key = keys::idempotency(&self.tenant, &oldest.digest, oldest.item);
             writes.push(delete_action(self.table.delete(&key))?);
         }
         Ok(writes)
     }
 
-    /// Deletes the responses that the deleted document of `end_user` listed. Idempotent. `index-end-users` repeats it
-    /// after each deletion, so that no response stays if the deleting request ends early.
-    pub async fn erase_responses(&self, end_user: EndUserId, responses: &[StoredResponse]) -> Result<(), StoreError> {
+    /// Deletes the responses that the deleted document of `end_user` listed. Idempotent.
+    pub(super) async fn erase_responses(
+        &self,
+        end_user: EndUserId,
+        responses: &[StoredResponse],
+    ) -> Result<(), StoreError> {
         let deletions = responses.iter().map(async |response| {
             let key = keys::idempotency(&self.tenant, &response.digest, response.item);
             // The key may be in use again, for a new end user.
-            self.table.delete_if(&key, "endUserID = :endUserID", (":endUserID", number(end_user))).await
+            self.table
+                .delete_if(&key, "endUserID = :endUserID", (":endUserID", number(response.of.unwrap_or(end_user))))
+                .await
         });
         try_concurrently(deletions).await.map(drop)
     }

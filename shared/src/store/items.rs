@@ -29,7 +29,7 @@ pub(super) const TOMBSTONE_TTL: Duration = Duration::from_secs(35 * 24 * 60 * 60
 pub(super) const MAX_STORED_RESPONSES: usize = 500;
 
 /// An end user, with the data that is stored beside it in one item.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Document {
     /// The end user as callers see it; `rev` counts its changes.
     pub end_user: EndUser,
@@ -38,41 +38,56 @@ pub struct Document {
     /// The responses about the end user that are stored for idempotency keys, oldest first. Deleting the end user
     /// erases them.
     pub(super) responses: Vec<StoredResponse>,
+    /// The number of merges into the end user, for the order of what is kept to undo them.
+    pub(super) merges: u32,
+    /// The number of merges between the end user and the farthest one that is part of it, at most
+    /// [`MAX_MERGE_DEPTH`](crate::domain::end_user::MAX_MERGE_DEPTH).
+    pub(super) depth: u32,
 }
 
 /// A reference from a document to a response that is stored for an idempotency key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct StoredResponse {
+pub(super) struct StoredResponse {
     /// The [`keys::idempotency_digest`] of the idempotency key.
     pub(super) digest: String,
     /// The number of the item of the request's body that the response is about; `None` for the whole request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) item: Option<u32>,
+    /// The end user that the response is about, if it became part of the one that lists the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<EndUserId>,
     /// The expiry in seconds since 1970.
     pub(super) until: u64,
 }
 
-/// Returns the stored responses that a deleted document listed, from its last image in the table's stream.
-pub fn stored_responses(image: serde_dynamo::Item) -> Vec<StoredResponse> {
-    #[derive(Deserialize)]
-    struct Image {
-        #[serde(default)]
-        responses: Vec<StoredResponse>,
+/// The data that a deleted document leaves behind, from its last image in the table's stream.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Deserialize)]
+pub struct Remains {
+    #[serde(default)]
+    pub(super) responses: Vec<StoredResponse>,
+    #[serde(default)]
+    pub(super) merges: u32,
+}
+
+impl Remains {
+    /// Reads the last image of a document. `None` if the document leaves nothing behind.
+    pub fn read(image: serde_dynamo::Item) -> Option<Self> {
+        let remains: Self = serde_dynamo::from_item(image).unwrap_or_default();
+        (remains != Self::default()).then_some(remains)
     }
-    serde_dynamo::from_item(image).map_or(Vec::new(), |image: Image| image.responses)
 }
 
 impl Document {
     /// A new end user without stored responses.
     pub fn new(end_user: EndUser) -> Self {
-        Self { end_user, version: 1, responses: Vec::new() }
+        Self { end_user, version: 1, responses: Vec::new(), merges: 0, depth: 0 }
     }
 
     /// The document that replaces `before`, or a new one.
     pub(super) fn after(before: Option<&Self>, end_user: EndUser) -> Self {
         match before {
             None => Self::new(end_user),
-            Some(before) => Self { end_user, version: before.version + 1, responses: before.responses.clone() },
+            Some(before) => Self { end_user, version: before.version + 1, ..before.clone() },
         }
     }
 
@@ -101,10 +116,20 @@ struct EndUserItem {
     uids: Vec<Uid>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     responses: Vec<StoredResponse>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    merges: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    depth: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     ref_pk: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ref_sk: Option<String>,
+}
+
+/// Whether a number is left out of an item.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A pointer: one UID in the index `byUid`, with the id of its end user.
@@ -135,6 +160,8 @@ pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Ite
         profile: end_user.profile.clone(),
         uids: end_user.uids.clone(),
         responses: document.responses.clone(),
+        merges: document.merges,
+        depth: document.depth,
         ref_pk: reference.as_ref().map(|key| keys::reference_index(tenant, key)),
         ref_sk: reference.as_ref().map(|_| keys::padded(end_user.id)),
     };
@@ -155,9 +182,10 @@ pub fn records(tenant: &Tenant, document: &Document) -> Result<BTreeMap<Key, Ite
 }
 
 pub(super) fn read_document(item: Item) -> Result<Document, StoreError> {
-    let EndUserItem { sk, rev, version, profile, uids, responses, .. } = from_item(item).map_err(unreadable)?;
+    let EndUserItem { sk, rev, version, profile, uids, responses, merges, depth, .. } =
+        from_item(item).map_err(unreadable)?;
     let id = keys::id_of(&sk).ok_or_else(|| unreadable("a document without an id"))?;
-    Ok(Document { end_user: EndUser { id, rev, profile, uids }, version, responses })
+    Ok(Document { end_user: EndUser { id, rev, profile, uids }, version, responses, merges, depth })
 }
 
 pub(super) fn read_end_user(item: Item) -> Result<EndUser, StoreError> {
@@ -186,9 +214,14 @@ pub(super) fn text<'i>(item: &'i Item, name: &str) -> Result<&'i str, StoreError
     value.map(String::as_str).ok_or_else(|| StoreError::Unexpected(format!("an item without {name}")))
 }
 
+/// The current time in milliseconds since 1970.
+pub(super) fn now_in_milliseconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
 /// The current time in seconds since 1970, the unit of DynamoDB's TTL.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    now_in_milliseconds() / 1_000
 }
 
 /// The time `ttl` from now, in seconds since 1970.

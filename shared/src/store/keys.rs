@@ -77,7 +77,7 @@ fn read_padded(text: &str) -> Option<EndUserId> {
     text.parse().ok().and_then(EndUserId::new)
 }
 
-/// The end user id at the end of the sort key of an index entry, a pointer or a document.
+/// The end user id at the end of the sort key of an index entry, a pointer, a document or an undo.
 pub fn id_of(sk: &str) -> Option<EndUserId> {
     read_padded(sk.get(sk.len().checked_sub(ID_LENGTH)?..)?)
 }
@@ -110,6 +110,16 @@ pub fn claim(tenant: &Tenant, match_key: &MatchKey) -> Key {
 /// The key of the redirect of an end user that was merged into another one.
 pub fn redirect(tenant: &Tenant, merged: EndUserId) -> Key {
     key(format!("C#{tenant}#Merged"), padded(merged))
+}
+
+/// The partition of what is kept to undo the merges into an end user, in the order of the merges.
+pub fn undos(tenant: &Tenant, survivor: EndUserId) -> String {
+    format!("C#{tenant}#Undo#{survivor}")
+}
+
+/// The key of what is kept to undo the merge with this number into an end user.
+pub fn undo(tenant: &Tenant, survivor: EndUserId, merge: u32, merged: EndUserId) -> Key {
+    key(undos(tenant, survivor), format!("{merge:0ID_LENGTH$}#{}", padded(merged)))
 }
 
 /// The partition of index `byUid` with the tickets of a match key, by ticket id.

@@ -34,7 +34,7 @@ pub use entry::{Entry, entries};
 pub use error::{ChangeError, Outcome, StoreError};
 pub use idempotency::Idempotent;
 pub use index::{BrokenEndUser, Check, CheckOptions, Progress, WrongBlock, WrongEndUser};
-pub use items::{Document, Item, StoredResponse, records, stored_responses};
+pub use items::{Document, Item, Remains, records};
 pub use meter::{Cost, Meter};
 use table::Table;
 

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::TryStreamExt;
 
 use super::Scope;
+use super::end_users::RecordChange;
 use super::error::StoreError;
 use super::index::{CheckOptions, MAX_RECHECKS, Progress};
 use super::items::{self, Document, Item};
@@ -74,8 +75,9 @@ impl Scope<'_> {
             let before = items::read_document(item.clone())?;
             let stored = self.stored_records(&before, item).await?;
             let after = Document { version: before.version + 1, ..before.clone() };
-            let records = items::records(&self.tenant, &after)?;
-            if self.write_records(&key, stored, records, Some(before.version), Vec::new()).await? {
+            let new = items::records(&self.tenant, &after)?;
+            let change = RecordChange { document: key.clone(), version: Some(before.version), old: stored, new };
+            if self.write_records(vec![change], Vec::new()).await? {
                 return Ok(());
             }
             backoff.wait().await?;

@@ -68,7 +68,7 @@ async fn minted_token_is_accepted() {
     let Value::Object(claims) = json!({"customerID": 7, "exp": 253_402_300_799_u64}) else { unreachable!() };
     let auth = by_secret(&[]);
     let token = mint(&auth.config, &claims).expect("a secret signs");
-    let caller = auth.authenticate(Some(&format!("Bearer {token}")), Access::Write).await;
+    let caller = auth.authenticate(Some(&format!("Bearer {token}")), || Access::Write).await;
     assert_eq!(caller.map(|caller| caller.tenant().to_string()), tenant_7());
     let public = configure(&[("JWT_PUBLIC_KEY", RFC7515_P256)]).expect("a good configuration");
     assert_eq!(mint(&public, &claims), None);

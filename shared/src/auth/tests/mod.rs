@@ -118,7 +118,7 @@ fn claims(more: &str) -> String {
 
 /// The tenant that `authenticator` returns for a token at the time `now`.
 async fn judge_at(authenticator: &Authenticator, token: &str, access: Access, now: f64) -> Result<String, AuthError> {
-    let caller = authenticator.authenticate_at(Some(&format!("Bearer {token}")), access, now).await;
+    let caller = authenticator.authenticate_at(Some(&format!("Bearer {token}")), || access, now).await;
     caller.map(|caller| caller.tenant().to_string())
 }
 

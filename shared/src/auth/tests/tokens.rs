@@ -10,7 +10,7 @@ use super::*;
 async fn scheme_is_one_bearer_in_any_case() {
     let (auth, good) = (by_secret(&[]), token(HS256, &claims("")));
     let judge = async |header: Option<&str>| {
-        let caller = auth.authenticate_at(header, Access::Read, NOW).await;
+        let caller = auth.authenticate_at(header, || Access::Read, NOW).await;
         caller.map(|caller| caller.tenant().to_string())
     };
     for header in [format!("Bearer {good}"), format!("bEARER  {good}"), format!(" BEARER {good} ")] {

@@ -67,7 +67,7 @@ async fn accepts(file: &Value, vector: &Value, jwk: &Value) -> Option<bool> {
     Some(match vector["profile"].as_str() {
         Some("jws") => auth.verify(token, NOW).await.is_ok(),
         _ => {
-            let outcome = auth.authenticate(Some(&format!("Bearer {token}")), Access::Read).await;
+            let outcome = auth.authenticate(Some(&format!("Bearer {token}")), || Access::Read).await;
             matches!(outcome, Ok(_) | Err(NoTenant))
         }
     })

@@ -14,6 +14,10 @@ pub enum ConflictKind {
     AmbiguousMatch,
     /// An upsert would replace the customerRef of its match.
     DifferentReference,
+    /// The other end user of a merge is already part of this one.
+    AlreadyMerged,
+    /// A later merge must be undone before this one.
+    LaterMerge,
     /// The request needs new ids, and the tenant has used all of its ids.
     IdsExhausted,
 }
@@ -24,6 +28,8 @@ impl ConflictKind {
         match self {
             Self::AmbiguousMatch => "ambiguous_match",
             Self::DifferentReference => "different_reference",
+            Self::AlreadyMerged => "already_merged",
+            Self::LaterMerge => "later_merge",
             Self::IdsExhausted => "ids_exhausted",
         }
     }
@@ -35,6 +41,8 @@ impl ConflictKind {
             Self::DifferentReference => {
                 "the end user that matches has another customerRef, see `conflicts`; nothing was written"
             }
+            Self::AlreadyMerged => "the end user is already part of this one; nothing was written",
+            Self::LaterMerge => "a later merge must be undone first, see `conflicts`; nothing was written",
             Self::IdsExhausted => "the tenant has no ids left; nothing was written",
         }
     }
@@ -65,5 +73,10 @@ impl Conflict {
     /// A conflict that no end user is part of.
     pub fn of(kind: ConflictKind) -> Self {
         Self { kind, end_users: Vec::new() }
+    }
+
+    /// A conflict with one end user, and not with a member of the request.
+    pub fn with(kind: ConflictKind, id: EndUserId) -> Self {
+        Self { kind, end_users: vec![ConflictingEndUser { id, fields: Vec::new() }] }
     }
 }

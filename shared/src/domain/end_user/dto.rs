@@ -1,10 +1,13 @@
 //! The response DTOs of end users. Names are those of the public reference.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::{AssignedUid, EndUser, UpsertOutcome, Upserted};
+use super::{AssignedUid, Duplicate, EndUser, MergeRecord, Merged, Unmerged, UpsertOutcome, Upserted};
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::profile::Field;
+use crate::domain::time::Timestamp;
 use crate::domain::uid::Uid;
 
 /// EndUserReadDTO: an end user in a response.
@@ -102,6 +105,111 @@ pub struct UpsertedDto {
 impl From<&Upserted> for UpsertedDto {
     fn from(upserted: &Upserted) -> Self {
         Self { outcome: upserted.outcome, end_user: EndUserReadDto::from(&upserted.end_user) }
+    }
+}
+
+/// EndUserMergeResultDTO: the response to a merge.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserMergeResultDTO))]
+#[serde(rename_all = "camelCase")]
+pub struct MergedDto {
+    /// The surviving end user after the merge.
+    pub end_user: EndUserReadDto,
+    /// The end user that became part of it.
+    #[serde(rename = "mergedEndUserID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
+    pub merged_end_user_id: EndUserId,
+    /// The names of the fields that were empty and are taken from the other end user.
+    pub filled_fields: Vec<&'static str>,
+    /// The other end user's values of fields that both have and that differ, by name. They are lost, unless the merge is
+    /// undone.
+    pub discarded_fields: BTreeMap<&'static str, String>,
+    /// The `endUserUIDID` of each UID that moved.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<i32>))]
+    pub moved_uids: Vec<UidId>,
+    /// The `endUserUIDID` of each UID that the survivor had already.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<i32>))]
+    pub dropped_uids: Vec<UidId>,
+    /// The other end user's customerRef, if it became a UID of type `customerRef`.
+    pub moved_customer_ref: Option<String>,
+    /// The time until which the merge can be undone.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub undo_until: Timestamp,
+}
+
+impl From<&Merged> for MergedDto {
+    fn from(merged: &Merged) -> Self {
+        let Merged { end_user, other, changes, undo_until } = merged.clone();
+        Self {
+            end_user: EndUserReadDto::from(&end_user),
+            merged_end_user_id: other,
+            filled_fields: changes.filled.iter().map(|field| field.name()).collect(),
+            discarded_fields: changes.discarded.into_iter().map(|(field, text)| (field.name(), text)).collect(),
+            moved_uids: changes.moved,
+            dropped_uids: changes.dropped,
+            moved_customer_ref: changes.moved_reference,
+            undo_until,
+        }
+    }
+}
+
+/// EndUserUnmergeResultDTO: the response to an unmerge.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserUnmergeResultDTO))]
+#[serde(rename_all = "camelCase")]
+pub struct UnmergedDto {
+    /// The end user that is back under its id.
+    pub end_user: EndUserReadDto,
+    /// The end user that it was part of.
+    #[serde(rename = "mergedIntoEndUserID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
+    pub merged_into_end_user_id: EndUserId,
+}
+
+impl From<&Unmerged> for UnmergedDto {
+    fn from(unmerged: &Unmerged) -> Self {
+        Self { end_user: EndUserReadDto::from(&unmerged.end_user), merged_into_end_user_id: unmerged.survivor }
+    }
+}
+
+/// EndUserMergeRecordDTO: a merge that can be undone.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserMergeRecordDTO))]
+#[serde(rename_all = "camelCase")]
+pub struct MergeRecordDto {
+    /// The end user that became part of this one.
+    #[serde(rename = "endUserID")]
+    #[cfg_attr(feature = "openapi", schema(value_type = i32, minimum = 1))]
+    pub end_user_id: EndUserId,
+    /// The time of the merge.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub date_merged: Timestamp,
+    /// The time until which the merge can be undone.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub undo_until: Timestamp,
+}
+
+impl From<&MergeRecord> for MergeRecordDto {
+    fn from(record: &MergeRecord) -> Self {
+        let MergeRecord { other, merged_at, undo_until } = *record;
+        Self { end_user_id: other, date_merged: merged_at, undo_until }
+    }
+}
+
+/// EndUserDuplicateDTO: another end user that shares identifiers.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = EndUserDuplicateDTO))]
+#[serde(rename_all = "camelCase")]
+pub struct DuplicateDto {
+    /// The other end user.
+    pub end_user: EndUserReadDto,
+    /// The shared identifiers, in the spelling of the end user in the path.
+    pub shared_uids: Vec<String>,
+}
+
+impl From<&Duplicate> for DuplicateDto {
+    fn from(duplicate: &Duplicate) -> Self {
+        Self { end_user: EndUserReadDto::from(&duplicate.end_user), shared_uids: duplicate.shared.clone() }
     }
 }
 

@@ -5,6 +5,7 @@ mod conflict;
 mod create;
 mod dto;
 mod look_up;
+mod merge;
 mod pending;
 mod precondition;
 mod sort;
@@ -25,8 +26,13 @@ use super::uid::{self, MatchKey, Uid};
 
 pub use assign::{AssignedUid, UidAssignment};
 pub use conflict::{Conflict, ConflictKind, ConflictingEndUser, MAX_CONFLICTS};
-pub use dto::{AssignedDto, EndUserReadDto, UidReadDto, UpsertedDto};
+pub use dto::{
+    AssignedDto, DuplicateDto, EndUserReadDto, MergeRecordDto, MergedDto, UidReadDto, UnmergedDto, UpsertedDto,
+};
 pub use look_up::{LookUpDto, LookUpItemDto, MAX_LOOK_UP_IDS, MAX_LOOK_UPS, UidLookUp};
+pub use merge::{
+    Duplicate, EndUserMerge, MAX_MERGE_DEPTH, MergeChanges, MergePlan, MergeRecord, MergeUndo, Merged, Unmerged,
+};
 pub use pending::PendingEndUser;
 pub use precondition::{Precondition, Revision, RevisionSet};
 pub use sort::SortField;

@@ -129,6 +129,11 @@ pub(super) struct PendingUid {
 }
 
 impl PendingUid {
+    /// A UID that is added; `value` is in its stored form.
+    pub(super) fn new(kind: UidType, value: String) -> Self {
+        Self { id: None, kind, value, is_primary: false, named: false, marked: false }
+    }
+
     fn is(&self, kind: &UidType, key: Option<&MatchKey>) -> bool {
         self.kind.is_same_type(kind) && Some(&self.key()) == key
     }
@@ -210,7 +215,7 @@ fn apply_entry(
         (uids[at].kind, uids[at].value) = (kind, value);
         return same;
     }
-    uids.push(PendingUid { id: None, kind, value, is_primary: false, named: false, marked: false });
+    uids.push(PendingUid::new(kind, value));
     Some(uids.len() - 1)
 }
 

@@ -12,13 +12,15 @@ use utoipa::openapi::{InfoBuilder, License, OpenApi, OpenApiBuilder, PathsBuilde
 const TOKEN: &str = "token";
 
 /// The tags with their descriptions.
-const TAGS: [(&str, &str); 3] = [
+const TAGS: [(&str, &str); 4] = [
     (END_USERS, "Create, read, update, delete, list and search end users."),
     (UIDS, "Find end users by an identifier, and link identifiers."),
+    (MERGING, "Find duplicates, merge them into one end user, and undo a merge."),
     (TICKETS, "Read the tickets of an end user. Tickets belong to another service."),
 ];
 const END_USERS: &str = "End users";
 const UIDS: &str = "UIDs";
+const MERGING: &str = "Merging";
 const TICKETS: &str = "Tickets";
 
 const DESCRIPTION: &str = "\

@@ -10,7 +10,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, Response, Responses}
 
 use super::responses::{error_responses, response};
 use super::schemas::{id, integer};
-use super::{END_USERS, TICKETS, UIDS};
+use super::{END_USERS, MERGING, TICKETS, UIDS};
 use crate::domain::end_user::{
     AssignedDto, AssignedUid, EndUser, EndUserReadDto, MAX_UID_LENGTH, PendingEndUser, Revision, SortField,
     UpsertOutcome, Upserted, UpsertedDto,
@@ -42,6 +42,10 @@ pub(super) fn all() -> Vec<(&'static str, PathItem)> {
             item(vec![(HttpMethod::Get, get()), (HttpMethod::Put, update()), (HttpMethod::Delete, delete())]),
         ),
         ("/api/EndUsers/{id}/tickets", item(vec![(HttpMethod::Get, tickets())])),
+        ("/api/EndUsers/{id}/duplicates", item(vec![(HttpMethod::Get, duplicates())])),
+        ("/api/EndUsers/{id}/merges", item(vec![(HttpMethod::Get, merges())])),
+        ("/api/EndUsers/{id}/merge", item(vec![(HttpMethod::Post, merge())])),
+        ("/api/EndUsers/{id}/unmerge", item(vec![(HttpMethod::Post, unmerge())])),
         ("/api/EndUserUIDs/assign", item(vec![(HttpMethod::Post, assign())])),
     ]
 }
@@ -148,7 +152,7 @@ fn get() -> Operation {
         .parameters(Some([path_id(), if_match(), if_none_match()]))
         .responses(responses(
             [("200", with_headers("The end user.", &["etag"], "EndUserReadDTO", jane())), ("304", unchanged)],
-            &["BadRequest", "NotFound", "PreconditionFailed"],
+            &["BadRequest", "NotFound", "Moved", "PreconditionFailed"],
         ))
         .build()
 }
@@ -170,7 +174,15 @@ fn update() -> Operation {
         .request_body(Some(body("EndUserUpdateDTO", change)))
         .responses(responses(
             [("204", response("The end user was updated.", &[]).build())],
-            &["BadRequest", "NotFound", "Conflict", "PreconditionFailed", "ContentTooLarge", "UnsupportedMediaType"],
+            &[
+                "BadRequest",
+                "NotFound",
+                "Moved",
+                "Conflict",
+                "PreconditionFailed",
+                "ContentTooLarge",
+                "UnsupportedMediaType",
+            ],
         ))
         .build()
 }
@@ -190,18 +202,15 @@ fn find() -> Operation {
     let uid = query("uid", text(MAX_UID_LENGTH).min_length(Some(1)), "The identifier, in any spelling.")
         .required(Required::True)
         .example(Some(json!("0032 470 00 00 00")));
-    let found = ContentBuilder::new()
-        .schema(Some(ArrayBuilder::new().items(Ref::from_schema_name("EndUserReadDTO")).max_items(Some(100))))
-        .example(Some(json!([jane()])));
-    let found = response("The end users, by ascending id; empty if there are none.", &[])
-        .content("application/json", found.build());
+    let about = "The end users, by ascending id; empty if there are none.";
+    let found = list_of(about, "EndUserReadDTO", 100, json!([jane()]));
     operation("findEndUsersByUid", UIDS, "Find end users by an identifier")
         .description(Some(
             "Returns the end users that hold the value as a UID of any type or as customerRef. Several end \
              users can hold the same UID.",
         ))
         .parameters(Some([uid]))
-        .responses(responses([("200", found.build())], &["BadRequest"]))
+        .responses(responses([("200", found)], &["BadRequest"]))
         .build()
 }
 
@@ -273,8 +282,83 @@ fn tickets() -> Operation {
              `uid`. A ticket must meet all filters.",
         ))
         .parameters(Some(parameters))
-        .responses(responses([("200", without_headers("A page.", "TicketPage", page))], &["BadRequest", "NotFound"]))
+        .responses(responses([("200", without_headers("A page.", "TicketPage", page))], &OF_ONE))
         .build()
+}
+
+fn duplicates() -> Operation {
+    let found = json!([{ "endUser": jane(), "sharedUids": ["jane@example.com"] }]);
+    operation("listEndUserDuplicates", MERGING, "List an end user's possible duplicates")
+        .description(Some(
+            "Returns the other end users that share an identifier with the end user: at most 50, those with the most \
+             shared identifiers first.",
+        ))
+        .parameters(Some([path_id()]))
+        .responses(responses([("200", list_of("The duplicates.", "EndUserDuplicateDTO", 50, found))], &OF_ONE))
+        .build()
+}
+
+fn merges() -> Operation {
+    let date = "2026-11-28T10:00:00.5Z";
+    let records = json!([{ "endUserID": 2, "dateMerged": date, "undoUntil": "2026-12-28T10:00:00.5Z" }]);
+    operation("listEndUserMerges", MERGING, "List the merges into an end user")
+        .description(Some("Returns the merges of the last 30 days that are not undone: at most 100, newest first."))
+        .parameters(Some([path_id()]))
+        .responses(responses([("200", list_of("The merges.", "EndUserMergeRecordDTO", 100, records))], &OF_ONE))
+        .build()
+}
+
+fn merge() -> Operation {
+    let result = json!({
+        "endUser": jane(), "mergedEndUserID": 2, "filledFields": ["city"], "discardedFields": { "firstname": "Janet" },
+        "movedUids": [2], "droppedUids": [3], "movedCustomerRef": null, "undoUntil": "2026-12-28T10:00:00.5Z",
+    });
+    let headers = ["etag", "idempotency-replayed"];
+    let mut errors = OF_ONE.to_vec();
+    errors.extend([
+        "Conflict",
+        "PreconditionFailed",
+        "ContentTooLarge",
+        "UnsupportedMediaType",
+        "UnprocessableContent",
+    ]);
+    operation("mergeEndUsers", MERGING, "Merge another end user into this one")
+        .description(Some(
+            "The other end user becomes part of this one: its UIDs move, and its values fill empty fields. Its id then \
+             redirects here. `unmergeEndUser` undoes the merge for 30 days. A dry run needs the read scope only.",
+        ))
+        .parameters(Some([path_id(), if_match(), idempotency_key()]))
+        .request_body(Some(body("EndUserMergeDTO", json!({ "endUserID": 2, "dryRun": false }))))
+        .responses(responses(
+            [("200", with_headers("The surviving end user.", &headers, "EndUserMergeResultDTO", result))],
+            &errors,
+        ))
+        .build()
+}
+
+fn unmerge() -> Operation {
+    let headers = ["etag", "idempotency-replayed"];
+    let result = json!({ "endUser": jane(), "mergedIntoEndUserID": 2 });
+    operation("unmergeEndUser", MERGING, "Undo the merge of an end user")
+        .description(Some(
+            "Takes the end user out of the one that it was merged into, within 30 days. Only the latest merge into an end \
+             user can be undone.",
+        ))
+        .parameters(Some([path_id(), idempotency_key()]))
+        .responses(responses(
+            [("200", with_headers("The end user, as before the merge.", &headers, "EndUserUnmergeResultDTO", result))],
+            &["BadRequest", "NotFound", "Conflict", "UnprocessableContent"],
+        ))
+        .build()
+}
+
+/// The error responses of an operation on one end user.
+const OF_ONE: [&str; 3] = ["BadRequest", "NotFound", "Moved"];
+
+fn list_of(about: &str, schema: &str, max: usize, example: Value) -> Response {
+    let items = ArrayBuilder::new().items(Ref::from_schema_name(schema)).max_items(Some(max));
+    let content = ContentBuilder::new().schema(Some(items)).example(Some(example)).build();
+    response(about, &[]).content("application/json", content).build()
 }
 
 fn operation(id: &str, tag: &str, summary: &str) -> OperationBuilder {

@@ -10,7 +10,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use super::super::error::Error;
 use super::super::problem;
 use crate::auth::AuthError;
-use crate::domain::end_user::{ConflictKind, PendingEndUser};
+use crate::domain::end_user::{Conflict, ConflictKind, ConflictingEndUser, PendingEndUser};
+use crate::domain::ids::EndUserId;
 use crate::domain::input::{Json, ValidationErrors};
 use crate::store::{ChangeError, Outcome, StoreError};
 
@@ -27,7 +28,7 @@ const HEADERS: [(&str, &str); 9] = [
         "`db;dur=MS;desc=\"rtt=N rru=X wru=Y\"`: milliseconds, sequential round trips, read units and write units of \
          the request in DynamoDB. `local` always sends it, a deployment if configured.",
     ),
-    ("location", "The path of the new end user."),
+    ("location", "The path of the end user; of a merged one, the path under the id that it is part of now."),
     ("etag", "The revision of the end user, for `If-Match` and `If-None-Match`."),
     ("idempotency-replayed", "`true` if the response is that of an earlier request with the same `Idempotency-Key`."),
     ("retry-after", "Seconds to wait before a retry."),
@@ -41,7 +42,7 @@ const ALWAYS: [&str; 3] = ["x-request-id", "cache-control", "x-content-type-opti
 type Named = (&'static str, Error);
 
 /// The error responses: names with errors of one status.
-fn errors_by_response() -> [(&'static str, Vec<Named>); 11] {
+fn errors_by_response() -> [(&'static str, Vec<Named>); 12] {
     let unavailable = |outcome| Error::from(StoreError::Unavailable { outcome, reason: String::new() });
     [
         ("BadRequest", vec![("validationErrors", Error::from(validation_errors()))]),
@@ -54,6 +55,7 @@ fn errors_by_response() -> [(&'static str, Vec<Named>); 11] {
             ],
         ),
         ("Forbidden", vec![("noTenant", Error::Auth(AuthError::NoTenant)), ("scope", Error::Auth(AuthError::Scope))]),
+        ("Moved", vec![("merged", Error::Change(ChangeError::Merged(EndUserId::MIN)))]),
         ("NotFound", vec![("notFound", Error::NOT_FOUND)]),
         ("PreconditionFailed", vec![("stale", Error::Change(ChangeError::Stale))]),
         ("ContentTooLarge", vec![("tooLarge", Error::TooLarge)]),
@@ -61,7 +63,7 @@ fn errors_by_response() -> [(&'static str, Vec<Named>); 11] {
             "UnsupportedMediaType",
             vec![("contentType", Error::UnsupportedMedia("the Content-Type must be application/json"))],
         ),
-        ("Conflict", vec![("idsExhausted", Error::Change(ConflictKind::IdsExhausted.into()))]),
+        ("Conflict", conflicts()),
         ("UnprocessableContent", vec![("keyReused", Error::Change(ChangeError::KeyReused))]),
         ("InternalServerError", vec![("unexpected", Error::from(StoreError::Unexpected(String::new())))]),
         (
@@ -72,6 +74,22 @@ fn errors_by_response() -> [(&'static str, Vec<Named>); 11] {
                 ("issuerUnavailable", Error::Auth(AuthError::IssuerUnavailable)),
             ],
         ),
+    ]
+}
+
+/// The conflicts of all operations.
+fn conflicts() -> Vec<Named> {
+    let with = |kind, fields: &[&str]| {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        let end_users = vec![ConflictingEndUser { id: EndUserId::MIN, fields }];
+        Error::Change(ChangeError::Conflict(Conflict { kind, end_users }))
+    };
+    vec![
+        ("ambiguousMatch", with(ConflictKind::AmbiguousMatch, &["uids[0].uid", "customerRef"])),
+        ("differentReference", with(ConflictKind::DifferentReference, &["customerRef"])),
+        ("alreadyMerged", Error::Change(ConflictKind::AlreadyMerged.into())),
+        ("laterMerge", with(ConflictKind::LaterMerge, &[])),
+        ("idsExhausted", Error::Change(ConflictKind::IdsExhausted.into())),
     ]
 }
 
@@ -125,6 +143,9 @@ fn error_response(errors: &[Named]) -> Response {
     let mut headers = Vec::new();
     let (mut details, mut examples, mut status) = (Vec::new(), Vec::new(), StatusCode::OK);
     for (name, error) in errors {
+        if let Error::Change(ChangeError::Merged(_)) = error {
+            headers.push("location");
+        }
         let http = problem::response(error, REQUEST_ID).finish(REQUEST_ID, None);
         status = http.status();
         for (name, _) in HEADERS {

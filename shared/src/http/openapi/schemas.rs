@@ -11,9 +11,9 @@ use super::super::items::{ItemDto, ItemsDto};
 use super::super::problem::Problem;
 use super::super::response::Paginated;
 use crate::domain::end_user::{
-    AssignedDto, ConflictingEndUser, EndUserReadDto, LookUpDto, LookUpItemDto, MATCH_BY_NAMES, MAX_ENTRIES,
-    MAX_LOOK_UPS, MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS, MAX_UPSERTS, ON_MATCH_NAMES, UidReadDto,
-    UpsertOutcome, UpsertedDto,
+    AssignedDto, ConflictingEndUser, DuplicateDto, EndUserReadDto, LookUpDto, LookUpItemDto, MATCH_BY_NAMES,
+    MAX_ENTRIES, MAX_LOOK_UPS, MAX_UID_LENGTH, MAX_UID_TYPE_LENGTH, MAX_UIDS, MAX_UPSERTS, MergeRecordDto, MergedDto,
+    ON_MATCH_NAMES, UidReadDto, UnmergedDto, UpsertOutcome, UpsertedDto,
 };
 use crate::domain::profile::{CUSTOMER_TYPES, Field};
 use crate::domain::text::Limit;
@@ -57,6 +57,11 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
         .property("endUsers", upserts.min_items(Some(1)).max_items(Some(MAX_UPSERTS)))
         .required("endUsers")
         .description(Some("Upserts, which are applied one after another."));
+    let merge = ObjectBuilder::new()
+        .property("endUserID", id().description(Some("The end user that becomes part of the one in the path.")))
+        .required("endUserID")
+        .property("dryRun", flag().description(Some("Returns the result without writing anything.")))
+        .description(Some("A merge of two end users."));
     let values = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(MAX_UID_LENGTH));
     let look_up = ObjectBuilder::new()
         .property("uids", ArrayBuilder::new().items(values).min_items(Some(1)).max_items(Some(MAX_LOOK_UPS)))
@@ -99,6 +104,7 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
         ("EndUserUpsertDTO", upsert),
         ("EndUserUpsertManyDTO", upsert_many),
         ("EndUserLookUpDTO", look_up),
+        ("EndUserMergeDTO", merge),
         ("EndUserUIDCreateDTO", new_uid),
         ("EndUserUIDUpdateDTO", changed_uid),
         ("AssignUIDRequest", assign),
@@ -116,6 +122,10 @@ pub(super) fn all() -> Vec<(String, RefOr<Schema>)> {
         ("TicketPage".to_owned(), response_schema::<Paginated<TicketReadDto>>()),
         (UpsertOutcome::name().into_owned(), UpsertOutcome::schema()),
         (UpsertedDto::name().into_owned(), response_schema::<UpsertedDto>()),
+        (MergedDto::name().into_owned(), response_schema::<MergedDto>()),
+        (UnmergedDto::name().into_owned(), response_schema::<UnmergedDto>()),
+        (MergeRecordDto::name().into_owned(), response_schema::<MergeRecordDto>()),
+        (DuplicateDto::name().into_owned(), response_schema::<DuplicateDto>()),
         (ItemsDto::name().into_owned(), response_schema::<ItemsDto>()),
         (ItemDto::name().into_owned(), ItemDto::schema()),
         (LookUpDto::name().into_owned(), response_schema::<LookUpDto>()),

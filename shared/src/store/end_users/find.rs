@@ -1,17 +1,21 @@
 //! The look-up of end users by identifier (docs/api.md, GET /api/EndUsers/byUid).
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 
-use crate::domain::end_user::{EndUser, MAX_LOOK_UP_IDS};
+use crate::domain::end_user::{Duplicate, EndUser, MAX_LOOK_UP_IDS};
 use crate::domain::ids::EndUserId;
 use crate::domain::uid::MatchKey;
-use crate::store::error::StoreError;
+use crate::store::error::{ChangeError, StoreError};
 use crate::store::query::Query;
 use crate::store::table::try_concurrently;
 use crate::store::{Scope, items, keys};
+
+/// The most end users that share identifiers with another one in a response.
+const MAX_DUPLICATES: usize = 50;
 
 /// The most end users that one look-up returns.
 const MAX_FOUND: usize = 100;
@@ -52,14 +56,53 @@ impl Scope<'_> {
         Ok(holders)
     }
 
+    /// Returns the other end users that share identifiers with an end user: those with the most shared match keys first,
+    /// then by id, at most [`MAX_DUPLICATES`]. Of a key that more than 100 end users hold, the first 100 are considered.
+    pub async fn duplicates(&self, id: EndUserId) -> Result<Vec<Duplicate>, ChangeError> {
+        let end_user = self.end_user(id).await?;
+        let mut shared: BTreeMap<EndUserId, usize> = BTreeMap::new();
+        for ids in self.indexed_ids_by_key(&end_user.keys()).await? {
+            ids.into_iter().filter(|other| *other != id).for_each(|other| *shared.entry(other).or_default() += 1);
+        }
+        let mut candidates: Vec<_> = shared.into_iter().collect();
+        candidates.sort_by_key(|(other, keys)| (Reverse(*keys), *other));
+        // The indexes are eventually consistent, so the documents decide.
+        let mut duplicates = Vec::new();
+        for candidates in candidates.chunks(MAX_FOUND) {
+            let others = self.end_users(candidates.iter().map(|(other, _)| *other)).await?;
+            duplicates.extend(others.into_values().filter_map(|other| Duplicate::of(&end_user, other)));
+            if duplicates.len() >= MAX_DUPLICATES {
+                break;
+            }
+        }
+        let keys = end_user.keys();
+        duplicates.sort_by_cached_key(|duplicate| {
+            (Reverse(duplicate.end_user.keys().intersection(&keys).count()), duplicate.end_user.id)
+        });
+        duplicates.truncate(MAX_DUPLICATES);
+        Ok(duplicates)
+    }
+
     /// The end users that hold any of `match_keys` according to the indexes, which are eventually consistent: the first
     /// 100 of each key.
     pub(super) async fn indexed_ids(&self, match_keys: &BTreeSet<MatchKey>) -> Result<BTreeSet<EndUserId>, StoreError> {
-        let by_uid = match_keys.iter().map(|key| Query::by_uid(keys::uid_index(&self.tenant, key)));
-        let texts = match_keys.iter().filter(|key| matches!(key, MatchKey::Text(_)));
-        let by_reference = texts.map(|key| Query::by_customer_ref(keys::reference_index(&self.tenant, key)));
-        let queries = by_uid.chain(by_reference).map(|query| self.first_ids(query));
-        Ok(try_join_all(queries).await?.into_iter().flatten().collect())
+        Ok(self.indexed_ids_by_key(match_keys).await?.into_iter().flatten().collect())
+    }
+
+    /// The end users that hold each of `match_keys`, in order, as [`Self::indexed_ids`] finds them.
+    async fn indexed_ids_by_key(
+        &self,
+        match_keys: &BTreeSet<MatchKey>,
+    ) -> Result<Vec<BTreeSet<EndUserId>>, StoreError> {
+        let holders = match_keys.iter().map(async |key| {
+            let by_uid = self.first_ids(Query::by_uid(keys::uid_index(&self.tenant, key)));
+            let MatchKey::Text(_) = key else { return by_uid.await };
+            let by_reference = self.first_ids(Query::by_customer_ref(keys::reference_index(&self.tenant, key)));
+            let (mut ids, mut more) = tokio::try_join!(by_uid, by_reference)?;
+            ids.append(&mut more);
+            Ok(ids)
+        });
+        try_join_all(holders).await
     }
 
     /// The first 100 distinct ids in a partition of an index that is sorted by them. One end user may have several

@@ -2,6 +2,7 @@
 
 mod find;
 mod list;
+mod merge;
 mod search;
 mod upsert;
 mod write;
@@ -9,6 +10,7 @@ mod write;
 use std::collections::BTreeMap;
 
 pub use list::{ListOrder, Listed};
+pub(super) use write::RecordChange;
 
 use super::Scope;
 use super::error::StoreError;
@@ -19,11 +21,6 @@ use crate::domain::end_user::EndUser;
 use crate::domain::ids::EndUserId;
 
 impl Scope<'_> {
-    /// Returns the end user as it is now.
-    pub async fn end_user(&self, id: EndUserId) -> Result<Option<EndUser>, StoreError> {
-        self.table.get(keys::end_user(&self.tenant, id)).await?.map(items::read_end_user).transpose()
-    }
-
     /// The document of an end user as it is now.
     pub(super) async fn document(&self, id: EndUserId) -> Result<Option<Document>, StoreError> {
         self.table.get(keys::end_user(&self.tenant, id)).await?.map(items::read_document).transpose()

@@ -15,6 +15,7 @@ use crate::domain::uid::MatchKey;
 use crate::store::claims::Claim;
 use crate::store::error::{ChangeError, StoreError};
 use crate::store::items::Document;
+use crate::store::redirects::Resolved;
 use crate::store::sequence::TakenIds;
 use crate::store::{Idempotent, Scope, keys};
 
@@ -28,8 +29,11 @@ struct Matches {
     holders: BTreeMap<EndUserId, Document>,
     /// The claims of all keys in the body.
     claims: BTreeMap<MatchKey, Claim>,
-    /// The owners in claims of deciding keys that hold no deciding key, with the version of their document.
-    void: BTreeMap<EndUserId, Option<u64>>,
+    /// The owners in claims of deciding keys that hold no deciding key, also not as part of another end user.
+    void: BTreeSet<EndUserId>,
+    /// The end users that those owners are or are part of, with the version of their document. While a version stays,
+    /// none of the owners comes to hold a key by an unmerge.
+    void_versions: BTreeMap<EndUserId, u64>,
 }
 
 impl Scope<'_> {
@@ -101,17 +105,21 @@ impl Scope<'_> {
         let owners: BTreeSet<EndUserId> = deciding_claims.flat_map(|(_, claim)| claim.owners.clone()).collect();
         let candidates: Vec<_> = indexed.union(&owners).copied().collect();
 
-        let mut matches = Matches { holders: BTreeMap::new(), claims, void: BTreeMap::new() };
+        let mut matches =
+            Matches { holders: BTreeMap::new(), claims, void: BTreeSet::new(), void_versions: BTreeMap::new() };
         for candidates in candidates.chunks(MAX_CONFLICTS) {
-            let resolved = self.resolve(candidates.iter().copied().collect()).await?;
-            matches.void.extend(resolved.absent.into_iter().filter(|id| owners.contains(id)).map(|id| (id, None)));
-            for (id, document) in resolved.documents {
-                if !document.end_user.keys().is_disjoint(&deciding) {
-                    matches.holders.insert(id, document);
-                } else if owners.contains(&id) {
-                    matches.void.insert(id, Some(document.version));
+            let Resolved { documents, ends } = self.resolve(candidates.iter().copied().collect()).await?;
+            let (holders, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                documents.into_iter().partition(|(_, document)| !document.end_user.keys().is_disjoint(&deciding));
+            for owner in candidates.iter().filter(|id| owners.contains(id)) {
+                let end = ends.get(owner).copied().flatten();
+                if !end.is_some_and(|end| holders.contains_key(&end)) {
+                    matches.void.insert(*owner);
+                    let version = end.and_then(|end| others.get(&end)).map(|document| document.version);
+                    matches.void_versions.extend(end.zip(version));
                 }
             }
+            matches.holders.extend(holders);
             if matches.holders.len() >= MAX_CONFLICTS {
                 break;
             }
@@ -131,15 +139,14 @@ impl Scope<'_> {
         after: &Document,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let held = before.map(|before| before.end_user.keys()).unwrap_or_default();
-        let void: BTreeSet<_> = matches.void.keys().copied().collect();
         let linked: BTreeSet<_> = after.end_user.keys().difference(&held).cloned().collect();
         let mut writes = Vec::new();
         for key in &linked {
-            writes.push(self.claim_write(key, matches.claims.get(key), after.end_user.id, &void)?);
+            writes.push(self.claim_write(key, matches.claims.get(key), after.end_user.id, &matches.void)?);
         }
         if !linked.is_empty() {
-            for (owner, version) in matches.void.iter().take(MAX_OWNER_CHECKS) {
-                writes.push(self.version_check(&keys::end_user(&self.tenant, *owner), *version)?);
+            for (id, version) in matches.void_versions.iter().take(MAX_OWNER_CHECKS) {
+                writes.push(self.version_check(&keys::end_user(&self.tenant, *id), Some(*version))?);
             }
         }
         Ok(writes)

@@ -19,6 +19,15 @@ use crate::store::sequence::TakenIds;
 use crate::store::table::{delete_action, number, put_action, string};
 use crate::store::{Idempotent, Scope};
 
+/// What a change does with the id of an end user that was merged into another one.
+#[derive(Clone, Copy)]
+enum OnMerged {
+    /// Fails with [`ChangeError::Merged`].
+    Fail,
+    /// Changes the end user that it is part of.
+    Follow,
+}
+
 /// The reason for a retry of a whole change, for the log.
 const CONFLICT: &str = "end user conflict";
 
@@ -59,7 +68,7 @@ impl Scope<'_> {
             true => update.apply(end_user).map_err(ChangeError::Invalid),
             false => Err(ChangeError::Stale),
         };
-        self.update_with_retry(id, None, apply, |_, _| Some(())).await.map(|_| ())
+        self.update_with_retry(id, None, OnMerged::Fail, apply, |_, _| Some(())).await.map(|_| ())
     }
 
     /// Links a UID to an end user, and with `idempotency_key` at most once.
@@ -70,7 +79,7 @@ impl Scope<'_> {
     ) -> Result<Idempotent<AssignedUid>, ChangeError> {
         let apply = |end_user: &EndUser| assignment.apply(end_user).map_err(ChangeError::Invalid);
         let result = |before: &EndUser, after: &EndUser| assignment.result(before, after);
-        self.update_with_retry(assignment.end_user, idempotency_key, apply, result).await
+        self.update_with_retry(assignment.end_user, idempotency_key, OnMerged::Follow, apply, result).await
     }
 
     /// Changes an end user, and after a conflict changes its new state again. Takes UID ids only for UIDs that the
@@ -79,6 +88,7 @@ impl Scope<'_> {
         &self,
         id: EndUserId,
         idempotency_key: Option<&IdempotencyKey>,
+        on_merged: OnMerged,
         change: impl Fn(&EndUser) -> Result<PendingEndUser, ChangeError>,
         result: impl Fn(&EndUser, &EndUser) -> Option<T>,
     ) -> Result<Idempotent<T>, ChangeError> {
@@ -90,10 +100,14 @@ impl Scope<'_> {
             if let Some(value) = stored {
                 return Ok(Idempotent { value, replayed: true });
             }
-            let document = document.ok_or(ChangeError::NotFound)?;
+            let document = match (document, on_merged) {
+                (Some(document), _) => document,
+                (None, OnMerged::Fail) => self.existing_document(id).await?,
+                (None, OnMerged::Follow) => self.survivor(id).await?.ok_or(ChangeError::NotFound)?,
+            };
             let before = &document.end_user;
             let changed = change(before)?;
-            let (_, uid_ids) = self.take_ids(&mut taken, Some(id), &changed).await?;
+            let (id, uid_ids) = self.take_ids(&mut taken, Some(before.id), &changed).await?;
             let mut after = changed.save(id, before.rev, uid_ids).map_err(ChangeError::Invalid)?;
             let is_changed = after != *before;
             after.rev += u64::from(is_changed);
@@ -128,45 +142,60 @@ impl Scope<'_> {
         }
     }
 
-    /// Writes the difference of two states of an end user and of the number of end users, together with `response`, in
-    /// one transaction on condition of the document's version. Returns `false` after a conflict: the stored document
-    /// is not `before`, or a response is stored for the idempotency key.
+    /// Writes the difference of two states of an end user, and `more`; see [`Self::write_records`].
     pub(in crate::store) async fn write_document(
         &self,
         before: Option<&Document>,
         after: Option<&Document>,
-        response: Vec<TransactWriteItem>,
+        more: Vec<TransactWriteItem>,
     ) -> Result<bool, StoreError> {
-        let old = before.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
-        let new = after.map(|document| items::records(&self.tenant, document)).transpose()?.unwrap_or_default();
-        let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
-        let document = document.ok_or_else(|| StoreError::Unexpected("a write without a document".to_owned()))?;
-        let version = before.map(|document| document.version);
-        self.write_records(&document, old, new, version, response).await
+        self.write_records(vec![self.record_change(before, after)?], more).await
     }
 
-    /// Writes the difference of two sets of records, as [`Self::write_document`] does.
+    /// The difference of two states of an end user.
+    pub(in crate::store) fn record_change(
+        &self,
+        before: Option<&Document>,
+        after: Option<&Document>,
+    ) -> Result<RecordChange, StoreError> {
+        let records = |document: Option<&Document>| match document {
+            Some(document) => items::records(&self.tenant, document),
+            None => Ok(BTreeMap::new()),
+        };
+        let document = before.or(after).map(|document| keys::end_user(&self.tenant, document.end_user.id));
+        Ok(RecordChange {
+            document: document.ok_or_else(|| StoreError::Unexpected("a write without a document".to_owned()))?,
+            version: before.map(|document| document.version),
+            old: records(before)?,
+            new: records(after)?,
+        })
+    }
+
+    /// Writes changes of end users and of the number of end users, together with `more`, in one transaction on condition
+    /// of each document's version. Returns `false` after a conflict: a stored document has another version, or a
+    /// condition of `more` is not met.
     pub(in crate::store) async fn write_records(
         &self,
-        document: &Key,
-        old: BTreeMap<Key, Item>,
-        new: BTreeMap<Key, Item>,
-        version: Option<u64>,
-        response: Vec<TransactWriteItem>,
+        changes: Vec<RecordChange>,
+        more: Vec<TransactWriteItem>,
     ) -> Result<bool, StoreError> {
-        let change = i64::from(!new.is_empty()) - i64::from(!old.is_empty());
-        let mut writes = vec![self.conditional_write(document, &new, version)?];
-        for (_, item) in new.iter().filter(|(key, item)| *key != document && old.get(*key) != Some(*item)) {
-            writes.push(put_action(self.table.put(item.clone()))?);
+        let change =
+            changes.iter().map(|change| i64::from(!change.new.is_empty()) - i64::from(!change.old.is_empty())).sum();
+        let mut writes = Vec::new();
+        for RecordChange { document, version, old, new } in &changes {
+            writes.push(self.conditional_write(document, new, *version)?);
+            for (_, item) in new.iter().filter(|(key, item)| *key != document && old.get(*key) != Some(*item)) {
+                writes.push(put_action(self.table.put(item.clone()))?);
+            }
+            for key in old.keys().filter(|key| *key != document && !new.contains_key(*key)) {
+                writes.push(delete_action(self.table.delete(key))?);
+            }
         }
-        for key in old.keys().filter(|key| *key != document && !new.contains_key(*key)) {
-            writes.push(delete_action(self.table.delete(key))?);
-        }
-        writes.extend(response);
+        writes.extend(more);
         let mut shard = self.count_shard.load(Ordering::Relaxed);
         let mut backoff = self.table.backoff("transaction cancelled");
         loop {
-            let count = (change != 0).then(|| self.count_change(shard, change)).transpose()?;
+            let count = (change != 0_i64).then(|| self.count_change(shard, change)).transpose()?;
             let failure = match self.table.transact(writes.iter().cloned().chain(count).collect()).await {
                 Ok(()) => {
                     self.count_shard.store(shard, Ordering::Relaxed);
@@ -241,6 +270,18 @@ impl Scope<'_> {
             .map_err(unreadable)?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
+}
+
+/// A change of the stored records of one end user.
+pub(in crate::store) struct RecordChange {
+    /// The key of the document.
+    pub document: Key,
+    /// The version of the stored document; `None` if there is none.
+    pub version: Option<u64>,
+    /// The stored records; empty for a new end user.
+    pub old: BTreeMap<Key, Item>,
+    /// The records after the change; empty if the end user is removed.
+    pub new: BTreeMap<Key, Item>,
 }
 
 /// The condition that a document's version is `version`, or that it does not exist, and the condition's values.
