@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::ProgressBar;
 use local::Embedded;
-use local::index::TableLocation;
+use local::table::TableLocation;
 use serde::{Deserialize, Serialize};
 
 use crate::http::{ApiClient, Response, list};

@@ -1,40 +1,13 @@
 //! The commands `index check` and `index repair`, which work on the index of one tenant.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aws_config::BehaviorVersion;
 use indicatif::{ProgressBar, ProgressStyle};
-use shared::app::{App, Config};
-use shared::domain::ids::Tenant;
 use shared::store::{Check, CheckOptions, Meter, Progress};
 
-use crate::engine::{ENDPOINT, Engine};
-use crate::queue::Queue;
-use crate::template::Template;
-use crate::{Error, Storage};
-
-/// The location of a table.
-pub enum TableLocation {
-    /// The data directory of a `local` that is not running.
-    Directory(PathBuf),
-    /// The DynamoDB at a URL.
-    Endpoint(String),
-    /// The AWS account in the environment.
-    Aws,
-}
-
-impl TableLocation {
-    /// Returns the AWS account if `aws` is set, else the endpoint in the environment, else the data directory.
-    pub fn new(aws: bool, data: PathBuf, variables: &HashMap<String, String>) -> Self {
-        match variables.get(ENDPOINT) {
-            _ if aws => Self::Aws,
-            Some(url) => Self::Endpoint(url.clone()),
-            None => Self::Directory(data),
-        }
-    }
-}
+use crate::Error;
+use crate::table::{NO_DEADLINE, TableLocation, read_tenant};
 
 /// Compares the index of a tenant with its documents, and corrects it if `repair` is set. Shows its progress on stderr
 /// if that is a terminal.
@@ -44,54 +17,24 @@ pub async fn check(
     customer: &str,
     repair: bool,
 ) -> Result<Check, Error> {
-    let tenant = Tenant::parse(customer);
-    let tenant = tenant
-        .ok_or_else(|| Error::Config(format!("{customer} is not a valid tenant; use the customerID of its tokens")))?;
-    let mut variables = variables.clone();
-    if !matches!(location, TableLocation::Aws) {
-        variables.entry("TABLE_NAME".to_owned()).or_insert_with(|| crate::TABLE.to_owned());
-    }
-    let config = Config::from_lookup(&|name| variables.get(name).cloned());
-    let config = config.map_err(|error| Error::Config(error.to_string()))?;
-    let mut embedded = None;
-    let client = match location {
-        TableLocation::Aws => shared::bootstrap::client(&aws_config::load_defaults(BehaviorVersion::latest()).await),
-        TableLocation::Endpoint(url) => crate::client(&url),
-        TableLocation::Directory(data) if !data.exists() => {
-            return Err(Error::Data(format!("{} does not exist; choose another one with --data", data.display())));
-        }
-        TableLocation::Directory(data) => {
-            let storage = Storage::Directory(data);
-            // Opening the queue takes the lock of the directory, which fails while a `local` runs on it.
-            let lock = Queue::open(&storage)?;
-            let engine = Engine::start(&storage, &variables, &Template::load()?.table, &config.table).await?;
-            let client = shared::bootstrap::client(engine.sdk_config());
-            embedded = Some((engine, lock));
-            client
-        }
-    };
+    let tenant = read_tenant(customer)?;
+    let table = location.open(variables.clone()).await?;
     let bar = ProgressBar::new_spinner();
     let meter = Meter::default();
-    let scope = App::new(config, client);
-    let scope = scope.scope(&tenant, &meter, Instant::now() + NO_DEADLINE);
+    let scope = table.app.scope(&tenant, &meter, Instant::now() + NO_DEADLINE);
     let checked = scope
         .check_index(CheckOptions { repair, recheck_after: RECHECK_AFTER }, &|progress| show_progress(&bar, progress))
         .await;
     bar.finish_and_clear();
-    if let Some((engine, _)) = embedded {
-        engine.stop().await;
-    }
+    table.close().await;
     checked
         .map_err(|error| Error::Engine(format!("failed: {error}; run the command again, completed repairs are kept")))
 }
 
-/// The command runs as long as necessary. Each call has its own time-out.
-const NO_DEADLINE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// The time after which a difference is checked again; far longer than indexing takes.
 const RECHECK_AFTER: Duration = Duration::from_secs(2);
 
-fn show_progress(bar: &ProgressBar, progress: Progress) {
+pub(crate) fn show_progress(bar: &ProgressBar, progress: Progress) {
     if bar.message() != progress.stage {
         let style = match progress.of {
             Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left",
@@ -158,6 +101,6 @@ fn summary(check: &Check, repaired: bool) -> String {
 }
 
 /// Formats a number with its noun, in the plural unless the number is 1.
-fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

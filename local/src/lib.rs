@@ -2,6 +2,7 @@
 //! table's stream and the queue of ticket events. It takes all of them from template.yaml, which also deploys the API.
 //! The pages, a console and an API reference, exist only here.
 
+pub mod claims;
 pub mod demo;
 mod embedded;
 mod engine;
@@ -14,6 +15,7 @@ mod pages;
 mod pollers;
 mod queue;
 pub mod runtime;
+pub mod table;
 pub mod template;
 pub mod token;
 

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use local::index::{self, TableLocation};
-use local::{Error, Local, Options, Storage, demo, token};
+use local::table::TableLocation;
+use local::{Error, Local, Options, Storage, claims, demo, index, token};
 use serde_json::{Map, Value};
 use shared::http::openapi::document;
 use shared::log::JsonFormat;
+use shared::store::SharedIdentifier;
 
 /// Runs the whole End Users API on one machine.
 #[derive(Parser)]
@@ -33,6 +34,25 @@ enum Command {
     /// Checks or repairs the index of sorted lists, far pages and searches.
     #[command(subcommand)]
     Index(Index),
+    /// Prepares the identifiers of existing end users for UID_POLICY=Exclusive.
+    #[command(subcommand)]
+    Claims(Claims),
+}
+
+#[derive(Subcommand)]
+enum Claims {
+    /// Claims every identifier that one end user holds, and prints those that several hold. Can be stopped and repeated
+    /// at any time. Exits with 1 while several end users hold an identifier.
+    Build(ClaimsOptions),
+}
+
+#[derive(Args)]
+struct ClaimsOptions {
+    /// The tenants.
+    #[arg(required = true, value_name = "TENANT")]
+    customers: Vec<String>,
+    #[command(flatten)]
+    table: TableOptions,
 }
 
 #[derive(Subcommand)]
@@ -49,6 +69,12 @@ struct IndexOptions {
     /// The tenant.
     #[arg(long)]
     customer: String,
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+#[derive(Args)]
+struct TableOptions {
     /// The data directory of a `local` that is not running; ignored if AWS_ENDPOINT_URL_DYNAMODB is set.
     #[arg(long, default_value = ".local")]
     data: PathBuf,
@@ -111,6 +137,10 @@ async fn main() -> ExitCode {
             Ok(false) => return ExitCode::FAILURE,
             result => result.map(drop),
         },
+        Some(Command::Claims(Claims::Build(options))) => match build_claims(&variables, options).await {
+            Ok(false) => return ExitCode::FAILURE,
+            result => result.map(drop),
+        },
         Some(Command::Serve(options)) => serve(variables, options).await,
         None => serve(variables, cli.serve).await,
     };
@@ -132,10 +162,22 @@ async fn check_index(variables: &HashMap<String, String>, command: Index) -> Res
         Index::Check(options) => (options, false),
         Index::Repair(options) => (options, true),
     };
-    let location = TableLocation::new(options.aws, options.data, variables);
+    let location = TableLocation::new(options.table.aws, options.table.data, variables);
     let check = index::check(location, variables, &options.customer, repair).await?;
     print(&index::report(&check, repair));
     Ok(if repair { check.is_repaired() } else { check.is_clean() })
+}
+
+/// Runs `claims build`. Returns whether every identifier is held by one end user.
+async fn build_claims(variables: &HashMap<String, String>, options: ClaimsOptions) -> Result<bool, Error> {
+    let location = TableLocation::new(options.table.aws, options.table.data, variables);
+    let print_shared = |tenant: &str, shared: &SharedIdentifier| {
+        let ids: Vec<_> = shared.end_users.iter().map(ToString::to_string).collect();
+        print(&format!("tenant {tenant}: {} is held by end users {}", shared.value, ids.join(", ")));
+    };
+    let build = claims::build(location, variables, &options.customers, &print_shared).await?;
+    print(&claims::report(&build));
+    Ok(build.shared == 0)
 }
 
 fn print_token(variables: &HashMap<String, String>, options: TokenOptions) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use crate::auth::{AuthConfig, Authenticator};
 use crate::config::{ConfigError, Variables};
 use crate::domain::ids::Tenant;
 use crate::domain::phone::Region;
-use crate::store::{Meter, Scope, Store};
+use crate::store::{Meter, Scope, Store, UidPolicy};
 
 /// The settings of every function.
 pub struct Config {
@@ -16,6 +16,8 @@ pub struct Config {
     pub table: String,
     /// `DEFAULT_PHONE_REGION`: the region for national phone numbers of end users without a country.
     pub default_region: Option<Region>,
+    /// `UID_POLICY`: whether several end users of a tenant can hold the same identifier.
+    pub policy: UidPolicy,
 }
 
 impl Config {
@@ -24,7 +26,13 @@ impl Config {
         let variables = Variables(lookup);
         let region = variables.get("DEFAULT_PHONE_REGION");
         let region = region.map(|code| Region::parse(&code).ok_or(ConfigError::Region(code)));
-        Ok(Self { table: variables.require("TABLE_NAME")?, default_region: region.transpose()? })
+        let policy =
+            variables.get("UID_POLICY").map(|name| UidPolicy::parse(&name).ok_or(ConfigError::UidPolicy(name)));
+        Ok(Self {
+            table: variables.require("TABLE_NAME")?,
+            default_region: region.transpose()?,
+            policy: policy.transpose()?.unwrap_or_default(),
+        })
     }
 }
 
@@ -56,7 +64,7 @@ pub struct App {
 impl App {
     /// Creates the state for the table of `config`.
     pub fn new(config: Config, client: Client) -> Self {
-        Self { store: Store::new(client, config.table), default_region: config.default_region }
+        Self { store: Store::new(client, config.table, config.policy), default_region: config.default_region }
     }
 
     /// The region for national phone numbers of end users without a country.

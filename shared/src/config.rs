@@ -15,6 +15,9 @@ pub enum ConfigError {
     /// `DEFAULT_PHONE_REGION` is not a region.
     #[error("DEFAULT_PHONE_REGION must be a two-letter region code, but is {0}")]
     Region(String),
+    /// `UID_POLICY` is not a policy.
+    #[error("UID_POLICY must be Shared or Exclusive, but is {0}")]
+    UidPolicy(String),
     /// None of the key sources is set.
     #[error("no key source: set exactly one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS_URL")]
     NoKeySource,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use shared::domain::ids::{EndUserId, Tenant};
-use shared::store::{Meter, Store};
+use shared::store::{Meter, Store, UidPolicy};
 use tests::proxy::{Fault, Plan, Proxy};
 
 use crate::support::app::{App, Caller, Response, TestRequest};
@@ -35,7 +35,7 @@ fn jane() -> Value {
 async fn start_makes_one_call_and_survives_a_silent_database() {
     let app = App::start().await;
     let proxy = Proxy::start(app.system.engine_url(), 1).await.expect("a proxy");
-    let store = Store::new(local::client(proxy.url()), app.system.table());
+    let store = Store::new(local::client(proxy.url()), app.system.table(), UidPolicy::Shared);
     store.connect().await;
     assert_eq!(proxy.injected().0, 1);
     proxy.inject(Plan::always(Fault::SilentBefore));

@@ -11,6 +11,7 @@ mod conversation;
 mod deep_pages;
 mod docs;
 mod events;
+mod exclusive;
 mod faults;
 mod find;
 mod gateway;

@@ -312,6 +312,7 @@ fn every_setting_is_a_parameter() {
     for name in [
         "Architecture",
         "DefaultPhoneRegion",
+        "UidPolicy",
         "ServerTiming",
         "LogRetentionDays",
         "DeletionProtection",
@@ -366,6 +367,7 @@ fn every_setting_is_a_parameter() {
     for name in [
         "TABLE_NAME",
         "DEFAULT_PHONE_REGION",
+        "UID_POLICY",
         "SERVER_TIMING",
         "JWT_SECRET",
         "JWT_PUBLIC_KEY",

@@ -29,6 +29,7 @@ use aws_sdk_dynamodb::Client;
 
 use crate::domain::ids::Tenant;
 pub use bulk::{end_user_items, tenant_items};
+pub use claims::{ClaimsBuild, SharedIdentifier, UidPolicy};
 pub use end_users::{ListOrder, Listed};
 pub use entry::{Entry, entries};
 pub use error::{ChangeError, Outcome, StoreError};
@@ -42,6 +43,7 @@ use table::Table;
 pub struct Store {
     client: Client,
     table: String,
+    policy: UidPolicy,
     /// The counter shard that this instance increments; another one after a transaction conflict.
     count_shard: AtomicU32,
 }
@@ -51,8 +53,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Store {
     /// A store over an existing table.
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), count_shard: AtomicU32::new(keys::random_count_shard()) }
+    pub fn new(client: Client, table: impl Into<String>, policy: UidPolicy) -> Self {
+        Self { client, table: table.into(), policy, count_shard: AtomicU32::new(keys::random_count_shard()) }
     }
 
     /// Opens the connection to the database, so that no request waits for its handshake: reads a key that no item has.
@@ -66,7 +68,7 @@ impl Store {
     /// Returns the tenant's part of the table. Its calls end at `deadline`, and their costs go to `meter`.
     pub fn scope<'a>(&'a self, tenant: &Tenant, meter: &'a Meter, deadline: Instant) -> Scope<'a> {
         let table = Table { client: &self.client, name: &self.table, meter, deadline };
-        Scope { table, tenant: tenant.clone(), count_shard: &self.count_shard }
+        Scope { table, tenant: tenant.clone(), policy: self.policy, count_shard: &self.count_shard }
     }
 }
 
@@ -74,6 +76,7 @@ impl Store {
 pub struct Scope<'a> {
     table: Table<'a>,
     tenant: Tenant,
+    policy: UidPolicy,
     count_shard: &'a AtomicU32,
 }
 

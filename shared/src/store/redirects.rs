@@ -55,6 +55,28 @@ pub(super) struct Resolved {
     pub documents: BTreeMap<EndUserId, Document>,
     /// The end user that each id stands for; `None` if there is none.
     pub ends: BTreeMap<EndUserId, Option<EndUserId>>,
+    /// Where the redirects lead that were followed.
+    pub redirects: BTreeMap<EndUserId, EndUserId>,
+}
+
+impl Resolved {
+    /// The document that an id stands for.
+    pub(super) fn end(&self, id: EndUserId) -> Option<&Document> {
+        self.documents.get(&(*self.ends.get(&id)?)?)
+    }
+
+    /// The merged end users on the way from an id to its end.
+    pub(super) fn redirected(&self, id: EndUserId) -> Vec<EndUserId> {
+        let next = |id: &EndUserId| self.redirects.get(id).copied();
+        std::iter::successors(Some(id), next).take_while(|id| self.redirects.contains_key(id)).collect()
+    }
+
+    /// Adds what is known of other ids.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.documents.extend(other.documents);
+        self.ends.extend(other.ends);
+        self.redirects.extend(other.redirects);
+    }
 }
 
 impl Scope<'_> {
@@ -107,6 +129,7 @@ impl Scope<'_> {
             self.read_ends(&mut gone, &mut resolved).await?;
             resolved.ends.extend(gone.into_keys().map(|id| (id, None)));
             open = merged.into_iter().map(|(id, led_to)| (id, redirects[&led_to].into)).collect();
+            resolved.redirects.extend(redirects.into_iter().map(|(id, redirect)| (id, redirect.into)));
         }
         resolved.ends.extend(open.into_keys().map(|id| (id, None)));
         Ok(resolved)

@@ -81,6 +81,11 @@ pub(super) struct Backoff<'a, 'r> {
 }
 
 impl Backoff<'_, '_> {
+    /// Whether an attempt has failed.
+    pub(super) fn is_retry(&self) -> bool {
+        self.tries > 0
+    }
+
     /// Waits before the next attempt. Returns [`StoreError::Unavailable`] without waiting if the deadline would pass.
     pub(super) async fn wait(&mut self) -> Result<(), StoreError> {
         self.tries += 1;

@@ -241,7 +241,7 @@ pub(super) fn try_concurrently<R, F: Future<Output = Result<R, StoreError>>>(
 type TryConcurrently<R, F> = TryCollect<Buffered<Iter<std::vec::IntoIter<F>>>, Vec<R>>;
 
 /// The condition that an item's version is `rev`, or for 0 that there is no item, and the condition's values.
-fn at_version(rev: u64) -> (&'static str, Option<Item>) {
+pub(super) fn at_version(rev: u64) -> (&'static str, Option<Item>) {
     match rev {
         0 => ("attribute_not_exists(pk)", None),
         _ => ("rev = :rev", Some(Item::from([(":rev".to_owned(), number(rev))]))),

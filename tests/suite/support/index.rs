@@ -16,7 +16,7 @@ use super::app::App;
 /// Runs `index check` or `index repair` for tenant 7 of a running system; returns the result and the printed report.
 pub async fn command(app: &App, repair: bool) -> (Check, String) {
     let variables = HashMap::from([("TABLE_NAME".to_owned(), app.system.table().to_owned())]);
-    let location = local::index::TableLocation::Endpoint(app.system.engine_url().to_owned());
+    let location = local::table::TableLocation::Endpoint(app.system.engine_url().to_owned());
     let check = local::index::check(location, &variables, "7", repair).await.unwrap();
     let report = local::index::report(&check, repair);
     (check, report)

@@ -18,6 +18,8 @@ pub enum ConflictKind {
     AlreadyMerged,
     /// A later merge must be undone before this one.
     LaterMerge,
+    /// Other end users hold identifiers that the request adds, under the exclusive policy.
+    IdentifierTaken,
     /// The request needs new ids, and the tenant has used all of its ids.
     IdsExhausted,
 }
@@ -30,6 +32,7 @@ impl ConflictKind {
             Self::DifferentReference => "different_reference",
             Self::AlreadyMerged => "already_merged",
             Self::LaterMerge => "later_merge",
+            Self::IdentifierTaken => "identifier_taken",
             Self::IdsExhausted => "ids_exhausted",
         }
     }
@@ -43,6 +46,7 @@ impl ConflictKind {
             }
             Self::AlreadyMerged => "the end user is already part of this one; nothing was written",
             Self::LaterMerge => "a later merge must be undone first, see `conflicts`; nothing was written",
+            Self::IdentifierTaken => "other end users hold these identifiers, see `conflicts`; nothing was written",
             Self::IdsExhausted => "the tenant has no ids left; nothing was written",
         }
     }

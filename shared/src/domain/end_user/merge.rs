@@ -219,11 +219,8 @@ impl Duplicate {
     /// Compares two end users. `None` if they share no identifier.
     pub fn of(end_user: &EndUser, other: EndUser) -> Option<Self> {
         let keys = other.keys();
-        let reference = end_user.profile.get(Field::CustomerRef);
-        let reference = reference.map(|text| (uid::reference_key(text), text.to_owned()));
-        let identifiers = end_user.uids.iter().map(|uid| (uid.key(), uid.value.clone())).chain(reference);
         let mut shared: Vec<String> = Vec::new();
-        for (_, value) in identifiers.filter(|(key, _)| keys.contains(key)) {
+        for (_, value) in end_user.identifiers().filter(|(key, _)| keys.contains(key)) {
             if !shared.contains(&value) {
                 shared.push(value);
             }

@@ -83,8 +83,14 @@ impl EndUser {
 
     /// The match keys that find the end user: those of its UIDs and of customerRef.
     pub fn keys(&self) -> BTreeSet<MatchKey> {
-        let reference = self.profile.get(Field::CustomerRef).map(uid::reference_key);
-        self.uids.iter().map(Uid::key).chain(reference).collect()
+        self.identifiers().map(|(key, _)| key).collect()
+    }
+
+    /// The UIDs and customerRef as they are stored, with their match keys.
+    pub fn identifiers(&self) -> impl Iterator<Item = (MatchKey, String)> {
+        let reference = self.profile.get(Field::CustomerRef);
+        let reference = reference.map(|text| (uid::reference_key(text), text.to_owned()));
+        self.uids.iter().map(|uid| (uid.key(), uid.value.clone())).chain(reference)
     }
 
     /// Checks [`MAX_ESCAPED_BYTES`]. The error names the largest member.

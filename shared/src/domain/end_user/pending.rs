@@ -41,6 +41,13 @@ impl PendingEndUser {
         self.uids.iter().map(PendingUid::key).chain(reference).collect()
     }
 
+    /// The paths of the request's members that give the end user the match key.
+    pub fn paths(&self, key: &MatchKey) -> Vec<String> {
+        let uids = self.uids.iter().filter(|uid| uid.key() == *key).flat_map(|uid| uid.paths.clone());
+        let reference = self.profile.get(Field::CustomerRef).filter(|text| uid::reference_key(text) == *key);
+        uids.chain(reference.map(|_| Field::CustomerRef.name().to_owned())).collect()
+    }
+
     /// The number of UIDs without an id.
     pub fn missing_ids(&self) -> usize {
         self.uids.iter().filter(|uid| uid.id.is_none()).count()

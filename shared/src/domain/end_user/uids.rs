@@ -122,6 +122,8 @@ pub(super) struct PendingUid {
     pub(super) kind: UidType,
     pub(super) value: String,
     pub(super) is_primary: bool,
+    /// The paths of the request's elements that add the UID or change its value.
+    pub(super) paths: Vec<String>,
     /// Whether the request names the record by id.
     named: bool,
     /// Whether the request marks the record as primary.
@@ -131,7 +133,7 @@ pub(super) struct PendingUid {
 impl PendingUid {
     /// A UID that is added; `value` is in its stored form.
     pub(super) fn new(kind: UidType, value: String) -> Self {
-        Self { id: None, kind, value, is_primary: false, named: false, marked: false }
+        Self { id: None, kind, value, is_primary: false, paths: Vec::new(), named: false, marked: false }
     }
 
     fn is(&self, kind: &UidType, key: Option<&MatchKey>) -> bool {
@@ -146,7 +148,7 @@ impl PendingUid {
 impl From<&Uid> for PendingUid {
     fn from(uid: &Uid) -> Self {
         let Uid { id, kind, value, is_primary } = uid.clone();
-        Self { id: Some(id), kind, value, is_primary, named: false, marked: false }
+        Self { id: Some(id), kind, value, is_primary, paths: Vec::new(), named: false, marked: false }
     }
 }
 
@@ -203,6 +205,7 @@ fn apply_entry(
         if entry.value.is_some() || !kind.is_same_type(&uid.kind) {
             let value = entry.value.as_ref().unwrap_or(&uid.value);
             uid.value = errors.record(entry.value_path(), uid::parse_value(&kind, value, region))?;
+            uid.paths.push(entry.value_path());
         }
         uid.kind = kind;
         return Some(at);
@@ -213,9 +216,10 @@ fn apply_entry(
     let same = (0..uids.len()).filter(|at| uids[*at].is(&kind, Some(&key))).min_by_key(|at| !uids[*at].named);
     if let Some(at) = same {
         (uids[at].kind, uids[at].value) = (kind, value);
+        uids[at].paths.push(entry.value_path());
         return same;
     }
-    uids.push(PendingUid::new(kind, value));
+    uids.push(PendingUid { paths: vec![entry.value_path()], ..PendingUid::new(kind, value) });
     Some(uids.len() - 1)
 }
 

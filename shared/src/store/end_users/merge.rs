@@ -1,5 +1,6 @@
 //! Merging two end users into one, and undoing that (docs/api.md, Merging).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
@@ -16,6 +17,7 @@ use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{EndUserId, UidId};
 use crate::domain::input::ValidationErrors;
 use crate::domain::time::Timestamp;
+use crate::store::claims::{UidPolicy, check_free};
 use crate::store::error::{ChangeError, StoreError, unreadable};
 use crate::store::items::{self, Document, Item, Remains, StoredResponse};
 use crate::store::keys::{self, Key};
@@ -207,7 +209,12 @@ impl Scope<'_> {
             let value = Unmerged { end_user: restored.clone(), survivor: into };
             let mut other = Document { end_user: restored, version: merged.version + 1, ..merged };
             after.return_responses(&mut other);
-            let mut more = self.store_response(idempotency_key, &value, &mut other)?;
+            let claims = self.restored_claims(&survivor.end_user, &after.end_user, &other.end_user).await?;
+            let Some(mut more) = claims else {
+                backoff.wait().await?;
+                continue;
+            };
+            more.extend(self.store_response(idempotency_key, &value, &mut other)?);
             for key in [keys::redirect(&self.tenant, id), undo_key] {
                 more.push(delete_action(self.table.delete(&key).condition_expression("attribute_exists(pk)"))?);
             }
@@ -218,6 +225,37 @@ impl Scope<'_> {
             }
             backoff.wait().await?;
         }
+    }
+
+    /// The claims that `restored` needs under the exclusive policy when it is taken out of a survivor that was `before`
+    /// and will be `after`; `None` after a conflict with another writer of a claim. Fails if the survivor or another end
+    /// user would hold a key of it too.
+    ///
+    /// A merge leaves claims as they are. So the claim of a key that the survivor holds names the one or the other, and
+    /// both while the merge is being undone: it is void at no time.
+    async fn restored_claims(
+        &self,
+        before: &EndUser,
+        after: &EndUser,
+        restored: &EndUser,
+    ) -> Result<Option<Vec<TransactWriteItem>>, ChangeError> {
+        if self.policy == UidPolicy::Shared {
+            return Ok(Some(Vec::new()));
+        }
+        let (keys, kept) = (restored.keys(), after.keys());
+        if !keys.is_disjoint(&kept) {
+            return Err(ChangeError::Conflict(Conflict::with(ConflictKind::IdentifierTaken, after.id)));
+        }
+        let known = self.known_claims(&keys).await?;
+        check_free(&keys, &known, Some(before.id), |_| Vec::new())?;
+        let (moved, gained): (BTreeSet<_>, BTreeSet<_>) = keys.into_iter().partition(|key| before.keys().contains(key));
+        for key in moved {
+            let names_restored = known.claims.get(&key).is_some_and(|claim| claim.owners.contains(&restored.id));
+            if !names_restored && !self.add_owner(&key, &known, restored.id).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.claim_puts(&gained, &known, restored.id, &[before.id])?))
     }
 
     /// The end user of the latest merge into `survivor` that is not undone.

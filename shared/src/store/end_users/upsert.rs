@@ -12,28 +12,19 @@ use crate::domain::end_user::{
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
 use crate::domain::uid::MatchKey;
-use crate::store::claims::Claim;
+use crate::store::claims::{KnownClaims, UidPolicy, check_free};
 use crate::store::error::{ChangeError, StoreError};
 use crate::store::items::Document;
 use crate::store::redirects::Resolved;
 use crate::store::sequence::TakenIds;
-use crate::store::{Idempotent, Scope, keys};
-
-/// The most conditions on owners of void claims in one transaction. With the largest upsert of 84 actions they fit
-/// DynamoDB's limit of 100.
-const MAX_OWNER_CHECKS: usize = 16;
+use crate::store::{Idempotent, Scope};
 
 /// What an upsert found.
 struct Matches {
     /// The end users that hold a deciding key, or the first [`MAX_CONFLICTS`] of them.
     holders: BTreeMap<EndUserId, Document>,
-    /// The claims of all keys in the body.
-    claims: BTreeMap<MatchKey, Claim>,
-    /// The owners in claims of deciding keys that hold no deciding key, also not as part of another end user.
-    void: BTreeSet<EndUserId>,
-    /// The end users that those owners are or are part of, with the version of their document. While a version stays,
-    /// none of the owners comes to hold a key by an unmerge.
-    void_versions: BTreeMap<EndUserId, u64>,
+    /// The claims of all keys in the body. Owners are known of the deciding keys, under the exclusive policy of all.
+    known: KnownClaims,
 }
 
 impl Scope<'_> {
@@ -86,7 +77,7 @@ impl Scope<'_> {
             }
 
             let mut document = Document::after(before, after);
-            let mut writes = self.claim_writes(&matches, before, &document)?;
+            let mut writes = self.claim_writes(upsert, &matches, before, &document).await?;
             writes.extend(self.store_response(idempotency_key, &value, &mut document)?);
             let is_written = self.write_document(before, Some(&document), writes).await?;
             if is_written || before.is_none() && self.is_created(&document, &mut taken).await? {
@@ -101,25 +92,18 @@ impl Scope<'_> {
     async fn find_matches(&self, upsert: &EndUserUpsert) -> Result<Matches, StoreError> {
         let (keys, deciding) = (upsert.keys(), upsert.deciding_keys());
         let (claims, indexed) = tokio::try_join!(self.claims(&keys), self.indexed_ids(&deciding))?;
-        let deciding_claims = claims.iter().filter(|(key, _)| deciding.contains(key));
-        let owners: BTreeSet<EndUserId> = deciding_claims.flat_map(|(_, claim)| claim.owners.clone()).collect();
-        let candidates: Vec<_> = indexed.union(&owners).copied().collect();
+        let looked_up = |key: &MatchKey| self.policy == UidPolicy::Exclusive || deciding.contains(key);
+        let owners = claims.iter().filter(|(key, _)| looked_up(key)).flat_map(|(_, claim)| claim.owners.clone());
+        let candidates: Vec<_> = owners.chain(indexed).collect::<BTreeSet<_>>().into_iter().collect();
 
         let mut matches =
-            Matches { holders: BTreeMap::new(), claims, void: BTreeSet::new(), void_versions: BTreeMap::new() };
+            Matches { holders: BTreeMap::new(), known: KnownClaims { claims, owners: Resolved::default() } };
         for candidates in candidates.chunks(MAX_CONFLICTS) {
-            let Resolved { documents, ends } = self.resolve(candidates.iter().copied().collect()).await?;
-            let (holders, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                documents.into_iter().partition(|(_, document)| !document.end_user.keys().is_disjoint(&deciding));
-            for owner in candidates.iter().filter(|id| owners.contains(id)) {
-                let end = ends.get(owner).copied().flatten();
-                if !end.is_some_and(|end| holders.contains_key(&end)) {
-                    matches.void.insert(*owner);
-                    let version = end.and_then(|end| others.get(&end)).map(|document| document.version);
-                    matches.void_versions.extend(end.zip(version));
-                }
-            }
-            matches.holders.extend(holders);
+            let resolved = self.resolve(candidates.iter().copied().collect()).await?;
+            let is_holder = |document: &&Document| !document.end_user.keys().is_disjoint(&deciding);
+            let holders = resolved.documents.values().filter(is_holder);
+            matches.holders.extend(holders.map(|holder| (holder.end_user.id, holder.clone())));
+            matches.known.owners.extend(resolved);
             if matches.holders.len() >= MAX_CONFLICTS {
                 break;
             }
@@ -130,23 +114,24 @@ impl Scope<'_> {
         Ok(matches)
     }
 
-    /// The claims of the keys that an upsert links, and the conditions that the owners of void claims still hold none
-    /// of them.
-    fn claim_writes(
+    /// The writes of claims for the keys that an upsert links and, under the exclusive policy, of those that it clears.
+    async fn claim_writes(
         &self,
+        upsert: &EndUserUpsert,
         matches: &Matches,
         before: Option<&Document>,
         after: &Document,
-    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+    ) -> Result<Vec<TransactWriteItem>, ChangeError> {
         let held = before.map(|before| before.end_user.keys()).unwrap_or_default();
-        let linked: BTreeSet<_> = after.end_user.keys().difference(&held).cloned().collect();
-        let mut writes = Vec::new();
-        for key in &linked {
-            writes.push(self.claim_write(key, matches.claims.get(key), after.end_user.id, &matches.void)?);
-        }
-        if !linked.is_empty() {
-            for (id, version) in matches.void_versions.iter().take(MAX_OWNER_CHECKS) {
-                writes.push(self.version_check(&keys::end_user(&self.tenant, *id), Some(*version))?);
+        let gained = after.end_user.keys().difference(&held).cloned().collect();
+        let mut writes = self.claim_puts(&gained, &matches.known, after.end_user.id, &[])?;
+        if self.policy == UidPolicy::Exclusive {
+            check_free(&gained, &matches.known, before.map(|before| before.end_user.id), |key| {
+                upsert.new_end_user().paths(key)
+            })?;
+            let lost: BTreeSet<_> = held.difference(&after.end_user.keys()).cloned().collect();
+            if !lost.is_empty() {
+                writes.extend(self.releases(&lost, &self.known_claims(&lost).await?, after.end_user.id)?);
             }
         }
         Ok(writes)

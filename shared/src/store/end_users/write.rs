@@ -48,8 +48,9 @@ impl Scope<'_> {
             }
             let end_user = new.save(id, 1, uid_ids).map_err(ChangeError::Invalid)?;
             let mut document = Document::new(end_user.clone());
-            let response = self.store_response(idempotency_key, &end_user, &mut document)?;
-            let is_written = self.write_document(None, Some(&document), response).await?;
+            let mut more = self.exclusive_claims(backoff.is_retry(), None, Some(&end_user), Some(new)).await?;
+            more.extend(self.store_response(idempotency_key, &end_user, &mut document)?);
+            let is_written = self.write_document(None, Some(&document), more).await?;
             if is_written || self.is_created(&document, &mut taken).await? {
                 return Ok(Idempotent { value: end_user, replayed: false });
             }
@@ -115,9 +116,11 @@ impl Scope<'_> {
             if !is_changed && idempotency_key.is_none() {
                 return Ok(Idempotent { value, replayed: false });
             }
+            let is_retry = backoff.is_retry();
+            let mut more = self.exclusive_claims(is_retry, Some(before), Some(&after), Some(&changed)).await?;
             let mut new = Document::after(Some(&document), after);
-            let response = self.store_response(idempotency_key, &value, &mut new)?;
-            if self.write_document(Some(&document), Some(&new), response).await? {
+            more.extend(self.store_response(idempotency_key, &value, &mut new)?);
+            if self.write_document(Some(&document), Some(&new), more).await? {
                 return Ok(Idempotent { value, replayed: false });
             }
             backoff.wait().await?;
@@ -132,7 +135,8 @@ impl Scope<'_> {
             if !precondition.is_met_by(before.end_user.revision()) {
                 return Err(ChangeError::Stale);
             }
-            if self.write_document(Some(&before), None, Vec::new()).await? {
+            let claims = self.exclusive_claims(backoff.is_retry(), Some(&before.end_user), None, None).await?;
+            if self.write_document(Some(&before), None, claims).await? {
                 if let Err(error) = self.erase_responses(id, &before.responses).await {
                     tracing::warn!(%error, "stored responses are left to index-end-users");
                 }
@@ -225,7 +229,8 @@ impl Scope<'_> {
         new: &BTreeMap<Key, Item>,
         version: Option<u64>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let (condition, values) = at_document_version(version);
+        let condition = if version.is_some() { "version = :version" } else { "attribute_not_exists(pk)" };
+        let values = version.map(version_value);
         match new.get(document) {
             Some(item) => {
                 let put = self.table.put(item.clone()).condition_expression(condition);
@@ -238,19 +243,19 @@ impl Scope<'_> {
         }
     }
 
-    /// The condition that the version of an unchanged document is `version`, or that it does not exist, as an action of
-    /// a transaction.
-    pub(in crate::store) fn version_check(
+    /// The condition that an item is unchanged, as an action of a transaction: a document has this `version`, or any other
+    /// item exists.
+    pub(in crate::store) fn unchanged_check(
         &self,
-        document: &Key,
+        key: &Key,
         version: Option<u64>,
     ) -> Result<TransactWriteItem, StoreError> {
-        let (condition, values) = at_document_version(version);
+        let condition = if version.is_some() { "version = :version" } else { "attribute_exists(pk)" };
         let check = ConditionCheck::builder()
             .table_name(self.table.name)
-            .set_key(Some(primary_key(document)))
+            .set_key(Some(primary_key(key)))
             .condition_expression(condition)
-            .set_expression_attribute_values(values)
+            .set_expression_attribute_values(version.map(version_value))
             .build()
             .map_err(unreadable)?;
         Ok(TransactWriteItem::builder().condition_check(check).build())
@@ -284,12 +289,8 @@ pub(in crate::store) struct RecordChange {
     pub new: BTreeMap<Key, Item>,
 }
 
-/// The condition that a document's version is `version`, or that it does not exist, and the condition's values.
-fn at_document_version(version: Option<u64>) -> (&'static str, Option<Item>) {
-    match version {
-        None => ("attribute_not_exists(pk)", None),
-        Some(version) => ("version = :version", Some(Item::from([(":version".to_owned(), number(version))]))),
-    }
+fn version_value(version: u64) -> Item {
+    Item::from([(":version".to_owned(), number(version))])
 }
 
 /// The reason why DynamoDB cancelled a transaction.
