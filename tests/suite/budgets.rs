@@ -93,6 +93,57 @@ async fn idempotency_key_adds_no_round_trip() {
 }
 
 #[tokio::test]
+async fn upsert_costs_two_or_three_round_trips() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let upsert = |key: Option<&str>, body: &Value| {
+        let request = TestRequest::new("POST", "/api/EndUsers/upsert").json(body);
+        key.into_iter().fold(request, |request, key| request.header("idempotency-key", key))
+    };
+    // Three keys: two units each, of which a phone key needs 1.5.
+    let created = assert_within(tenant.send(upsert(None, &end_user(1))).await, (3.0, 6.0, 18.0));
+    assert_eq!(created["outcome"], "Created");
+    assert_within(tenant.send(upsert(Some("k"), &end_user(2))).await, (3.0, 7.0, 20.0));
+    let unchanged = assert_within(tenant.send(upsert(None, &end_user(1))).await, (2.0, 7.0, 0.0));
+    assert_eq!(unchanged["outcome"], "Unchanged");
+    let (id, other) = (created["endUser"]["endUserID"].clone(), end_user(2)["uids"].clone());
+    let found = tenant.by_uid("person2@example.com").await;
+    let merge = json!({ "endUserID": found[0] });
+    assert_within(tenant.post(&format!("/api/EndUsers/{id}/merge"), merge).await, (3.0, 2.0, 27.0));
+    // An upsert whose claims name a merged end user follows the redirect: two more round trips.
+    let body = json!({ "uids": other, "onMatch": "none" });
+    assert_within(tenant.send(upsert(None, &body)).await, (4.0, 8.0, 0.0));
+    let unmerge = TestRequest::new("POST", &format!("/api/EndUsers/{}/unmerge", found[0]));
+    assert_within(tenant.send(unmerge).await, (3.0, 5.0, 34.0));
+}
+
+#[tokio::test]
+async fn exclusive_create_costs_two_round_trips() {
+    let app = App::with(&[("UID_POLICY", "Exclusive")]).await;
+    let tenant = app.tenant(7);
+    let created = assert_within(tenant.post("/api/EndUsers", end_user(1)).await, (2.0, 0.0, 18.0));
+    let conflict = tenant.post("/api/EndUsers", end_user(1)).await;
+    let cost = conflict.cost();
+    println!("{:<60} rtt={} rru={} wru={}", "POST /api/EndUsers, 409", cost.0, cost.1, cost.2);
+    assert_eq!(conflict.status, 409, "{}", conflict.text());
+    assert!(cost.0 <= 5.0, "{cost:?}");
+    assert_within(tenant.delete(&format!("/api/EndUsers/{}", created["endUserID"])).await, (2.0, 1.0, 18.0));
+}
+
+#[tokio::test]
+async fn merged_id_costs_three_round_trips() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let missing = tenant.get("/api/EndUsers/99").await;
+    assert_eq!((missing.status, missing.cost().0), (404, 3.0));
+    let ids =
+        [tenant.create(end_user(1)).await["endUserID"].clone(), tenant.create(end_user(2)).await["endUserID"].clone()];
+    tenant.post(&format!("/api/EndUsers/{}/merge", ids[0]), json!({ "endUserID": ids[1] })).await.expect(200);
+    let redirected = tenant.get(&format!("/api/EndUsers/{}", ids[1])).await;
+    assert_eq!((redirected.status, redirected.cost().0), (308, 3.0));
+}
+
+#[tokio::test]
 async fn ticket_history_costs_three_round_trips() {
     let app = App::start().await;
     let tenant = app.tenant(7);
