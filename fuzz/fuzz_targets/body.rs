@@ -1,11 +1,11 @@
-//! Bodies of a create, an update and an assign. Lines: the default region; the body of a create; the body of an update
-//! of the created end user; the body of an assign to the updated end user.
+//! Bodies of a create, an update, an assign and an upsert. Lines: the default region; the body of a create; the body of
+//! an update of the created end user; the bodies of an assign to the updated end user and of an upsert that matches it.
 #![no_main]
 
 use fuzz::{assert_storable, end_user_id, lines, region, uid_ids};
 use libfuzzer_sys::fuzz_target;
 use shared::domain::end_user::{
-    EndUser, EndUserReadDto, EndUserUpdate, MAX_UID_LENGTH, MAX_UIDS, PendingEndUser, UidAssignment,
+    EndUser, EndUserReadDto, EndUserUpdate, EndUserUpsert, MAX_UID_LENGTH, MAX_UIDS, PendingEndUser, UidAssignment,
 };
 use shared::domain::input::{Json, ValidationErrors};
 use shared::domain::phone::Region;
@@ -60,7 +60,7 @@ fn assert_sound(end_user: &EndUser, default: Option<Region>) {
 
 fuzz_target!(|input: &[u8]| {
     let input = String::from_utf8_lossy(input);
-    let [default, create, update, assign] = lines(&input);
+    let [default, create, update, assign, upsert] = lines(&input);
     let default = region(default);
     let parse = |text: &str| Json::parse(text.as_bytes()).ok().filter(|json| json.duplicate_names().is_empty());
 
@@ -74,6 +74,14 @@ fuzz_target!(|input: &[u8]| {
         if let Some(updated) = accepted(updated) {
             assert_sound(&updated, default);
             end_user = updated;
+        }
+    }
+    if let Some(upsert) = parse(upsert).and_then(|body| accepted(EndUserUpsert::read(&body, default))) {
+        let upsert =
+            |end_user: &EndUser, first| upsert.apply(end_user)?.save(end_user.id, end_user.rev, uid_ids(first));
+        if let Some(after) = accepted(upsert(&end_user, 401)) {
+            assert_sound(&after, default);
+            assert_eq!(upsert(&after, 501).as_ref(), Ok(&after), "upserted again");
         }
     }
     let Some(assignment) = parse(assign).and_then(|body| accepted(UidAssignment::read(&body, default))) else { return };

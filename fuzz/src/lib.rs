@@ -16,7 +16,7 @@ use shared::domain::end_user::EndUser;
 use shared::domain::ids::{EndUserId, Tenant, UidId};
 use shared::domain::phone::Region;
 use shared::domain::uid::MatchKey;
-use shared::http::Handler;
+use shared::http::{Handler, access_by_method};
 use shared::store::keys::{self, Key};
 use shared::store::{Document, Entry, entries, records};
 
@@ -101,7 +101,7 @@ pub fn respond(handler: Handler, event: ApiGatewayV2httpRequest) -> ApiGatewayV2
         HttpApp::new(config.expect("a configuration"), Client::from_conf(client))
     });
     let event = LambdaEvent::new(event, Context::default());
-    bootstrap::on_request(&APP, handler, event).now_or_never().expect("a response without waiting")
+    bootstrap::on_request(&APP, access_by_method, handler, event).now_or_never().expect("a response without waiting")
 }
 
 /// Asserts that API Gateway accepts a response and that it is not a server error. Returns its status.
