@@ -18,10 +18,10 @@ const TEXTS = { otherContactDetails: "Other contact details", aiDocumentation: "
 const UPSERT_FIELDS = ["firstname", "lastname", "customerRef", "country"];
 const OUTCOMES = {
   Created: "Created: no end user held the identifiers.",
-  Updated: "Updated: this end user holds the identifiers.",
-  Unchanged: "Unchanged: this end user holds the identifiers and all values.",
+  Updated: "Updated: this end user was found and changed.",
+  Unchanged: "Unchanged: this end user was found. Nothing was written.",
 };
-/** For each code of a conflict: what is wrong, and a verb between each end user and its identifiers. */
+/** The message of each conflict code, and the words between an end user and the identifiers that conflict with it. */
 const CONFLICTS = {
   ambiguous_match: ["The identifiers belong to several end users.", "holds"],
   different_reference: ["The end user that was found has a different reference.", "has a reference other than"],
@@ -50,7 +50,7 @@ let ticketsPage = new AbortController();
  */
 let shown = null;
 let lastRoute = null;
-/** The notice that the next view shows: text or nodes. */
+/** The notice that the next view shows: texts and nodes. */
 let nextNotice = [];
 let typing;
 
@@ -77,8 +77,8 @@ class ApiError extends Error {
 }
 
 /**
- * Says why a write is stale that was redirected. The browser follows the redirect from a merged end user, and the
- * version in If-Match is not one of the end user that it became part of.
+ * Returns the reason of a 412 after a redirect. The browser follows the redirect of a merged end user, and the If-Match
+ * of the merged end user does not match the ETag of the survivor.
  */
 function staleRedirect({ status, redirected, url }) {
   if (status !== 412 || !redirected) return undefined;
@@ -387,7 +387,7 @@ function clearErrors(form) {
   form.querySelector(".errors").textContent = "";
 }
 
-/** The control of a path in the request. A form with one UID does not name its list. */
+/** Returns the control of a path in the request. The control of a single UID is named without the list. */
 function controlAt(form, path) {
   return form.elements.namedItem(path) ?? form.elements.namedItem(path.replace("uids[0].", ""));
 }
@@ -406,6 +406,7 @@ function showErrors(form, error) {
   form.querySelector("[aria-invalid]")?.focus();
 }
 
+/** Returns a link to an end user that a request conflicts with, and the reason. */
 function conflictLine(form, relation, { endUserID, fields }) {
   const values = fields.map((path) => controlAt(form, path)?.value ?? path);
   return [endUserLink(endUserID), ` ${relation} ${values.join(" and ")}`];
@@ -492,7 +493,7 @@ function showUpsert() {
   $("find-or-create").hidden = false;
 }
 
-/** Returns the body: the filled fields, and the first identifier at least unless there is a reference. */
+/** Returns the body of an upsert. Without any identifier, the first one is sent empty, so that the error marks its field. */
 function upsertContent() {
   const value = (name) => $("upsert").elements.namedItem(name).value;
   const fields = UPSERT_FIELDS.filter(value).map((name) => [name, value(name)]);
@@ -513,6 +514,7 @@ async function upsert() {
 
 function fillDuplicates(duplicates) {
   clearErrors($("merge"));
+  pendingPosts.delete($("merge"));
   $("preview").hidden = true;
   $("duplicates-section").hidden = !duplicates.length;
   fillRows("duplicates", duplicates.map(duplicateRow));
@@ -572,6 +574,7 @@ async function merge() {
 
 function fillMerges(merges) {
   clearErrors($("undo"));
+  pendingPosts.delete($("undo"));
   $("merges-section").hidden = !merges.length;
   fillRows("merges", merges.map(mergeRow));
 }
