@@ -505,7 +505,7 @@ def test_upsert_links_the_end_users_that_conflict(page, api):
     second = api.create(firstname="Flict", customerRef=reference)
     api.settle()
     open_console(page, "#/upsert")
-    fill_identifier(page, 1, f"new.{RUN}@example.com")
+    fill_identifier(page, 1, f"unknown.{RUN}@example.com")
     fill_identifier(page, 2, email)
     field(page, "Reference", "#upsert").fill(reference)
     press(page, "Find or create", "#upsert")
