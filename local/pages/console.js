@@ -15,6 +15,19 @@ const FIELDS = {
   city: "City",
 };
 const TEXTS = { otherContactDetails: "Other contact details", aiDocumentation: "Context for the AI" };
+const UPSERT_FIELDS = ["firstname", "lastname", "customerRef", "country"];
+const OUTCOMES = {
+  Created: "Created: no end user held the identifiers.",
+  Updated: "Updated: this end user was found and changed.",
+  Unchanged: "Unchanged: this end user was found. Nothing was written.",
+};
+/** The message of each conflict code, and the words between an end user and the identifiers that conflict with it. */
+const CONFLICTS = {
+  ambiguous_match: ["The identifiers belong to several end users.", "holds"],
+  different_reference: ["The end user that was found has a different reference.", "has a reference other than"],
+  identifier_taken: ["Another end user holds the identifier.", "holds"],
+  later_merge: ["A later merge must be undone first.", "was merged later"],
+};
 const TITLES = { endUserID: "ID", name: "Name", uid: "UID", ...FIELDS };
 const COLUMNS = [
   "endUserID", "name", "uid", "company", "customerType", "customerRef", "country", "city", "postalCode", "street",
@@ -31,11 +44,14 @@ let tenant = "";
 let view = new AbortController();
 /** Is aborted when another page of tickets is requested. */
 let ticketsPage = new AbortController();
-/** The state of the form: the `values` that it was filled with and, for an existing end user, the `path` and `etag`. */
+/**
+ * The state of the form: the `values` that it was filled with and, for an existing end user, the `path` and `etag`, and
+ * `preview`: the `id` of the end user whose merge is previewed, and the button that was its `opener`.
+ */
 let shown = null;
 let lastRoute = null;
-/** The notice that the next view shows. */
-let nextNotice = "";
+/** The notice that the next view shows: texts and nodes. */
+let nextNotice = [];
 let typing;
 
 const $ = (id) => document.getElementById(id);
@@ -49,11 +65,24 @@ function make(tag, properties = {}, ...children) {
 // ---- calls
 
 class ApiError extends Error {
-  constructor(status, problem) {
-    super(`${status}: ${problem?.detail ?? problem?.title ?? problem?.message ?? "no details"}`);
-    this.status = status;
+  constructor(response, problem) {
+    const [conflict, relation] = CONFLICTS[problem?.code] ?? [];
+    const message = conflict ? `${conflict} Nothing was written.` : (problem?.detail ?? problem?.title ?? problem?.message);
+    super(`${response.status}: ${staleRedirect(response) ?? message ?? "no details"}`);
+    this.status = response.status;
     this.errors = problem?.errors ?? {};
+    this.conflicts = problem?.conflicts ?? [];
+    this.relation = relation;
   }
+}
+
+/**
+ * Returns the reason of a 412 after a redirect. The browser follows the redirect of a merged end user, and the If-Match
+ * of the merged end user does not match the ETag of the survivor.
+ */
+function staleRedirect({ status, redirected, url }) {
+  if (status !== 412 || !redirected) return undefined;
+  return `The end user was merged into ${/EndUsers\/(\d+)/.exec(url)[1]} meanwhile. Nothing was written.`;
 }
 
 function explain(error, errors = Object.entries(error.errors ?? {})) {
@@ -69,7 +98,7 @@ async function call(method, path, { body, headers, signal } = {}) {
   signal?.throwIfAborted();
   logCall(`${method} ${path}`, response, performance.now() - begun);
   const data = text ? JSON.parse(text) : null;
-  if (!response.ok) throw new ApiError(response.status, data);
+  if (!response.ok) throw new ApiError(response, data);
   return { data, etag: response.headers.get("ETag") };
 }
 
@@ -100,6 +129,16 @@ function linkWith(changes) {
   return link(path, { ...Object.fromEntries(query), ...changes });
 }
 
+function endUserLink(id, text = `End user ${id}`) {
+  return make("a", { href: link(`/end-users/${id}`) }, text);
+}
+
+const titleOf = ({ name, endUserID }) => `${name || "(no name)"} #${endUserID}`;
+
+function notify(...content) {
+  $("notice").replaceChildren(...content);
+}
+
 async function show({ keepEdits = false } = {}) {
   view.abort();
   clearTimeout(typing);
@@ -112,11 +151,11 @@ async function show({ keepEdits = false } = {}) {
   const isFirst = lastRoute === null;
   lastRoute = `${tenant} ${path}`;
   $("problem").textContent = "";
-  $("notice").textContent = nextNotice;
-  nextNotice = "";
-  $("list").hidden = Boolean(id) || path === "/new";
+  notify(...nextNotice);
+  nextNotice = [];
+  $("list").hidden = Boolean(id) || ["/new", "/upsert"].includes(path);
   if (isNewView) {
-    $("end-user").hidden = true;
+    $("end-user").hidden = $("find-or-create").hidden = true;
     $("assign").reset();
     clearErrors($("assign"));
   }
@@ -124,6 +163,7 @@ async function show({ keepEdits = false } = {}) {
     if (tenant === "pasted" && !pasted) throw new Error("Paste a token to begin.");
     if (id) await showEndUser(id, signal, keepEdits);
     else if (path === "/new") showNew();
+    else if (path === "/upsert") showUpsert();
     else await showList(query, signal);
   } catch (error) {
     if (signal.aborted) return;
@@ -145,6 +185,7 @@ function chooseTenant(requested) {
   $("paste").hidden = tenant !== "pasted";
   $("home").href = link("/");
   $("new").href = link("/new");
+  $("upsert-link").href = link("/upsert");
 }
 
 // ---- the list
@@ -166,10 +207,9 @@ async function showList(query, signal) {
 function endUserRow(endUser) {
   const uid = endUser.uids.find(({ isPrimary }) => isPrimary) ?? endUser.uids[0];
   const texts = { ...endUser, uid: uid?.uid };
-  const to = () => make("a", { href: link(`/end-users/${endUser.endUserID}`) }, endUser.name || "(no name)");
   const cells = COLUMNS.map((field) => {
     const text = String(texts[field] ?? "");
-    if (field === "name") return make("th", { scope: "row", title: text }, to());
+    if (field === "name") return make("th", { scope: "row", title: text }, endUserLink(endUser.endUserID, endUser.name || "(no name)"));
     return make("td", { title: text, className: field === "endUserID" ? "number" : "" }, text);
   });
   return make("tr", {}, ...cells);
@@ -224,15 +264,24 @@ function pager(nav, [one, many], change) {
 
 async function showEndUser(id, signal, keepEdits) {
   const path = `/api/EndUsers/${id}`;
-  const [{ data: endUser, etag }, { data: tickets }] = await Promise.all([
-    call("GET", path, { signal }),
-    call("GET", `${path}/tickets`, { signal }),
-  ]);
+  const [{ data: endUser, etag }, ...rest] = await Promise.all(
+    ["", "/duplicates", "/merges", "/tickets"].map((part) => call("GET", `${path}${part}`, { signal })),
+  );
+  if (endUser.endUserID !== Number(id)) return showSurvivor(id, endUser.endUserID);
+  const [duplicates, merges, tickets] = rest.map(({ data }) => data);
   fillProfile(endUser, keepEdits);
   shown = { ...shown, path, etag };
   fillRows("uids", endUser.uids.map(uidRow));
+  fillDuplicates(duplicates);
+  fillMerges(merges);
   fillTickets(tickets);
-  showForm(`${endUser.name || "(no name)"} #${endUser.endUserID}`, false);
+  showForm(titleOf(endUser), false);
+}
+
+/** Goes to the end user that a merged one is part of. */
+function showSurvivor(id, survivorID) {
+  nextNotice = [`End user ${id} was merged into ${survivorID}.`];
+  location.replace(link(`/end-users/${survivorID}`));
 }
 
 function showNew() {
@@ -246,7 +295,6 @@ function showForm(title, isNew) {
   $("name").textContent = title;
   $("linked").hidden = $("delete").hidden = isNew;
   $("first-uid").hidden = $("first-uid").disabled = !isNew;
-  $("reload").hidden = true;
   $("end-user").hidden = false;
 }
 
@@ -281,10 +329,13 @@ function uidRow({ endUserUIDID, uidType, uid, isPrimary }) {
   return make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
 }
 
+function time(timestamp) {
+  return make("time", { dateTime: timestamp }, timestamp.slice(0, 16).replace("T", " "));
+}
+
 function ticketRow(ticket) {
-  const when = make("time", { dateTime: ticket.lastMessageDate }, ticket.lastMessageDate.slice(0, 16).replace("T", " "));
   const { ticketID, subject, status, channelType, uid, topics } = ticket;
-  const cells = [String(ticketID), subject ?? "", status ?? "", channelType ?? "", uid, when, topics.join(", ")];
+  const cells = [String(ticketID), subject ?? "", status ?? "", channelType ?? "", uid, time(ticket.lastMessageDate), topics.join(", ")];
   return make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
 }
 
@@ -313,10 +364,10 @@ async function pageOfTickets(change) {
 /** Sends the request of a form, one at a time. Shows its result unless the user has left the view. */
 async function attempt(form, send) {
   const [startView, focused] = [view, document.activeElement];
-  const enable = (enabled) => $("end-user").querySelectorAll("button").forEach((button) => (button.disabled = !enabled));
+  const enable = (enabled) => document.querySelectorAll("main button").forEach((button) => (button.disabled = !enabled));
   enable(false);
   clearErrors(form);
-  $("notice").textContent = "";
+  notify();
   try {
     const showResult = await send();
     if (startView === view) await showResult();
@@ -324,7 +375,7 @@ async function attempt(form, send) {
     if (startView === view) showErrors(form, error);
   }
   enable(true);
-  if (document.activeElement === document.body) (focused.isConnected ? focused : $("name")).focus();
+  if (document.activeElement === document.body) (focused.checkVisibility() ? focused : $("name")).focus();
 }
 
 function clearErrors(form) {
@@ -336,16 +387,38 @@ function clearErrors(form) {
   form.querySelector(".errors").textContent = "";
 }
 
+/** Returns the control of a path in the request. The control of a single UID is named without the list. */
+function controlAt(form, path) {
+  return form.elements.namedItem(path) ?? form.elements.namedItem(path.replace("uids[0].", ""));
+}
+
 function showErrors(form, error) {
   const rest = [];
   for (const [path, messages] of Object.entries(error.errors ?? {})) {
-    const control = form.elements.namedItem(path.replace("uids[0].", ""));
+    const control = controlAt(form, path);
     if (control) markError(form, control, messages.join("; "));
     else rest.push([path, messages]);
   }
-  form.querySelector(".errors").textContent = explain(error, rest);
-  $("reload").hidden = error.status !== 412;
+  const message = form.querySelector(".errors");
+  message.textContent = explain(error, rest);
+  for (const conflict of error.conflicts ?? []) message.append("\n", ...conflictLine(form, error.relation, conflict));
+  if ([404, 412].includes(error.status)) message.append("\n", reloadButton());
   form.querySelector("[aria-invalid]")?.focus();
+}
+
+/** Returns a link to an end user that a request conflicts with, and the reason. */
+function conflictLine(form, relation, { endUserID, fields }) {
+  const values = fields.map((path) => controlAt(form, path)?.value ?? path);
+  return [endUserLink(endUserID), ` ${relation} ${values.join(" and ")}`];
+}
+
+function reloadButton() {
+  const button = make("button", { type: "button" }, "Load the current version");
+  button.addEventListener("click", async () => {
+    await show();
+    $("name").focus();
+  });
+  return button;
 }
 
 function markError(form, control, text) {
@@ -358,10 +431,11 @@ function markError(form, control, text) {
 const pendingPosts = new WeakMap();
 
 /** POSTs the content of a form. A retry with the same content, after a lost response, has the same idempotency key. */
-async function postIdempotently(form, path, content) {
+async function postIdempotently(form, path, content, headers) {
   const body = JSON.stringify(content);
-  if (pendingPosts.get(form)?.body !== body) pendingPosts.set(form, { body, key: crypto.randomUUID() });
-  const result = await call("POST", path, { body, headers: { "Idempotency-Key": pendingPosts.get(form).key } });
+  const request = `${path} ${body}`;
+  if (pendingPosts.get(form)?.request !== request) pendingPosts.set(form, { request, key: crypto.randomUUID() });
+  const result = await call("POST", path, { body, headers: { "Idempotency-Key": pendingPosts.get(form).key, ...headers } });
   pendingPosts.delete(form);
   return result;
 }
@@ -375,7 +449,7 @@ async function create() {
   const uid = uidOf($("profile"));
   const { data } = await postIdempotently($("profile"), "/api/EndUsers", { ...edits(), uids: uid.uid ? [uid] : [] });
   return () => {
-    nextNotice = "Created.";
+    nextNotice = ["Created."];
     location.replace(link(`/end-users/${data.endUserID}`));
   };
 }
@@ -390,15 +464,15 @@ async function update(content, message) {
 
 const removeUid = (endUserUIDID) => update({ uids: [{ endUserUIDID, markAsDeleted: true }] }, "Removed.");
 
-function reload(message) {
-  nextNotice = message;
+function reload(...notice) {
+  nextNotice = notice;
   return show({ keepEdits: true });
 }
 
 async function remove() {
   await call("DELETE", shown.path, { headers: { "If-Match": shown.etag } });
   return () => {
-    nextNotice = "Deleted.";
+    nextNotice = ["Deleted."];
     location.replace(link("/"));
   };
 }
@@ -410,6 +484,111 @@ async function assign() {
     $("assign").reset();
     return reload(data.message ?? "Linked.");
   };
+}
+
+// ---- find or create
+
+function showUpsert() {
+  document.title = "Find or create";
+  $("find-or-create").hidden = false;
+}
+
+/** Returns the body of an upsert. Without any identifier, the first one is sent empty, so that the error marks its field. */
+function upsertContent() {
+  const value = (name) => $("upsert").elements.namedItem(name).value;
+  const fields = UPSERT_FIELDS.filter(value).map((name) => [name, value(name)]);
+  const uids = [0, 1].map((n) => ({ uidType: value(`uids[${n}].uidType`), uid: value(`uids[${n}].uid`) }));
+  const count = Math.max(uids.findLastIndex(({ uid }) => uid) + 1, value("customerRef") ? 0 : 1);
+  return { ...Object.fromEntries(fields), uids: uids.slice(0, count), onMatch: value("onMatch") };
+}
+
+async function upsert() {
+  const { data } = await postIdempotently($("upsert"), "/api/EndUsers/upsert", upsertContent());
+  return () => {
+    nextNotice = [OUTCOMES[data.outcome]];
+    location.hash = link(`/end-users/${data.endUser.endUserID}`);
+  };
+}
+
+// ---- duplicates and merges
+
+function fillDuplicates(duplicates) {
+  clearErrors($("merge"));
+  pendingPosts.delete($("merge"));
+  $("preview").hidden = true;
+  $("duplicates-section").hidden = !duplicates.length;
+  fillRows("duplicates", duplicates.map(duplicateRow));
+}
+
+function duplicateRow({ endUser, sharedUids }) {
+  const title = titleOf(endUser);
+  const preview = make("button", { type: "button", ariaLabel: `Preview merge of ${title}` }, "Preview merge");
+  preview.addEventListener("click", () => attempt($("merge"), () => previewMerge(endUser, preview)));
+  const cells = [endUserLink(endUser.endUserID, title), sharedUids.join(", "), preview];
+  return make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
+}
+
+async function previewMerge(other, opener) {
+  const body = JSON.stringify({ endUserID: other.endUserID, dryRun: true });
+  const { data } = await call("POST", `${shown.path}/merge`, { body, headers: { "If-Match": shown.etag } });
+  return () => {
+    shown.preview = { id: data.mergedEndUserID, opener };
+    $("preview-title").textContent = `Merge ${titleOf(other)} into ${titleOf(data.endUser)}`;
+    $("preview-undo").replaceChildren("The merge can be undone until ", time(data.undoUntil), ".");
+    fillRows("changes", changesOf(data, other).map(changeRow));
+    $("preview").hidden = false;
+    $("preview-title").focus();
+  };
+}
+
+/** Returns what a merge changes: the kind of the change, the field or type, and the value. */
+function changesOf({ endUser, filledFields, discardedFields, movedUids, droppedUids, movedCustomerRef }, other) {
+  const uid = (id) => {
+    const found = other.uids.find(({ endUserUIDID }) => endUserUIDID === id);
+    return [found?.uidType ?? "UID", found?.uid ?? `#${id}`];
+  };
+  const title = (name) => FIELDS[name] ?? TEXTS[name] ?? name;
+  return [
+    ...filledFields.map((name) => ["Filled", title(name), endUser[name]]),
+    ...Object.entries(discardedFields).map(([name, value]) => ["Discarded", title(name), `${value} (${endUser[name]} stays)`]),
+    ...(movedCustomerRef ? [["Becomes a UID", FIELDS.customerRef, movedCustomerRef]] : []),
+    ...movedUids.map((id) => ["Moved", ...uid(id)]),
+    ...droppedUids.map((id) => ["Dropped, already held", ...uid(id)]),
+  ];
+}
+
+function changeRow([change, ...cells]) {
+  return make("tr", {}, make("th", { scope: "row" }, change), ...cells.map((cell) => make("td", {}, cell)));
+}
+
+function cancelMerge() {
+  $("preview").hidden = true;
+  shown.preview.opener.focus();
+}
+
+async function merge() {
+  const { path, etag, preview } = shown;
+  await postIdempotently($("merge"), `${path}/merge`, { endUserID: preview.id }, { "If-Match": etag });
+  return () => reload(`End user ${preview.id} was merged into this one.`);
+}
+
+function fillMerges(merges) {
+  clearErrors($("undo"));
+  pendingPosts.delete($("undo"));
+  $("merges-section").hidden = !merges.length;
+  fillRows("merges", merges.map(mergeRow));
+}
+
+function mergeRow({ endUserID, dateMerged, undoUntil }) {
+  const undo = make("button", { type: "button", ariaLabel: `Undo the merge of end user ${endUserID}` }, "Undo");
+  undo.addEventListener("click", () => attempt($("undo"), () => unmerge(endUserID)));
+  const cells = [`#${endUserID}`, time(dateMerged), time(undoUntil), undo];
+  return make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
+}
+
+async function unmerge(id) {
+  const { data } = await postIdempotently($("undo"), `/api/EndUsers/${id}/unmerge`);
+  return () => reload("The merge was undone: ", endUserLink(id, titleOf(data.endUser)), " is an end user of its own again.");
 }
 
 // ---- the page
@@ -435,6 +614,7 @@ function buildFields() {
   const [short, long] = $("profile").querySelectorAll(".fields");
   short.append(...inputs);
   long.append(...areas);
+  $("upsert").querySelector(".fields").append(...UPSERT_FIELDS.map((name) => field(FIELDS[name], control(name))));
 }
 
 async function fetchTokens() {
@@ -458,6 +638,9 @@ const updateTicketsPager = pager($("linked").querySelector(".pager"), ["ticket",
 onSubmit($("find"), searchNow);
 onSubmit($("profile"), () => attempt($("profile"), () => (shown.path ? update(edits(), "Saved.") : create())));
 onSubmit($("assign"), () => attempt($("assign"), assign));
+onSubmit($("upsert"), () => attempt($("upsert"), upsert));
+onSubmit($("merge"), () => attempt($("merge"), merge));
+$("cancel").addEventListener("click", cancelMerge);
 $("search").addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(searchNow, TYPING_PAUSE_MS);
@@ -465,8 +648,11 @@ $("search").addEventListener("input", () => {
 $("delete").addEventListener("click", () => {
   if (confirm(`Delete ${$("name").textContent}?`)) attempt($("profile"), remove);
 });
-$("reload").addEventListener("click", () => show());
-$("tenant").addEventListener("change", ({ target }) => (location.hash = link("/", { tenant: target.value })));
+$("tenant").addEventListener("change", ({ target }) => {
+  $("upsert").reset();
+  clearErrors($("upsert"));
+  location.hash = link("/", { tenant: target.value });
+});
 $("pasted").addEventListener("change", ({ target }) => {
   pasted = target.value.trim();
   show();

@@ -44,6 +44,9 @@ pub async fn load(local: &Local, variables: &HashMap<String, String>) -> Result<
         for i in 0..FIRST.len() {
             send(local, &token, "POST", "/api/EndUsers", end_user(i, tenant)).await?;
         }
+        for duplicate in duplicates(tenant) {
+            send(local, &token, "POST", "/api/EndUsers", duplicate).await?;
+        }
         for event in events(tenant) {
             send(local, &token, "POST", "/local/ticket-events", event).await?;
         }
@@ -107,6 +110,21 @@ fn end_user(i: usize, tenant: u64) -> Value {
             { "uidType": "Phone", "uid": format!("0471 {:02} 00 {:02}", tenant, i) },
         ]
     })
+}
+
+/// Two end users, each of which shares an identifier with another end user of the demo.
+fn duplicates(tenant: u64) -> [Value; 2] {
+    let shared = &end_user(0, tenant)["uids"][0];
+    let jane = json!({
+        "firstname": "J.", "lastname": "Doe", "customerRef": "SHOP-118", "lang": "nl", "country": "BE", "gender": "f",
+        "city": "Antwerpen",
+        "uids": [
+            { "uidType": "Phone", "uid": "+32 470 00 00 00" },
+            { "uidType": "Email", "uid": "j.doe@example.org", "isPrimary": true },
+        ]
+    });
+    let liam = json!({ "firstname": FIRST[0], "company": "Initech BV", "uids": [shared] });
+    [jane, liam]
 }
 
 fn events(tenant: u64) -> Vec<Value> {

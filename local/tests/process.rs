@@ -324,7 +324,7 @@ fn index_commands_check_and_repair_a_tenant() {
         assert_eq!(check("check", "7"), (false, [String::new(), missing]));
     }
     Server::start(&data, &[], 1).terminate();
-    let clean = "12 end users (counter: 12), 321 index entries, 0 rank blocks\nnothing is wrong\n".to_owned();
+    let clean = "14 end users (counter: 14), 367 index entries, 0 rank blocks\nnothing is wrong\n".to_owned();
     assert_eq!(check("check", "7"), (true, [clean.clone(), String::new()]));
     assert_eq!(check("repair", "7"), (true, [clean, String::new()]));
     let invalid = "local: not a tenant is not a valid tenant; use the customerID of its tokens\n".to_owned();

@@ -52,6 +52,14 @@ class Api:
     def update(self, end_user, **fields):
         return self.call("PUT", f"/api/EndUsers/{end_user['endUserID']}", fields)
 
+    def merge(self, survivor, other):
+        return self.call("POST", f"/api/EndUsers/{survivor['endUserID']}/merge", {"endUserID": other["endUserID"]})
+
+    def duplicates(self, end_user):
+        """The ids of the end users that share an identifier with an end user."""
+        found = self.call("GET", f"/api/EndUsers/{end_user['endUserID']}/duplicates")
+        return [duplicate["endUser"]["endUserID"] for duplicate in found]
+
     def list(self, query):
         return self.call("GET", f"/api/EndUsers?{query}")
 

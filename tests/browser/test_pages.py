@@ -14,6 +14,8 @@ RUN = f"run{uuid.uuid4().hex[:12]}"
 NAMES = "#end-users tbody th"
 SUBJECTS = "#tickets td:nth-child(2)"
 UIDS = "#uids td:nth-child(2)"
+DUPLICATES = "#duplicates td:first-child"
+MERGED = "#merges td:first-child"
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 
 
@@ -33,6 +35,35 @@ def token_field(page):
     return page.get_by_role("textbox", name="Token")
 
 
+def fill_identifier(page, number, value, uid_type=""):
+    """Fills the first or the second identifier of the form that finds or creates an end user."""
+    group = page.get_by_role("group").nth(number - 1)
+    group.get_by_label("Type").fill(uid_type)
+    group.get_by_label("Value").fill(value)
+
+
+def pair(api, name, **fields):
+    """Creates two end users that share an e-mail address. The second has the fields."""
+    uids = [{"uid": f"{name}.{RUN}@pair.test"}]
+    more = [{"uidType": "Crm", "uid": f"{name}-{RUN}"}]
+    first = api.create(firstname="Jane", customerRef=f"A-{name}-{RUN}", uids=uids)
+    second = api.create(customerRef=f"B-{name}-{RUN}", **{"firstname": "Janet", "uids": uids + more, **fields})
+    return first, second
+
+
+def title_of(end_user):
+    return f"{end_user['name']} #{end_user['endUserID']}"
+
+
+def preview_merge(page, other):
+    press(page, f"Preview merge of {title_of(other)}")
+    page.locator("#preview").wait_for()
+
+
+def expect_focus(page, selector):
+    expect(page.locator(selector)).to_be_focused()
+
+
 def press(page, name, within="body"):
     page.locator(within).get_by_role("button", name=name, exact=True).click()
 
@@ -49,6 +80,24 @@ def expect_visible(page, selector, text):
 
 def expect_value(page, label, value):
     expect(field(page, label)).to_have_value(value)
+
+
+def lose_first_response(page, url):
+    """Drops the response of the first request with an idempotency key. Returns the keys of all requests."""
+    keys = []
+
+    def forward(route):
+        key = route.request.header_value("idempotency-key")
+        response = route.fetch()
+        if key:
+            keys.append(key)
+        if key and len(keys) == 1:
+            route.abort()
+        else:
+            route.fulfill(response=response)
+
+    page.route(url, forward)
+    return keys
 
 
 @pytest.mark.skipif(not SCREENSHOTS, reason="no --screenshots")
@@ -231,6 +280,7 @@ def test_end_user_url_shows_uids_and_tickets(page):
             "Change of address", "Where is my parcel?", "Call me back about the delivery", "Invoice 2026-118 was charged twice",
         )
         expect_texts(page, "#linked output", "4 tickets")
+        expect_visible(page, DUPLICATES, "J. Doe")
 
     shows_jane()
     assert page.evaluate("document.activeElement.id") == "name", "the heading has the focus"
@@ -289,18 +339,8 @@ def test_validation_errors_mark_their_fields(page):
 
 
 def test_create_after_a_lost_response_is_idempotent(page, api):
-    keys = []
-
-    def lose_first_response(route):
-        keys.append(route.request.header_value("idempotency-key"))
-        response = route.fetch()
-        if len(keys) == 1:
-            route.abort()
-        else:
-            route.fulfill(response=response)
-
+    keys = lose_first_response(page, "**/api/EndUsers")
     open_console(page, "#/new")
-    page.route("**/api/EndUsers", lose_first_response)
     field(page, "First name").fill("Once")
     field(page, "Last name").fill(f"Only{RUN}")
     press(page, "Save")
@@ -414,6 +454,271 @@ def test_changed_record_replaces_unsaved_edits(page, api):
     expect_value(page, "Company", "B")
 
 
+def test_upsert_opens_the_end_user_with_the_outcome(page, api):
+    email = f"upsert.{RUN}@example.com"
+    open_console(page)
+    page.get_by_role("link", name="Find or create").click()
+    expect_focus(page, "#find-or-create h1")
+    fill_identifier(page, 1, email)
+    fill_identifier(page, 2, "0470 00 00 42", "Phone")
+    field(page, "First name", "#upsert").fill("Una")
+    field(page, "Country", "#upsert").fill("be")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Created: ")
+    expect_value(page, "First name", "Una")
+    expect_texts(page, UIDS, email, "+32470000042")
+    expect_focus(page, "#name")
+    created = api.call("GET", f"/api/EndUsers/byUid?uid={email}")[0]
+    assert page.url.split("?")[0].endswith(f"#/end-users/{created['endUserID']}")
+    page.go_back()
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Unchanged: ")
+    expect_texts(page, "#name", f"Una #{created['endUserID']}")
+    page.go_back()
+    field(page, "First name", "#upsert").fill("Unity")
+    page.get_by_role("combobox", name="If found").select_option("none")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Unchanged: ")
+    expect_value(page, "First name", "Una")
+    page.go_back()
+    page.get_by_role("combobox", name="If found").select_option("update")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Updated: ")
+    expect_value(page, "First name", "Unity")
+    assert api.read(created)["firstname"] == "Unity"
+
+
+def test_upsert_after_a_lost_response_is_idempotent(page):
+    keys = lose_first_response(page, "**/api/EndUsers/upsert")
+    open_console(page, "#/upsert")
+    fill_identifier(page, 1, f"lost.{RUN}@example.com")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#upsert .errors", "fetch")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Created: ")
+    assert keys[0] == keys[1]
+
+
+def test_upsert_links_the_end_users_that_conflict(page, api):
+    email, reference = f"conflict.{RUN}@example.com", f"C-{RUN}"
+    first = api.create(firstname="Con", uids=[{"uid": email}])
+    second = api.create(firstname="Flict", customerRef=reference)
+    api.settle()
+    open_console(page, "#/upsert")
+    fill_identifier(page, 1, f"unknown.{RUN}@example.com")
+    fill_identifier(page, 2, email)
+    field(page, "Reference", "#upsert").fill(reference)
+    press(page, "Find or create", "#upsert")
+    expect_texts(
+        page, "#upsert .errors",
+        "409: The identifiers belong to several end users. Nothing was written. "
+        f"End user {first['endUserID']} holds {email} End user {second['endUserID']} holds {reference}",
+    )
+    assert page.evaluate("document.activeElement.textContent") == "Find or create"
+    page.get_by_role("link", name=f"End user {second['endUserID']}", exact=True).click()
+    expect_texts(page, "#name", title_of(second))
+    page.go_back()
+    page.get_by_role("link", name=f"End user {first['endUserID']}", exact=True).click()
+    expect_texts(page, "#name", title_of(first))
+    page.go_back()
+    page.get_by_label("Tenant").select_option("8")
+    page.get_by_role("link", name="Find or create").click()
+    expect_texts(page, "#upsert .errors", "")
+    expect(field(page, "Reference", "#upsert")).to_have_value("")
+
+
+def test_upsert_replaces_no_reference(page, api):
+    email = f"reference.{RUN}@example.com"
+    end_user = api.create(customerRef=f"OLD-{RUN}", uids=[{"uid": email}])
+    api.settle()
+    open_console(page, "#/upsert")
+    fill_identifier(page, 1, email)
+    field(page, "Reference", "#upsert").fill(f"NEW-{RUN}")
+    press(page, "Find or create", "#upsert")
+    expect_texts(
+        page, "#upsert .errors",
+        "409: The end user that was found has a different reference. Nothing was written. "
+        f"End user {end_user['endUserID']} has a reference other than NEW-{RUN}",
+    )
+    assert api.read(end_user)["customerRef"] == f"OLD-{RUN}"
+
+
+def test_upsert_errors_mark_their_identifiers(page):
+    open_console(page, "#/upsert")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#upsert .errors", "400")
+    assert page.evaluate("document.activeElement.name") == "uids[0].uid"
+    fill_identifier(page, 1, f"marked.{RUN}@example.com")
+    fill_identifier(page, 2, "not an address")
+    press(page, "Find or create", "#upsert")
+    page.locator("[id='upsert-uids[1].uid-error']").wait_for()
+    assert page.locator("#upsert [aria-invalid]").count() == 1
+    fill_identifier(page, 1, "")
+    fill_identifier(page, 2, "")
+    field(page, "Reference", "#upsert").fill(f"ONLY-{RUN}")
+    press(page, "Find or create", "#upsert")
+    expect_visible(page, "#notice", "Created: ")
+
+
+def test_merge_preview_shows_every_change(page, api):
+    ours, other = pair(api, "preview", lastname="Doe")
+    # The text key of the reference is the same as the one of this UID.
+    third = api.create(firstname="Third", uids=[{"uidType": "Shop", "uid": ours["customerRef"]}])
+    api.settle()
+    open_end_user(page, ours)
+    expect_texts(page, DUPLICATES, title_of(other), title_of(third))
+    expect_texts(page, "#duplicates td:nth-child(2)", ours["uids"][0]["uid"], ours["customerRef"])
+    expect(page.locator("#preview")).to_be_hidden()
+    preview_merge(page, other)
+    expect_focus(page, "#preview-title")
+    expect_texts(page, "#preview-title", f"Merge {title_of(other)} into Jane Doe #{ours['endUserID']}")
+    expect_texts(
+        page, "#changes tbody tr",
+        "FilledLast nameDoe",
+        "DiscardedFirst nameJanet (Jane stays)",
+        f"Becomes a UIDReference{other['customerRef']}",
+        f"MovedCrmpreview-{RUN}",
+        f"Dropped, already heldEmail{other['uids'][0]['uid']}",
+    )
+    expect(page.locator("#preview-undo")).to_have_text(re.compile(r"^The merge can be undone until \d{4}-\d\d-\d\d \d\d:\d\d\.$"))
+    press(page, "Cancel")
+    expect(page.locator("#preview")).to_be_hidden()
+    expect_focus(page, f"[aria-label='Preview merge of {title_of(other)}']")
+    assert [api.read(ours), api.read(other)] == [ours, other], "a preview writes nothing"
+    page.locator(DUPLICATES).get_by_role("link", name=title_of(third)).click()
+    expect_texts(page, "#name", title_of(third))
+    expect_texts(page, DUPLICATES, title_of(ours))
+
+
+def test_merge_can_be_undone(page, api):
+    ours, other = pair(api, "undo", lastname="Doe")
+    open_end_user(page, ours)
+    expect_value(page, "First name", "Jane")
+    expect(page.locator("#merges-section")).to_be_hidden()
+    field(page, "City").fill("Gent")
+    preview_merge(page, other)
+    press(page, "Confirm")
+    expect_texts(page, "#notice", f"End user {other['endUserID']} was merged into this one.")
+    expect_value(page, "Last name", "Doe")
+    expect_value(page, "City", "Gent")
+    expect_texts(page, UIDS, ours["uids"][0]["uid"], f"undo-{RUN}", other["customerRef"])
+    expect(page.locator("#duplicates-section")).to_be_hidden()
+    expect_focus(page, "#name")
+    [record] = api.call("GET", f"/api/EndUsers/{ours['endUserID']}/merges")
+    times = [record[name][:16].replace("T", " ") for name in ["dateMerged", "undoUntil"]]
+    expect_texts(page, "#merges tbody td", f"#{other['endUserID']}", *times, "Undo")
+    press(page, f"Undo the merge of end user {other['endUserID']}")
+    expect_texts(page, "#notice", f"The merge was undone: {title_of(other)} is an end user of its own again.")
+    expect_value(page, "Last name", "")
+    expect_value(page, "City", "Gent")
+    expect_texts(page, DUPLICATES, title_of(other))
+    expect(page.locator("#merges-section")).to_be_hidden()
+    page.locator("#notice").get_by_role("link", name=title_of(other)).click()
+    expect_texts(page, "#name", title_of(other))
+    assert [api.read(ours), api.read(other)] == [ours, other]
+
+
+def test_merge_after_a_lost_response_is_idempotent(page, api):
+    ours, other = pair(api, "lost")
+    keys = lose_first_response(page, f"**/api/EndUsers/{ours['endUserID']}/merge")
+    open_end_user(page, ours)
+    preview_merge(page, other)
+    press(page, "Confirm")
+    expect_visible(page, "#merge .errors", "fetch")
+    press(page, "Confirm")
+    expect_texts(page, "#notice", f"End user {other['endUserID']} was merged into this one.")
+    assert keys[0] == keys[1]
+
+
+def test_merge_of_a_modified_end_user_writes_nothing(page, api):
+    ours, other = pair(api, "modified")
+    open_end_user(page, ours)
+    preview_merge(page, other)
+    api.update(ours, city="Leuven")
+    press(page, "Confirm")
+    expect_visible(page, "#merge .errors", "412: the end user was modified")
+    assert api.duplicates(ours) == [other["endUserID"]]
+    press(page, "Load the current version", "#merge")
+    expect_value(page, "City", "Leuven")
+    expect(page.locator("#preview")).to_be_hidden()
+    expect_focus(page, "#name")
+    preview_merge(page, other)
+    press(page, "Confirm")
+    expect_texts(page, "#notice", f"End user {other['endUserID']} was merged into this one.")
+
+
+def test_later_merge_must_be_undone_first(page, api):
+    ours, first = pair(api, "first")
+    second = api.create(firstname="Later")
+    api.merge(ours, first)
+    api.merge(ours, second)
+    open_end_user(page, ours)
+    expect_texts(page, MERGED, f"#{second['endUserID']}", f"#{first['endUserID']}")
+    press(page, f"Undo the merge of end user {first['endUserID']}")
+    expect_texts(
+        page, "#undo .errors",
+        f"409: A later merge must be undone first. Nothing was written. End user {second['endUserID']} was merged later",
+    )
+    page.locator("#undo").get_by_role("link", name=f"End user {second['endUserID']}").click()
+    expect_texts(page, "#notice", f"End user {second['endUserID']} was merged into {ours['endUserID']}.")
+    expect_texts(page, "#undo .errors", "")
+    for end_user in [second, first]:
+        press(page, f"Undo the merge of end user {end_user['endUserID']}")
+        expect_texts(page, "#notice", re.compile("^The merge was undone: "))
+
+
+def test_merged_id_opens_the_survivor(page, api):
+    ours, other = pair(api, "survivor")
+    last = api.create(firstname="Last")
+    api.merge(ours, other)
+    api.merge(last, ours)
+    open_end_user(page, other)
+    expect_texts(page, "#notice", f"End user {other['endUserID']} was merged into {last['endUserID']}.")
+    expect_value(page, "First name", "Last")
+    assert page.url.split("?")[0].endswith(f"#/end-users/{last['endUserID']}")
+    page.reload()
+    expect_value(page, "First name", "Last")
+    expect_texts(page, "#notice", "")
+
+
+def test_edit_of_a_merged_end_user_writes_nothing(page, api):
+    ours, other = pair(api, "edit")
+    open_end_user(page, other)
+    expect_value(page, "First name", "Janet")
+    api.merge(ours, other)
+    merged = api.read(ours)
+    field(page, "City").fill("Gent")
+    press(page, "Save")
+    expect_visible(
+        page, "#profile .errors",
+        f"412: The end user was merged into {ours['endUserID']} meanwhile. Nothing was written.",
+    )
+    assert page.locator("#profile").get_by_label("City").input_value() == "Gent"
+    assert api.read(ours) == merged
+    press(page, "Load the current version")
+    expect_texts(page, "#notice", f"End user {other['endUserID']} was merged into {ours['endUserID']}.")
+    expect_value(page, "First name", "Jane")
+    expect_value(page, "City", "")
+    expect_texts(page, "#profile .errors", "")
+
+
+def test_hostile_text_in_a_merge_runs_no_script(page, api):
+    hostile = f"""<img src=x onerror="window.ran=1"><script>window.ran=1</script>merge{RUN}"""
+    uids = [{"uidType": "<b>x</b>", "uid": hostile}, {"uidType": "<b>y</b>", "uid": f"{hostile}2"}]
+    ours = api.create(company=f"{hostile}1", uids=uids[:1])
+    other = api.create(firstname=hostile, company=hostile, customerRef=f"{hostile}3", uids=uids)
+    open_end_user(page, ours)
+    expect_texts(page, "#duplicates td:nth-child(2)", hostile)
+    page.get_by_role("button", name="Preview merge").click()
+    expect_visible(page, "#changes", f"{hostile}2")
+    press(page, "Confirm")
+    expect_visible(page, "#notice", "merged")
+    press(page, f"Undo the merge of end user {other['endUserID']}")
+    expect_visible(page, "#notice", hostile)
+    assert page.locator("img, b, i, script:not([src])").count() == 0
+    assert page.evaluate("window.ran") is None
+
+
 def test_hostile_text_runs_no_script(page, api):
     hostile = f"""<img src=x onerror="window.ran=1"><script>window.ran=1</script>"'{RUN}"""
     fields = ["firstname", "lastname", "company", "customerRef", "street", "city", "otherContactDetails", "aiDocumentation"]
@@ -422,7 +727,7 @@ def test_hostile_text_runs_no_script(page, api):
     end_user = api.create(**dict.fromkeys(fields, hostile), houseNumber="<b>1", uids=uids)
     api.ingest({"uid": uid, "subject": hostile, "status": hostile, "channelType": "<b>", "date": "2026-11-10T09:00:00Z"})
     api.settle()
-    open_console(page, f"#/?search={RUN}&sortBy=company")
+    open_console(page, f"#/?search={RUN}&sortBy=company&pageSize=100")
     page.locator(NAMES, has_text="onerror").get_by_role("link").click()
     title = f"{hostile} {hostile} #{end_user['endUserID']}"
     expect_texts(page, "#name", title)
@@ -466,11 +771,19 @@ def test_controls_have_labels_and_pages_fit_a_phone(page, api):
     background = "getComputedStyle(document.body).backgroundColor"
     page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(color_scheme="dark")
-    end_user = api.create(firstname="Unbreakable" * 15, uids=[{"uid": f"{'long' * 15}@{RUN}.test"}])
+    fields = {"firstname": "Unbreakable" * 15, "uids": [{"uid": f"{'long' * 15}@{RUN}.test"}]}
+    end_user = api.create(**fields)
+    api.create(**fields, company="Long" * 50)
     open_console(page)
     fits(NAMES)
     open_end_user(page, end_user)
     fits("#uids td")
+    page.get_by_role("button", name="Preview merge").click()
+    fits("#changes td")
+    press(page, "Confirm")
+    fits("#merges td")
+    open_console(page, "#/upsert")
+    fits("#upsert .fields input")
     open_console(page, "#/new")
     fits("#first-uid")
     dark = page.evaluate(background)
