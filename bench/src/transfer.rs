@@ -76,11 +76,18 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             stages.run(&format!("check-{end_users}-{format}"), stage).await?,
         ));
     }
-    let stage = async || {
-        head(all, some, imported)?;
-        import(&elsewhere, imported, some).await
-    };
-    rows.push(("import, ndjson".to_owned(), stages.run(&format!("import-{end_users}-{imported}"), stage).await?));
+    for (command, arguments) in [("import", vec![]), ("import --create-only", vec!["--create-only"])] {
+        let stage = async || {
+            head(all, some, imported)?;
+            import(&elsewhere, imported, some, &arguments).await
+        };
+        let name = format!("{command}-{end_users}-{imported}").replace(' ', "");
+        let [first, repeated] = stages.run(&name, stage).await?;
+        rows.push((format!("{command}, ndjson"), first));
+        if arguments.is_empty() {
+            rows.push((format!("{command} of the same file again"), repeated));
+        }
+    }
     tables::publish("transfer", &[report(&rows)], options.write)
 }
 
@@ -92,18 +99,20 @@ async fn export(directory: &Path, end_users: u32, file: &Path) -> Result<Taken> 
     Ok(taken)
 }
 
-/// Imports a file into an empty tenant.
-async fn import(directory: &Path, end_users: u32, file: &Path) -> Result<Taken> {
+/// Imports a file into an empty tenant, and once more into the same tenant.
+async fn import(directory: &Path, end_users: u32, file: &Path, arguments: &[&str]) -> Result<[Taken; 2]> {
     empty(directory)?;
     let local = start(directory, None).await?;
     let api = ApiClient::new(&local, &tenant(end_users))?;
-    let taken = transfer(end_users, &["import", "--restart", text(file)?], &api.environment()).await?;
+    let arguments = [&["import", "--restart", text(file)?], arguments].concat();
+    let first = transfer(end_users, &arguments, &api.environment()).await?;
+    let repeated = transfer(end_users, &arguments, &api.environment()).await?;
     let total = api.get("/api/EndUsers").await?.expect(200)?.body["totalCount"].clone();
     local.stop().await;
     if total != end_users {
         return Err(format!("{total} of {end_users} end users exist").into());
     }
-    Ok(taken)
+    Ok([first, repeated])
 }
 
 /// Copies the first lines of a file.

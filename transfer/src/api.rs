@@ -26,6 +26,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// The path of the list of end users, and of creating one.
 pub(crate) const END_USERS: &str = "/api/EndUsers";
+const UPSERT_MANY: &str = "/api/EndUsers/upsertMany";
 
 /// A client of one deployment.
 pub(crate) struct Api {
@@ -45,6 +46,14 @@ pub(crate) struct Response {
     retry_after: Option<Duration>,
 }
 
+/// The error of one attempt.
+pub(crate) enum AttemptError {
+    /// Another attempt would fail too.
+    Final(Error),
+    /// Another attempt can succeed.
+    Transient { reason: String, retry_after: Option<Duration> },
+}
+
 impl Response {
     /// The `detail` or `title` of a problem document (RFC 9457), or the `message` of the gateway.
     pub(crate) fn detail(&self) -> String {
@@ -61,6 +70,15 @@ impl Response {
         for (path, messages) in by_path {
             let Json::Array(messages) = messages else { continue };
             messages.iter().filter_map(Json::as_str).for_each(|message| errors.add(path, message));
+        }
+        errors
+    }
+
+    /// The validation errors of a response that rejects the request, at least one.
+    pub(crate) fn rejection(&self) -> ValidationErrors {
+        let mut errors = self.errors();
+        if errors.is_empty() {
+            errors.add("body", format!("{} ({})", self.detail(), self.status));
         }
         errors
     }
@@ -107,8 +125,7 @@ impl Api {
         }
     }
 
-    /// Sends a request, and retries it after a network error, a time-out, 429, 500, 502, 503 and 504. Calls `on_retry`
-    /// once in the client's lifetime, with the first failure. 401 and 403 are [`Error::Auth`].
+    /// Sends a request, and retries it as [`Api::retry`] does.
     async fn send(
         &self,
         method: &str,
@@ -117,30 +134,62 @@ impl Api {
         body: &[u8],
         on_retry: impl Fn(&str),
     ) -> Result<Response, Error> {
-        let mut reason = String::new();
-        for attempt in 0..MAX_ATTEMPTS {
-            let result = tokio::time::timeout(TIMEOUT, self.send_once(method, path, key, body)).await;
-            let mut retry_after = None;
-            reason = match result {
-                Err(_) => format!("no response within {} s", TIMEOUT.as_secs()),
-                Ok(Err(error)) => error,
-                Ok(Ok(response)) if matches!(response.status, 401 | 403) => {
-                    return Err(Error::Auth { status: response.status, detail: response.detail() });
-                }
-                Ok(Ok(response)) if !matches!(response.status, 429 | 500 | 502 | 503 | 504) => return Ok(response),
-                Ok(Ok(response)) => {
-                    retry_after = response.retry_after;
-                    format!("{} ({})", response.status, response.detail())
-                }
+        self.retry(on_retry, async || self.attempt(method, path, key, body).await).await
+    }
+
+    /// Upserts end users: one attempt of [`Api::retry`].
+    pub(crate) async fn upsert_many(&self, body: &[u8]) -> Result<Response, AttemptError> {
+        self.attempt("POST", UPSERT_MANY, None, body).await
+    }
+
+    /// Calls `attempt` until it succeeds or fails for good, at most [`MAX_ATTEMPTS`] times. Calls `on_retry` once in the
+    /// client's lifetime, with the first failure.
+    pub(crate) async fn retry<T>(
+        &self,
+        on_retry: impl Fn(&str),
+        mut attempt: impl AsyncFnMut() -> Result<T, AttemptError>,
+    ) -> Result<T, Error> {
+        let mut last_reason = String::new();
+        for number in 0..MAX_ATTEMPTS {
+            let (reason, retry_after) = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(AttemptError::Final(error)) => return Err(error),
+                Err(AttemptError::Transient { reason, retry_after }) => (reason, retry_after),
             };
             if !self.reported.swap(true, Ordering::Relaxed) {
                 on_retry(&format!("{}: {reason}; failed requests are retried", self.destination().url));
             }
-            if attempt + 1 < MAX_ATTEMPTS {
-                tokio::time::sleep(backoff(attempt, retry_after)).await;
+            last_reason = reason;
+            if number + 1 < MAX_ATTEMPTS {
+                tokio::time::sleep(backoff(number, retry_after)).await;
             }
         }
-        Err(Error::Unavailable { attempts: MAX_ATTEMPTS, reason: format!("{}: {reason}", self.destination().url) })
+        Err(Error::Unavailable { attempts: MAX_ATTEMPTS, reason: format!("{}: {last_reason}", self.destination().url) })
+    }
+
+    /// Sends a request once. A network error, a time-out, 429, 500, 502, 503 and 504 are transient. 401 and 403 are
+    /// [`Error::Auth`].
+    async fn attempt(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &[u8],
+    ) -> Result<Response, AttemptError> {
+        let transient = |reason| AttemptError::Transient { reason, retry_after: None };
+        let response = match tokio::time::timeout(TIMEOUT, self.send_once(method, path, key, body)).await {
+            Err(_) => return Err(transient(format!("no response within {} s", TIMEOUT.as_secs()))),
+            Ok(response) => response.map_err(transient)?,
+        };
+        let (status, detail) = (response.status, response.detail());
+        match status {
+            401 | 403 => Err(AttemptError::Final(Error::Auth { status, detail })),
+            _ if is_transient(status) => {
+                let reason = format!("{status} ({detail})");
+                Err(AttemptError::Transient { reason, retry_after: response.retry_after })
+            }
+            _ => Ok(response),
+        }
     }
 
     async fn send_once(&self, method: &str, path: &str, key: Option<&str>, body: &[u8]) -> Result<Response, String> {
@@ -169,10 +218,17 @@ impl Api {
         headers.try_insert("authorization", self.target.authorization.clone()).ok()?;
         if let Some(key) = key {
             headers.try_insert("idempotency-key", key.to_owned()).ok()?;
+        }
+        if !body.is_empty() {
             headers.try_insert("content-type", "application/json").ok()?;
         }
         Some(request)
     }
+}
+
+/// Whether a request or an item with this status can succeed when it is repeated.
+pub(crate) fn is_transient(status: u16) -> bool {
+    matches!(status, 429 | 500 | 502 | 503 | 504)
 }
 
 /// The delay after attempt number `attempt`, counted from 0: the API's `Retry-After` plus exponential backoff with

@@ -1,6 +1,6 @@
 //! A check of a file without sending a request.
 
-use shared::domain::end_user::PendingEndUser;
+use shared::domain::end_user::{EndUserUpsert, PendingEndUser};
 use shared::domain::input::{Json, ValidationErrors};
 use shared::domain::phone::{PhoneError, Region};
 
@@ -13,6 +13,7 @@ use crate::source::{ScannedSource, Source};
 /// rejected.
 pub(crate) fn run(source: &Source, region: Option<Region>) -> Result<bool, Error> {
     let scanned = ScannedSource::new(source)?;
+    let validate = if source.options.matching.is_some() { validate_upsert } else { validate_create };
     let mut rows = scanned.open()?;
     // The report of an import that is in progress stays untouched.
     let mut report = Report::open((scanned.beside("dry-run.txt"), 0), None, &[])?;
@@ -48,8 +49,13 @@ pub(crate) fn run(source: &Source, region: Option<Region>) -> Result<bool, Error
     Ok(rejected == 0)
 }
 
-/// Validates a body as the API does.
-fn validate(body: &Json, region: Option<Region>) -> Result<(), ValidationErrors> {
+/// Validates a body as `POST /api/EndUsers/upsertMany` does.
+fn validate_upsert(body: &Json, region: Option<Region>) -> Result<(), ValidationErrors> {
+    EndUserUpsert::read(body, region).map(drop)
+}
+
+/// Validates a body as `POST /api/EndUsers` does.
+fn validate_create(body: &Json, region: Option<Region>) -> Result<(), ValidationErrors> {
     PendingEndUser::read(body, region)?.save_with_shortest_ids().map(drop)
 }
 
@@ -76,19 +82,22 @@ mod tests {
             (r#"{"uids":[{"uidType":"Phone","uid":"0470l00000"}]}"#, false),
             (r#"{"lang":"x","uids":[{"uidType":"Phone","uid":"0470000000"}]}"#, false),
         ] {
-            let errors = validate(&body(text), None).expect_err("validation errors");
-            assert_eq!(depends_on_region(&body(text), &errors), depends, "{text}: {errors:?}");
+            for validate in [validate_upsert, validate_create] {
+                let errors = validate(&body(text), None).expect_err("validation errors");
+                assert_eq!(depends_on_region(&body(text), &errors), depends, "{text}: {errors:?}");
+            }
         }
-        assert_eq!(
-            validate(&body(r#"{"uids":[{"uidType":"Phone","uid":"0470000000"}]}"#), Region::parse("BE")),
-            Ok(())
-        );
+        let phone = body(r#"{"uids":[{"uidType":"Phone","uid":"0470000000"}]}"#);
+        assert_eq!(validate_upsert(&phone, Region::parse("BE")), Ok(()));
+        assert_eq!(validate_create(&phone, Region::parse("BE")), Ok(()));
     }
 
     #[test]
     fn too_large_end_user_is_rejected() {
-        let large = format!(r#"{{"aiDocumentation":"{}"}}"#, "x\\n".repeat(16_000));
-        let errors = validate(&body(&large), None).expect_err("a validation error");
-        assert_eq!(errors.as_map().keys().collect::<Vec<_>>(), ["aiDocumentation"]);
+        let large = format!(r#"{{"customerRef":"1","aiDocumentation":"{}"}}"#, "x\\n".repeat(16_000));
+        for validate in [validate_upsert, validate_create] {
+            let errors = validate(&body(&large), None).expect_err("a validation error");
+            assert_eq!(errors.as_map().keys().collect::<Vec<_>>(), ["aiDocumentation"]);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! An import: one create request per row. Each row is created once, also if the command is stopped and run again.
+//! An import: batches of upserts, or one create request per row.
 
 use std::fs::{File, TryLockError};
 use std::future::pending;
@@ -7,24 +7,33 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use shared::domain::input::{Json, ValidationErrors};
+use shared::domain::end_user::MAX_UPSERTS;
+use shared::domain::input::ValidationErrors;
 use tokio::time::Instant;
 
-use crate::api::{Api, Response};
+use crate::api::Api;
+use crate::create::create;
 use crate::display::{ProgressDisplay, print_line};
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::{Journal, Start};
+use crate::outcome::RowOutcome;
+use crate::queue::{Queue, ReadyRow};
 use crate::report::{self, Report};
 use crate::rows::{Row, Rows};
 use crate::source::{ScannedSource, Source};
+use crate::upsert::upsert;
 
 /// The journal is saved after this number of finished rows, or this long after the last save.
 const SAVE_AFTER: u64 = 200;
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of rows of the first batches.
+const FIRST_BATCH_ROWS: usize = 4;
+/// The intended duration of a batch. An HTTP function has 10 s for the database: of a longer batch, the rest fails.
+const BATCH_DURATION: Duration = Duration::from_secs(2);
 /// The time limit for requests in flight when an import stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most times that a deleted end user is created again, within the 24 hours of an idempotency key.
-const MAX_DELETIONS: u32 = 10;
+/// The most rows with a conflict that are printed.
+const MAX_PRINTED_CONFLICTS: u64 = 10;
 
 /// Options of sending rows.
 pub(crate) struct SendOptions {
@@ -36,28 +45,34 @@ pub(crate) struct SendOptions {
     pub(crate) restart: bool,
 }
 
-/// Imports a file, or its rows that are not finished. Returns whether no row was rejected, in this run or an earlier
-/// one.
+/// Imports a file, or the rows that an earlier run did not finish. Returns whether no row was rejected, in this run or
+/// the earlier one.
 pub(crate) async fn run(source: &Source, options: &SendOptions, api: &Api) -> Result<bool, Error> {
     let lock = File::open(&source.file).map_err(|error| Error::file(&source.file, error))?;
     if let Err(TryLockError::WouldBlock) = lock.try_lock() {
         return Err(Error::file(&source.file, "another process is importing this file"));
     }
     let scanned = ScannedSource::new(source)?;
-    let mut journal = Journal::open(scanned.beside("progress"), &scanned.digest, api.destination(), options.restart)?;
+    let create_only = source.options.matching.is_none();
+    let start = match (options.restart, create_only) {
+        (true, _) => Start::Over,
+        (false, true) => Start::Resume,
+        (false, false) => Start::ResumeUnfinished { rows: scanned.rows },
+    };
+    let mut journal = Journal::open(scanned.beside("progress"), &scanned.digest, api.destination(), start)?;
     let before = journal.progress.done.count();
     if before > 0 && before == scanned.rows {
         print_line(&format!("all {before} rows were already processed; start over with --restart"));
-        print_line(&journal.progress.summary(scanned.rows));
+        print_line(&journal.progress.summary(scanned.rows, create_only));
         return Ok(journal.progress.rejected == 0);
     }
     let mut rows = scanned.open()?;
     let extension = scanned.file.extension().and_then(|extension| extension.to_str());
     let extension = extension.unwrap_or(scanned.reading.format.name());
     let (report, rejected) = (scanned.beside("report.txt"), scanned.beside(&format!("rejected.{extension}")));
-    if journal.progress.ended {
-        report::check_untouched(&report, journal.progress.report_bytes)?;
-        report::check_untouched(&rejected, journal.progress.rejected_bytes)?;
+    if let Some((report_bytes, rejected_bytes)) = journal.left {
+        report::check_untouched(&report, report_bytes)?;
+        report::check_untouched(&rejected, rejected_bytes)?;
     }
     journal.progress.ended = false;
     let report = Report::open(
@@ -69,7 +84,9 @@ pub(crate) async fn run(source: &Source, options: &SendOptions, api: &Api) -> Re
         print_line(&format!("{before} rows were already processed; start over with --restart"));
     }
     let display = ProgressDisplay::start(before, scanned.rows);
-    let mut import = Import { journal, report, display, unsaved: 0, saved_at: Instant::now() };
+    let mut import =
+        Import { create_only, journal, report, display, conflicts: 0, unsaved: 0, saved_at: Instant::now() };
+    import.save()?;
     let result = import.send_rows(&scanned, &mut rows, options, api).await;
     import.journal.progress.ended = true;
     let saved = import.save();
@@ -78,7 +95,7 @@ pub(crate) async fn run(source: &Source, options: &SendOptions, api: &Api) -> Re
     saved?;
     let finished = progress.done.count() - before;
     let rate = finished as f64 / seconds.max(f64::MIN_POSITIVE);
-    print_line(&progress.summary(scanned.rows));
+    print_line(&progress.summary(scanned.rows, create_only));
     print_line(&format!("{finished} rows in {seconds:.1} s, {rate:.0}/s"));
     if progress.rejected > 0 {
         report.print_paths();
@@ -89,17 +106,15 @@ pub(crate) async fn run(source: &Source, options: &SendOptions, api: &Api) -> Re
     result.map(|()| progress.rejected == 0)
 }
 
-/// The result of a row.
-enum RowOutcome {
-    Created { replayed: bool },
-    Rejected(ValidationErrors),
-}
-
 /// The state of a running import.
 struct Import {
+    /// Whether each row creates an end user.
+    create_only: bool,
     journal: Journal,
     report: Report,
     display: ProgressDisplay,
+    /// The number of conflicts in this run.
+    conflicts: u64,
     /// The number of rows that were finished since the last save.
     unsaved: u64,
     saved_at: Instant,
@@ -120,42 +135,49 @@ impl Import {
         let mut limiter = RateLimiter::new(options.rate);
         let mut interrupted = pin!(interrupted());
         let mut save_timer = tokio::time::interval(SAVE_INTERVAL);
-        let restarted = self.journal.progress.restarted;
-        let (mut in_flight, mut more) = (FuturesUnordered::new(), true);
+        let (create_only, restarted) = (self.create_only, self.journal.progress.restarted);
+        let max_rows = if create_only { 1 } else { MAX_UPSERTS };
+        // With a low rate, batches are small instead of rare.
+        let mut size = BatchSize::new(options.rate.map_or(max_rows, |rate| max_rows.min(rate as usize)));
+        let mut queue = Queue::default();
+        let mut in_flight = FuturesUnordered::new();
         let error = loop {
-            while more && in_flight.len() < options.parallel {
-                let Some(row) = scanned.next(rows)? else {
-                    more = false;
+            while in_flight.len() < options.parallel {
+                self.fill(&mut queue, scanned, rows)?;
+                let batch = queue.next_batch(size.rows);
+                if batch.is_empty() {
                     break;
-                };
-                if self.journal.progress.done.contains(row.number) {
-                    continue;
                 }
-                match scanned.body(&row) {
-                    Err(errors) => self.record(&row, RowOutcome::Rejected(errors))?,
-                    Ok(body) => {
-                        // Not the line: several rows can have the same line number.
-                        let key = format!("import-{}-{}", &scanned.digest[..16], row.number);
-                        let due = limiter.next(Instant::now());
-                        in_flight.push(async move { (row, send(api, &key, &body, due, restarted, on_retry).await) });
-                    }
-                }
+                let due = limiter.next(Instant::now(), batch.len());
+                in_flight.push(async move {
+                    tokio::time::sleep_until(due).await;
+                    let started = Instant::now();
+                    let (outcomes, result) = match create_only {
+                        true => create(api, &batch, &scanned.digest[..16], restarted, on_retry).await,
+                        false => upsert(api, &batch, on_retry).await,
+                    };
+                    (batch, outcomes, result, started.elapsed())
+                });
             }
             tokio::select! {
                 finished = in_flight.next() => match finished {
                     None => return Ok(()),
-                    Some((row, Ok(outcome))) => self.record(&row, outcome)?,
-                    Some((_, Err(error))) => break error,
+                    Some((batch, outcomes, result, duration)) => {
+                        size.adapt(batch.len(), duration);
+                        batch.iter().for_each(|row| queue.finish(row));
+                        self.record(batch, outcomes)?;
+                        if let Err(error) = result {
+                            break error;
+                        }
+                    }
                 },
                 _ = save_timer.tick() => self.save_if_due()?,
                 () = &mut interrupted => break Error::Interrupted,
             }
         };
         let drain = async {
-            while let Some((row, result)) = in_flight.next().await {
-                if let Ok(outcome) = result {
-                    self.record(&row, outcome)?;
-                }
+            while let Some((batch, outcomes, ..)) = in_flight.next().await {
+                self.record(batch, outcomes)?;
             }
             Ok(())
         };
@@ -163,22 +185,55 @@ impl Import {
         Err(error)
     }
 
-    fn record(&mut self, row: &Row, outcome: RowOutcome) -> Result<(), Error> {
-        let progress = &mut self.journal.progress;
-        match outcome {
-            RowOutcome::Created { replayed } => {
-                progress.created += 1;
-                progress.replayed += u64::from(replayed);
-            }
-            RowOutcome::Rejected(errors) => {
-                progress.rejected += 1;
-                self.report.add(row, &errors)?;
+    /// Reads rows that are not finished into the queue, until it is full or the file ends.
+    fn fill(&self, queue: &mut Queue, scanned: &ScannedSource<'_>, rows: &mut Rows<File>) -> Result<(), Error> {
+        let prepare = if self.create_only { ReadyRow::unordered } else { ReadyRow::ordered };
+        while !queue.is_full()
+            && let Some(row) = scanned.next(rows)?
+        {
+            if !self.journal.progress.done.contains(row.number) {
+                let body = scanned.body(&row);
+                queue.push(prepare(row, body));
             }
         }
-        progress.done.insert(row.number);
-        self.display.step();
-        self.unsaved += 1;
+        Ok(())
+    }
+
+    /// Records the rows that have an outcome.
+    fn record(&mut self, batch: Vec<ReadyRow>, outcomes: Vec<Option<RowOutcome>>) -> Result<(), Error> {
+        for (ReadyRow { row, .. }, outcome) in batch.into_iter().zip(outcomes) {
+            let Some(outcome) = outcome else { continue };
+            let progress = &mut self.journal.progress;
+            match &outcome {
+                RowOutcome::Created { replayed } => {
+                    progress.created += 1;
+                    progress.replayed += u64::from(*replayed);
+                }
+                RowOutcome::Updated => progress.updated += 1,
+                RowOutcome::Unchanged => progress.unchanged += 1,
+                RowOutcome::Rejected(errors) | RowOutcome::Conflict(errors) => {
+                    progress.rejected += 1;
+                    self.report.add(&row, errors)?;
+                }
+            }
+            progress.done.insert(row.number);
+            if let RowOutcome::Conflict(errors) = &outcome {
+                self.print_conflict(&row, errors);
+            }
+            self.display.step();
+            self.unsaved += 1;
+        }
         self.save_if_due()
+    }
+
+    /// Prints the errors of a row with a conflict; the report has those of all rows.
+    fn print_conflict(&mut self, row: &Row, errors: &ValidationErrors) {
+        self.conflicts += 1;
+        if self.conflicts <= MAX_PRINTED_CONFLICTS {
+            report::lines(row, errors).for_each(|line| self.display.print_line(&line));
+        } else if self.conflicts == MAX_PRINTED_CONFLICTS + 1 {
+            self.display.print_line("further conflicts are only in the report");
+        }
     }
 
     fn save_if_due(&mut self) -> Result<(), Error> {
@@ -213,45 +268,26 @@ async fn interrupted() {
     }
 }
 
-/// Creates the end user of a row. If the API replays an earlier response and that end user was deleted since, an import
-/// that was `restarted` creates a new one.
-async fn send(
-    api: &Api,
-    key: &str,
-    body: &Json,
-    due: Instant,
-    restarted: bool,
-    on_retry: impl Fn(&str),
-) -> Result<RowOutcome, Error> {
-    tokio::time::sleep_until(due).await;
-    let body = serde_json::to_vec(body).map_err(|error| Error::Usage(error.to_string()))?;
-    let mut current = key.to_owned();
-    for _ in 0..MAX_DELETIONS {
-        let response = api.create(&current, &body, &on_retry).await?;
-        match response.status {
-            201 if restarted && response.replayed => match response.end_user_id() {
-                // The next key is derived from the deleted id, so that a killed import uses the same key again.
-                Some(id) if !api.has_end_user(id, &on_retry).await? => current = format!("{key}-{id}"),
-                _ => return Ok(RowOutcome::Created { replayed: true }),
-            },
-            201 => return Ok(RowOutcome::Created { replayed: response.replayed }),
-            400 | 413 | 422 => return Ok(RowOutcome::Rejected(errors(&response))),
-            _ => return Err(response.unexpected()),
-        }
-    }
-    Ok(RowOutcome::Rejected(ValidationErrors::single(
-        "body",
-        format!("the end user was created and deleted {MAX_DELETIONS} times within a day"),
-    )))
+/// The number of rows per batch.
+struct BatchSize {
+    rows: usize,
+    max: usize,
 }
 
-/// The validation errors of a response, at least one.
-fn errors(response: &Response) -> ValidationErrors {
-    let mut errors = response.errors();
-    if errors.is_empty() {
-        errors.add("body", format!("{} ({})", response.detail(), response.status));
+impl BatchSize {
+    fn new(max: usize) -> Self {
+        Self { rows: FIRST_BATCH_ROWS.min(max), max }
     }
-    errors
+
+    /// Approaches the number of rows that take [`BATCH_DURATION`], after a batch of `rows` rows that took `duration`.
+    fn adapt(&mut self, rows: usize, duration: Duration) {
+        let batches = BATCH_DURATION.as_secs_f64() / duration.as_secs_f64().max(f64::MIN_POSITIVE);
+        let target = (rows as f64 * batches) as usize;
+        // A smaller batch does not show that a larger one would take too long, or not.
+        if rows >= self.rows || target < self.rows {
+            self.rows = target.min(2 * rows).clamp(1, self.max);
+        }
+    }
 }
 
 /// A rate limiter: the times at which requests are due.
@@ -266,9 +302,10 @@ impl RateLimiter {
         Self { gap, next: Instant::now() }
     }
 
-    fn next(&mut self, now: Instant) -> Instant {
+    /// The time at which a request with this number of rows is due.
+    fn next(&mut self, now: Instant, rows: usize) -> Instant {
         let due = self.next.max(now);
-        self.next = due + self.gap;
+        self.next = due + self.gap * u32::try_from(rows).unwrap_or(u32::MAX);
         due
     }
 }
@@ -278,11 +315,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn batch_size_approaches_the_intended_duration() {
+        let mut size = BatchSize::new(100);
+        let mut adapted = |rows, milliseconds| {
+            size.adapt(rows, Duration::from_millis(milliseconds));
+            size.rows
+        };
+        let durations = [(4, 10), (8, 10), (4, 10), (16, 4_000), (8, 20_000), (1, 9_000)];
+        assert_eq!(durations.map(|(rows, time)| adapted(rows, time)), [8, 16, 16, 8, 1, 1]);
+        assert_eq!([(64, 100), (100, 100)].map(|(rows, time)| adapted(rows, time)), [100, 100]);
+    }
+
+    #[test]
     fn rate_is_limited_after_a_pause_too() {
         let mut limiter = RateLimiter::new(Some(10));
         let start = Instant::now();
-        let mut due = |now| (limiter.next(start + Duration::from_millis(now)) - start).as_millis();
+        let mut due = |now| (limiter.next(start + Duration::from_millis(now), 1) - start).as_millis();
         assert_eq!([0, 0, 10].map(&mut due), [0, 100, 200]);
         assert_eq!([5_000, 5_000, 5_010].map(&mut due), [5_000, 5_100, 5_200]);
+        assert_eq!([20, 1].map(|rows| (limiter.next(start, rows) - start).as_millis()), [5_300, 7_300]);
     }
 }

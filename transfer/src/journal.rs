@@ -1,7 +1,7 @@
 //! The progress of an import, in a file beside the imported file.
 //!
-//! Rows that were sent after the last save are sent again. Within 24 hours the API recognises them by their idempotency
-//! keys.
+//! Rows that were sent after the last save are sent again. An upsert then finds its end user unchanged; the API
+//! recognises a create request by its idempotency key within 24 hours.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::files::with_suffix;
 use crate::target::Destination;
 
-/// A set of row numbers: ranges of first and last, ascending, with gaps between them. With 16 concurrent requests
-/// there are at most 17 ranges.
+/// A set of row numbers: ranges of first and last, ascending, with gaps between them. There are few, because rows are
+/// finished nearly in order.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct RowSet(Vec<(u64, u64)>);
@@ -62,6 +62,12 @@ pub(crate) struct ImportProgress {
     pub(crate) created: u64,
     /// The number of end users that an earlier run had created.
     pub(crate) replayed: u64,
+    /// The number of end users that were updated.
+    #[serde(default)]
+    pub(crate) updated: u64,
+    /// The number of rows whose end user had everything already.
+    #[serde(default)]
+    pub(crate) unchanged: u64,
     /// The number of rejected rows.
     pub(crate) rejected: u64,
     /// The length of the report's part that belongs to the finished rows, in bytes.
@@ -72,59 +78,85 @@ pub(crate) struct ImportProgress {
 
 impl ImportProgress {
     /// The result of an import of `rows` rows, in one line.
-    pub(crate) fn summary(&self, rows: u64) -> String {
+    pub(crate) fn summary(&self, rows: u64, create_only: bool) -> String {
         let earlier = match self.replayed {
             0 => String::new(),
             replayed => format!(" ({replayed} of them by an earlier run)"),
         };
-        format!("{} created{earlier}, {} rejected of {rows} rows", self.created, self.rejected)
+        let matched = match create_only {
+            true => String::new(),
+            false => format!("{} updated, {} unchanged, ", self.updated, self.unchanged),
+        };
+        format!("{} created{earlier}, {matched}{} rejected of {rows} rows", self.created, self.rejected)
     }
+
+    /// The reason why this is the progress of another import.
+    fn difference(&self, digest: &str, destination: &Destination) -> Option<String> {
+        let stored = &self.destination;
+        if stored.url != destination.url {
+            return Some(format!("this is the progress of an import into {}", stored.url));
+        }
+        if stored.tenant != destination.tenant {
+            let tenant = destination.tenant.as_deref().unwrap_or("this one");
+            return Some(format!(
+                "this is the progress of an import for another tenant; import a copy of the file for tenant {tenant}"
+            ));
+        }
+        let reason = "this is the progress of an import of another file or with another mapping";
+        (self.digest != digest).then(|| reason.to_owned())
+    }
+}
+
+/// The effect of the progress of an earlier run on an import.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Start {
+    /// Ignores it.
+    Over,
+    /// Resumes it. It is an error if it belongs to another file, mapping or destination.
+    Resume,
+    /// Resumes it if it belongs to the same file, mapping and destination, and some of these rows are not finished.
+    /// Otherwise starts over.
+    ResumeUnfinished { rows: u64 },
 }
 
 /// The progress file of an import.
 pub(crate) struct Journal {
     path: PathBuf,
     pub(crate) progress: ImportProgress,
+    /// The lengths of the report and of the rejected rows after the earlier run, if it ended in order.
+    pub(crate) left: Option<(u64, u64)>,
 }
 
 impl Journal {
-    /// Reads the progress at `path`. Starts a new one if the file does not exist or with `restart`.
-    ///
-    /// It is an error if the stored progress belongs to another file, mapping or destination.
-    pub(crate) fn open(path: PathBuf, digest: &str, destination: &Destination, restart: bool) -> Result<Self, Error> {
+    /// Reads the progress at `path`. Starts a new one if the file does not exist, or as `start` says.
+    pub(crate) fn open(path: PathBuf, digest: &str, destination: &Destination, start: Start) -> Result<Self, Error> {
         let new = ImportProgress {
             digest: digest.to_owned(),
             destination: destination.clone(),
-            restarted: restart,
+            restarted: start == Start::Over,
             ..ImportProgress::default()
         };
         let text = match fs::read(&path) {
-            Ok(text) if !restart => text,
-            Ok(_) => return Ok(Self { path, progress: new }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, progress: new }),
+            Ok(text) if start != Start::Over => text,
+            Ok(_) => return Ok(Self { path, progress: new, left: None }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { path, progress: new, left: None });
+            }
             Err(error) => return Err(Error::file(&path, error)),
         };
-        let progress: ImportProgress = serde_json::from_slice(&text)
+        let stored: ImportProgress = serde_json::from_slice(&text)
             .map_err(|error| Error::file(&path, format!("the file is damaged ({error}); start over with --restart")))?;
-        let stored = &progress.destination;
-        let reason = match () {
-            () if stored.url != destination.url => {
-                format!("this is the progress of an import into {}", stored.url)
+        let left = stored.ended.then_some((stored.report_bytes, stored.rejected_bytes));
+        let progress = match (start, stored.difference(digest, destination)) {
+            (Start::ResumeUnfinished { rows }, None) if stored.done.count() < rows => stored,
+            (Start::ResumeUnfinished { .. }, _) => new,
+            (_, None) => stored,
+            (_, Some(reason)) => {
+                let advice = "--restart sends all rows, also those of end users that exist";
+                return Err(Error::file(&path, format!("{reason}; {advice}")));
             }
-            () if stored.tenant != destination.tenant => {
-                let tenant = destination.tenant.as_deref().unwrap_or("this one");
-                format!(
-                    "this is the progress of an import for another tenant; import a copy of the file for \
-                     tenant {tenant}"
-                )
-            }
-            () if progress.digest != digest => {
-                "this is the progress of an import of another file or with another mapping".to_owned()
-            }
-            () => return Ok(Self { path, progress }),
         };
-        let advice = "--restart sends all rows, also those of end users that exist";
-        Err(Error::file(&path, format!("{reason}; {advice}")))
+        Ok(Self { path, progress, left })
     }
 
     /// Replaces the progress file atomically.
@@ -164,22 +196,29 @@ mod tests {
     #[test]
     fn progress_is_resumed_by_the_same_import_only() {
         let path = std::env::temp_dir().join(format!("transfer-journal-{}", std::process::id()));
-        let open = |digest, (url, tenant): (&str, &str), restart| {
+        let open = |digest, (url, tenant): (&str, &str), start| {
             let destination = Destination { url: url.to_owned(), tenant: Some(tenant.to_owned()) };
-            Journal::open(path.clone(), digest, &destination, restart)
+            Journal::open(path.clone(), digest, &destination, start)
         };
-        let mut journal = open("d", ("http://a", "7"), false).expect("new progress");
+        let mut journal = open("d", ("http://a", "7"), Start::Resume).expect("new progress");
         journal.progress.done.insert(3);
         journal.progress.created = 1;
         journal.save().expect("saved");
-        assert_eq!(open("d", ("http://a", "7"), false).expect("the same import").progress, journal.progress);
+        for (start, done) in
+            [(Start::Resume, 1), (Start::ResumeUnfinished { rows: 2 }, 1), (Start::ResumeUnfinished { rows: 1 }, 0)]
+        {
+            let opened = open("d", ("http://a", "7"), start).expect("the same import");
+            assert_eq!((opened.progress.done.count(), opened.left), (done, None), "{start:?}");
+        }
         for (digest, destination) in [("e", ("http://a", "7")), ("d", ("http://b", "7")), ("d", ("http://a", "8"))] {
-            let error = open(digest, destination, false).err().expect("another import").to_string();
+            let error = open(digest, destination, Start::Resume).err().expect("another import").to_string();
             assert!(error.contains("--restart sends all rows"), "{error}");
-            assert_eq!(open(digest, destination, true).expect("new progress").progress.done.count(), 0);
+            for start in [Start::Over, Start::ResumeUnfinished { rows: 2 }] {
+                assert_eq!(open(digest, destination, start).expect("new progress").progress.done.count(), 0);
+            }
         }
         fs::write(&path, "{").expect("written");
-        assert!(open("d", ("http://a", "7"), false).is_err());
+        assert!(open("d", ("http://a", "7"), Start::Resume).is_err());
         fs::remove_file(&path).expect("removed");
     }
 }

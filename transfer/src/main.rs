@@ -3,6 +3,7 @@
 mod api;
 mod body;
 mod columns;
+mod create;
 mod csv_records;
 mod decode;
 mod display;
@@ -20,15 +21,19 @@ mod limits;
 mod lines;
 mod locale;
 mod mapping;
+mod matching;
+mod outcome;
 mod paging;
 mod phones;
 mod presets;
+mod queue;
 mod report;
 mod rows;
 mod scan;
 mod source;
 mod spreadsheet;
 mod target;
+mod upsert;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +46,7 @@ use api::Api;
 use error::Error;
 use format::Format;
 use mapping::MappingOptions;
+use matching::{MatchBy, Matching, OnMatch};
 use presets::Preset;
 use target::Target;
 
@@ -58,14 +64,17 @@ enum Command {
     Export(Export),
 }
 
-/// Creates one end user per row of a file.
+/// Finds or creates the end user of each row of a file.
 ///
-/// FILE.report.txt lists the errors of rejected rows by line number. FILE.rejected.csv (or the extension of FILE)
-/// holds the rejected rows: correct them and import this file. The command can be stopped at any moment; run it
-/// again to resume from FILE.progress. Within 24 hours no end user is created twice. Later, the rows that were in
-/// flight when the command was killed, and those that were finished in the second before, can be created twice;
-/// Ctrl-C waits for them. To import a file for another tenant of the same deployment, import a copy of it. The exit
-/// code is 1 if a row was rejected or the import stopped.
+/// A row is about the end user that has one of its identifiers; if there is none, the row creates one. An import can be
+/// repeated, also with a newer file: it changes only what differs. An empty cell changes nothing. Rows with a common
+/// identifier take effect in the order of the file.
+///
+/// FILE.report.txt lists the errors of rejected rows by line number. A row is also rejected if it has no identifier, if
+/// its identifiers belong to several end users, or if it has another customerRef than its end user; the report names
+/// these end users. FILE.rejected.csv (or the extension of FILE) holds the rejected rows: correct them and import this
+/// file. The command can be stopped at any moment; run it again to resume from FILE.progress. The exit code is 1 if a
+/// row was rejected or the import stopped.
 ///
 /// A CSV cell is imported as a reader of the file sees it, or its row is rejected: - and n/a are not identifiers, two
 /// numbers in a cell are two UIDs, and a number without its last digits is rejected.
@@ -98,8 +107,20 @@ struct Import {
     /// The country of rows without one: a code or a name.
     #[arg(long, value_parser = read_country)]
     country: Option<String>,
-    /// Imports end users without any identifier if no column is recognised as one.
-    #[arg(long)]
+    /// The identifiers of a row that decide which end user it is about.
+    #[arg(long, value_name = "IDENTIFIERS", default_value = "any")]
+    match_by: MatchBy,
+    /// The effect of a row on the profile of an end user that exists. Identifiers that it lacks are always added.
+    #[arg(long, value_name = "EFFECT", default_value = "update")]
+    on_match: OnMatch,
+    /// Creates an end user per row, also if its identifiers belong to one that exists. Within 24 hours the same file
+    /// creates no end user twice. Later, the rows that were in flight when the command was killed, and those that were
+    /// finished in the second before, can be created twice; Ctrl-C waits for them. To import a file for another tenant
+    /// of the same deployment, import a copy of it.
+    #[arg(long, conflicts_with_all = ["match_by", "on_match"])]
+    create_only: bool,
+    /// With --create-only, imports end users without any identifier if no column is recognised as one.
+    #[arg(long, requires = "create_only")]
     without_identifiers: bool,
     /// Checks all rows, sends nothing, and writes the errors to FILE.dry-run.txt.
     #[arg(long)]
@@ -107,15 +128,15 @@ struct Import {
     /// The deployment's DEFAULT_PHONE_REGION, for --dry-run.
     #[arg(long, value_name = "COUNTRY", value_parser = read_region, requires = "dry_run")]
     region: Option<Region>,
-    /// The number of concurrent requests.
+    /// The number of concurrent requests: of at most 100 rows, or of one row with --create-only.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     parallel: u16,
     /// The most rows per second.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Starts over: ignores the progress, and overwrites the report and the rejected rows. For 24 hours the API
-    /// recognises the rows of the same file: existing end users are not created twice, and deleted ones are created
-    /// again.
+    /// Starts over: ignores the progress, and overwrites the report and the rejected rows. With --create-only, the API
+    /// recognises the rows of the same file for 24 hours: existing end users are not created twice, and deleted ones
+    /// are created again.
     #[arg(long)]
     restart: bool,
 }
@@ -187,8 +208,9 @@ async fn main() -> ExitCode {
 
 async fn import(options: Import) -> Result<bool, Error> {
     let Import { file, url, token, format, encoding, delimiter, parallel, rate, restart, .. } = options;
-    let Import { maps, preset, country, without_identifiers, .. } = options;
-    let mapping = MappingOptions { maps, preset, country, without_identifiers };
+    let Import { maps, preset, country, without_identifiers, match_by, on_match, create_only, .. } = options;
+    let matching = (!create_only).then_some(Matching { match_by, on_match });
+    let mapping = MappingOptions { maps, preset, country, without_identifiers, matching };
     let source = source::Source { file, format, encoding, delimiter, options: mapping };
     if options.dry_run {
         return dry_run::run(&source, options.region);

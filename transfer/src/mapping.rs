@@ -12,6 +12,7 @@ use crate::csv_records::EmbeddedRows;
 use crate::error::Error;
 use crate::format::Format;
 use crate::headers::{self, same};
+use crate::matching::Matching;
 use crate::presets::Preset;
 use crate::spreadsheet;
 
@@ -25,6 +26,8 @@ pub(crate) struct MappingOptions {
     pub(crate) country: Option<String>,
     /// Whether end users without an identifier are imported.
     pub(crate) without_identifiers: bool,
+    /// How rows find their end users; `None` if each row creates one.
+    pub(crate) matching: Option<Matching>,
 }
 
 /// The kind of each column of a file. Its order determines the order of an end user's UIDs, and which of several values
@@ -37,6 +40,7 @@ pub(crate) struct Mapping {
     country: Option<String>,
     /// Whether a row without a name is rejected, because the file has no identifiers.
     needs_name: bool,
+    matching: Option<Matching>,
 }
 
 impl Mapping {
@@ -79,6 +83,18 @@ impl Mapping {
             let message = format!("no column is mapped to a field; {}", list_columns(columns));
             return Err(Error::Usage(message));
         }
+        let matching = options.matching;
+        if let Some(Matching { match_by, .. }) = matching
+            && !found.iter().any(|(_, kind)| match_by.includes(kind))
+        {
+            let message = format!(
+                "no column is recognised as an identifier to match by ({}); {}; name one with --map HEADER=FIELD, or \
+                 use --create-only",
+                match_by.fields(),
+                list_columns(columns)
+            );
+            return Err(Error::Usage(message));
+        }
         let has_identifier = found.iter().any(|(_, kind)| kind.is_identifier());
         if !has_identifier && !ignored.is_empty() && !options.without_identifiers {
             let message = format!(
@@ -89,7 +105,7 @@ impl Mapping {
             return Err(Error::Usage(message));
         }
         let needs_name = !has_identifier && !options.without_identifiers;
-        Ok(Self { columns: found, ignored, format, country: options.country.clone(), needs_name })
+        Ok(Self { columns: found, ignored, format, country: options.country.clone(), needs_name, matching })
     }
 
     /// The columns that are not imported.
@@ -97,7 +113,7 @@ impl Mapping {
         &self.ignored
     }
 
-    /// The EndUserCreateDTO of a row.
+    /// The EndUserUpsertDTO of a row, or its EndUserCreateDTO.
     pub(crate) fn end_user(&self, members: &[(String, Json)]) -> Result<Json, ValidationErrors> {
         let mut end_user = CreateBody::default();
         for (column, kind) in &self.columns {
@@ -119,7 +135,10 @@ impl Mapping {
                 "has neither a name nor an identifier; use --without-identifiers to import it",
             ));
         }
-        Ok(body)
+        match &self.matching {
+            Some(matching) => matching.apply(body),
+            None => Ok(body),
+        }
     }
 
     /// Rejects a row with a cell that seems to contain other rows. A long text may contain some such lines.
@@ -160,7 +179,8 @@ impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns: Vec<_> = self.columns.iter().map(|(column, kind)| format!("{column} → {kind}")).collect();
         f.write_str(&columns.join(", "))?;
-        self.country.iter().try_for_each(|country| write!(f, "; default country {country}"))
+        self.country.iter().try_for_each(|country| write!(f, "; default country {country}"))?;
+        self.matching.iter().try_for_each(|matching| write!(f, "; {matching}"))
     }
 }
 

@@ -65,6 +65,12 @@ pub(crate) fn check_untouched(path: &Path, bytes: u64) -> Result<(), Error> {
     }
 }
 
+/// The errors of a row, each as a line of text.
+pub(crate) fn lines(row: &Row, errors: &ValidationErrors) -> impl Iterator<Item = String> {
+    let all = errors.as_map().iter().flat_map(|(path, messages)| messages.iter().map(move |message| (path, message)));
+    all.map(|(path, message)| printable(&format!("line {}: {path}: {message}", row.line)))
+}
+
 /// The report and, except in a dry run, the rejected rows.
 pub(crate) struct Report {
     report: Output,
@@ -81,11 +87,8 @@ impl Report {
 
     /// Adds the errors of a row to the report, and the row to the rejected rows.
     pub(crate) fn add(&mut self, row: &Row, errors: &ValidationErrors) -> Result<(), Error> {
-        for (path, messages) in errors.as_map() {
-            for message in messages {
-                let line = printable(&format!("line {}: {path}: {message}", row.line));
-                self.report.write(format!("{line}\n").as_bytes())?;
-            }
+        for line in lines(row, errors) {
+            self.report.write(format!("{line}\n").as_bytes())?;
         }
         let Some(rejected) = &mut self.rejected else { return Ok(()) };
         if rejected.bytes == 0 && !self.header.is_empty() {

@@ -74,7 +74,7 @@ impl<'a> ScannedSource<'a> {
         rows.next().map_err(|error| Error::file(self.file, error))
     }
 
-    /// The EndUserCreateDTO of a row.
+    /// The EndUserUpsertDTO of a row, or its EndUserCreateDTO.
     pub(crate) fn body(&self, row: &Row) -> Result<Json, ValidationErrors> {
         let members = row.members.as_ref().map_err(ValidationErrors::clone)?;
         self.mapping.check_embedded_rows(&row.embedded_rows)?;

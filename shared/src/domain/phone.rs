@@ -116,6 +116,13 @@ pub fn check_format(text: &str) -> Result<(), PhoneError> {
     }
 }
 
+/// The last four digits of the number in a text, without its extension: they are the same in every region. `None` if
+/// no region reads the text.
+pub fn last_digits(text: &str) -> Option<String> {
+    let digits = DialString::of(text).ok()?.digits;
+    Some(digits[digits.len().saturating_sub(4)..].to_owned())
+}
+
 /// The parts of a phone number's text.
 struct DialString {
     plus: bool,
@@ -629,6 +636,14 @@ mod tests {
                 assert!(read.is_ok(), "{head:?}, a run of {unit:?}, {tail:?}");
             }
         }
+    }
+
+    #[test]
+    fn last_digits_are_those_of_every_reading() {
+        for text in ["0470 00 12 34", "+32470001234", "470001234 ext 7", "+32470001234;ext=7", "tel:0470-00-12-34"] {
+            assert_eq!(last_digits(text).as_deref(), Some("1234"), "{text}");
+        }
+        assert_eq!((last_digits("112").as_deref(), last_digits("none")), (Some("112"), None));
     }
 
     #[test]

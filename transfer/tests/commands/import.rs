@@ -135,7 +135,7 @@ async fn invalid_rows_are_reported_by_line_and_kept_unchanged() {
     let import = ["import", "end-users.csv", "--map", "First=firstname", "--map", "Mail=email"];
     let (code, stderr) = system.run("7", &import).await;
     assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("2 created, 5 rejected of 7 rows"), "{stderr}");
+    assert!(stderr.contains("2 created, 0 updated, 0 unchanged, 5 rejected of 7 rows"), "{stderr}");
     let names: BTreeSet<_> =
         system.end_users("7").await.iter().map(|end_user| end_user["firstname"].to_string()).collect();
     assert_eq!(names, BTreeSet::from([r#""Ann""#, r#""Fay""#].map(str::to_owned)));
@@ -174,7 +174,7 @@ async fn killed_import_resumes_and_creates_each_end_user_once() {
     const END_USERS: usize = 260;
     let system = System::start().await;
     system.file("end-users.csv", numbered(END_USERS));
-    let import = ["import", "end-users.csv", "--parallel", "8"];
+    let import = ["import", "end-users.csv", "--create-only", "--parallel", "8"];
     // Of the last requests before a kill, some were executed without a response, and some were not sent yet.
     for (kill_at, lost) in [(30, 0), (15, 3), (225, 7)] {
         let reached = Arc::new(Notify::new());
@@ -202,27 +202,27 @@ async fn killed_import_resumes_and_creates_each_end_user_once() {
 async fn finished_import_is_not_repeated() {
     let system = System::start().await;
     system.file("end-users.csv", numbered(5));
-    assert_eq!(system.run("7", &["import", "end-users.csv"]).await.0, 0);
+    assert_eq!(system.run("7", &["import", "end-users.csv", "--create-only"]).await.0, 0);
     system.set_script(script(|_| Action::Forward));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only"]).await;
     assert_eq!((code, system.requests()), (0, Vec::new()), "{stderr}");
     assert!(stderr.contains("5 rows were already processed"), "{stderr}");
 
     // Another file, mapping or deployment is not the same import.
-    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--map", "email=-"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only", "--map", "email=-"]).await;
     assert!(code == 1 && stderr.contains("an import of another file or with another mapping; --restart"), "{stderr}");
-    let elsewhere = ["import", "end-users.csv", "--url", "http://127.0.0.1:9"];
+    let elsewhere = ["import", "end-users.csv", "--create-only", "--url", "http://127.0.0.1:9"];
     let (code, stderr) = system.run("7", &elsewhere).await;
     assert!(code == 1 && stderr.contains("this is the progress of an import into http://127.0.0.1:"), "{stderr}");
-    let (code, stderr) = system.run("8", &["import", "end-users.csv"]).await;
+    let (code, stderr) = system.run("8", &["import", "end-users.csv", "--create-only"]).await;
     assert!(code == 1 && stderr.contains("for another tenant; import a copy of the file for tenant 8"), "{stderr}");
     assert!(system.requests().is_empty());
     system.file("end-users.csv", numbered(6));
-    assert_eq!(system.run("7", &["import", "end-users.csv"]).await.0, 1);
+    assert_eq!(system.run("7", &["import", "end-users.csv", "--create-only"]).await.0, 1);
 
     // A restarted import uses the same keys.
     system.file("end-users.csv", numbered(5));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--restart"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only", "--restart"]).await;
     assert!(code == 0 && stderr.contains("5 created (5 of them by an earlier run)"), "{stderr}");
     assert_each_once(&system, 5).await;
 }
@@ -231,7 +231,7 @@ async fn finished_import_is_not_repeated() {
 async fn restart_creates_deleted_end_users_again() {
     let system = System::start().await;
     system.file("end-users.csv", "email\na@example.com\nb@example.com\nc@example.com\n");
-    let import = ["import", "end-users.csv", "--parallel", "1"];
+    let import = ["import", "end-users.csv", "--create-only", "--parallel", "1"];
     assert_eq!(system.run("7", &import).await.0, 0);
     let emails = |end_users: &[Value]| {
         let mut emails: Vec<_> = end_users.iter().map(|end_user| end_user["uids"][0]["uid"].to_string()).collect();
@@ -283,7 +283,7 @@ async fn failed_request_is_retried_with_the_same_key() {
         6 => Action::Disconnect,
         _ => Action::Forward,
     }));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only"]).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("failed requests are retried"), "{stderr}");
     assert_each_once(&system, 40).await;
@@ -298,13 +298,13 @@ async fn expired_token_stops_the_import_and_a_new_one_resumes_it() {
     let system = System::start().await;
     system.file("end-users.csv", numbered(40));
     system.set_script(script(|n| if n < 20 { Action::Forward } else { Action::Respond(401, None) }));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--parallel", "4"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only", "--parallel", "4"]).await;
     assert_eq!(code, 1);
     assert!(stderr.ends_with("transfer: the token was rejected (401: injected failure)\n"), "{stderr}");
     assert!(stderr.contains("20 created, 0 rejected of 40 rows\n"), "{stderr}");
     assert!(system.requests().len() <= 24, "no further row is sent");
     system.set_script(script(|_| Action::Forward));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv"]).await;
+    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--create-only"]).await;
     assert_eq!((code, system.requests().len()), (0, 20), "{stderr}");
     assert_each_once(&system, 40).await;
 }
@@ -314,7 +314,7 @@ async fn edited_file_of_rejected_rows_is_not_overwritten() {
     let system = System::start().await;
     system.file("end-users.csv", "customerRef,email\nR1,no mail\nR2,p2@example.com\nR3,no mail\n");
     system.set_script(script(|n| if n == 1 { Action::Respond(401, None) } else { Action::Forward }));
-    let import = ["import", "end-users.csv", "--parallel", "1"];
+    let import = ["import", "end-users.csv", "--create-only", "--parallel", "1"];
     assert_eq!(system.run("7", &import).await.0, 1);
     let corrected = "customerRef,email\nR1,the.one.and.only@example.com\n";
     system.file("end-users.csv.rejected.csv", corrected);
@@ -348,7 +348,7 @@ async fn interrupted_import_records_finished_rows() {
         }
         if n >= 20 { Action::Respond(503, Some(("retry-after", "300"))) } else { Action::Forward }
     }));
-    let import = ["import", "end-users.csv", "--parallel", "1"];
+    let import = ["import", "end-users.csv", "--create-only", "--parallel", "1"];
     let child = system.spawn("7", &import);
     reached.notified().await;
     let id = child.id().unwrap().to_string();
@@ -367,7 +367,8 @@ async fn unexpected_response_stops_the_import_with_its_request_id() {
     let system = System::start().await;
     system.file("end-users.csv", numbered(3));
     system.set_script(script(|n| if n == 0 { Action::Forward } else { Action::Respond(409, None) }));
-    let (code, stderr) = system.run("7", &["import", "end-users.csv", "--parallel", "1", "--rate", "1000"]).await;
+    let (code, stderr) =
+        system.run("7", &["import", "end-users.csv", "--create-only", "--parallel", "1", "--rate", "1000"]).await;
     assert!(
         code == 1
             && stderr
@@ -386,15 +387,16 @@ async fn dry_run_sends_nothing_and_reports_the_same_errors() {
         r#"{"firstname":"Ann","uids":[{"uid":"ann@x.be"}]}"#.to_owned(),
         r#"{"firstname":1,"lang":"english","customerType":"VIP","uids":[{"uid":"nobody"},{"uidType":"Phone"}]}"#
             .to_owned(),
-        format!(r#"{{"aiDocumentation":"{large}"}}"#),
+        format!(r#"{{"customerRef":"1","aiDocumentation":"{large}"}}"#),
         r#"{"firstname":"Bo","firstname":"Bo"}"#.to_owned(),
         r#"{"country":"BE","uids":[{"uidType":"Phone","uid":"0470000001"},{"uidType":"Phone","uid":"12"}]}"#.to_owned(),
+        r#"{"firstname":"Nobody"}"#.to_owned(),
         format!(r#"{{"uids":[{}{{"uid":"a@x.be"}}]}}"#, r#"{"uid":"a@x.be"},"#.repeat(400)),
     ];
     system.file("end-users.ndjson", rows.join("\n"));
     let (code, stderr) = system.run("7", &["import", "end-users.ndjson", "--dry-run"]).await;
     assert_eq!((code, system.requests()), (1, Vec::new()), "{stderr}");
-    assert!(stderr.contains("dry run: 1 of 6 rows are valid, 5 would be rejected"), "{stderr}");
+    assert!(stderr.contains("dry run: 1 of 7 rows are valid, 6 would be rejected"), "{stderr}");
     let files = |ending: &str| std::fs::exists(system.directory.join(format!("end-users.ndjson.{ending}"))).unwrap();
     assert!(!files("progress") && !files("report.txt") && !files("rejected.ndjson"));
 

@@ -8,3 +8,4 @@ mod export;
 mod files;
 mod import;
 mod system;
+mod upsert;

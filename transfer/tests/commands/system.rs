@@ -28,6 +28,8 @@ pub enum Action {
     Respond(u16, Option<(&'static str, &'static str)>),
     /// Responds with 200 and a body, without forwarding the request.
     RespondOk(Value),
+    /// Forwards the request, and replaces the results of these items by 503.
+    FailItems(&'static [usize]),
     /// Forwards the request, and responds with this status instead.
     Replace(u16),
     /// Forwards the request, and never responds.
@@ -52,7 +54,14 @@ pub struct System {
     pub directory: PathBuf,
     address: SocketAddr,
     script: Arc<Mutex<Script>>,
-    received: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+/// A request to the proxy.
+struct Received {
+    /// The idempotency key, or else the query.
+    name: String,
+    body: Value,
 }
 
 impl System {
@@ -86,7 +95,13 @@ impl System {
 
     /// The requests since the last [`System::set_script`], each as its idempotency key or its query.
     pub fn requests(&self) -> Vec<String> {
-        self.received.lock().unwrap().clone()
+        self.received.lock().unwrap().iter().map(|request| request.name.clone()).collect()
+    }
+
+    /// The end users of each `upsertMany` request since the last [`System::set_script`].
+    pub fn batches(&self) -> Vec<Vec<Value>> {
+        let received = self.received.lock().unwrap();
+        received.iter().filter_map(|request| request.body["endUsers"].as_array().cloned()).collect()
     }
 
     /// Writes a file of end users.
@@ -162,14 +177,18 @@ fn environment(name: &str) -> Option<String> {
 async fn respond(
     local: Arc<Local>,
     script: Arc<Mutex<Script>>,
-    received: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     request: Request,
 ) -> Response {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let json = serde_json::from_slice(&body).unwrap_or_default();
+    let request = Request::from_parts(head, Body::from(body));
     let key = request.headers().get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
     let name = key.unwrap_or_else(|| request.uri().query().unwrap_or_default().to_owned());
     let action = {
         let mut received = received.lock().unwrap();
-        received.push(name);
+        received.push(Received { name, body: json });
         let script = script.lock().unwrap().clone();
         script(received.len() as u64 - 1, local.clone())
     };
@@ -182,6 +201,16 @@ async fn respond(
             response.header("x-request-id", "a-request").body(Body::from(r#"{"detail":"injected failure"}"#)).unwrap()
         }
         Action::RespondOk(body) => status(200).body(Body::from(body.to_string())).unwrap(),
+        Action::FailItems(items) => {
+            let response = local.call(request).await.into_body().collect().await.unwrap().to_bytes();
+            let mut response: Value = serde_json::from_slice(&response).unwrap();
+            let results = response["items"].as_array_mut().unwrap();
+            let is_failed = |item: &usize| items.contains(item);
+            for (_, result) in results.iter_mut().enumerate().filter(|(item, _)| is_failed(item)) {
+                *result = json!({ "status": 503, "detail": "injected failure" });
+            }
+            status(200).body(Body::from(response.to_string())).unwrap()
+        }
         Action::Replace(code) => {
             local.call(request).await;
             status(code).body(Body::empty()).unwrap()
