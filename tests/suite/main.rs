@@ -24,6 +24,7 @@ mod model;
 mod openapi;
 mod pins;
 mod processes;
+mod races;
 mod repair;
 mod search;
 mod stream;

@@ -54,7 +54,24 @@ pub(super) struct Resolved {
     /// The documents as they are now.
     pub documents: BTreeMap<EndUserId, Document>,
     /// The end user that each id stands for; `None` if there is none.
-    pub ends: BTreeMap<EndUserId, Option<EndUserId>>,
+    ends: BTreeMap<EndUserId, Option<EndUserId>>,
+    /// The redirects that were followed.
+    redirects: BTreeMap<EndUserId, EndUserId>,
+}
+
+impl Resolved {
+    /// The document of the end user that `id` stands for.
+    pub(super) fn end(&self, id: EndUserId) -> Option<&Document> {
+        self.ends.get(&id).copied().flatten().and_then(|end| self.documents.get(&end))
+    }
+
+    /// The merged end users between `id`, inclusive, and the end user that it stands for.
+    pub(super) fn merged(&self, id: EndUserId) -> impl Iterator<Item = EndUserId> {
+        let next = |merged: &EndUserId| self.redirects.get(merged).copied();
+        let chain = std::iter::successors(Some(id), next).filter(|id| self.redirects.contains_key(id));
+        // Redirects that were read at different times may form a circle.
+        chain.take(MAX_MERGE_DEPTH as usize)
+    }
 }
 
 impl Scope<'_> {
@@ -107,6 +124,7 @@ impl Scope<'_> {
             self.read_ends(&mut gone, &mut resolved).await?;
             resolved.ends.extend(gone.into_keys().map(|id| (id, None)));
             open = merged.into_iter().map(|(id, led_to)| (id, redirects[&led_to].into)).collect();
+            resolved.redirects.extend(redirects.into_iter().map(|(id, redirect)| (id, redirect.into)));
         }
         resolved.ends.extend(open.into_keys().map(|id| (id, None)));
         Ok(resolved)

@@ -15,7 +15,6 @@ use crate::domain::uid::MatchKey;
 use crate::store::claims::Claim;
 use crate::store::error::{ChangeError, StoreError};
 use crate::store::items::Document;
-use crate::store::redirects::Resolved;
 use crate::store::sequence::TakenIds;
 use crate::store::{Idempotent, Scope, keys};
 
@@ -31,9 +30,9 @@ struct Matches {
     claims: BTreeMap<MatchKey, Claim>,
     /// The owners in claims of deciding keys that hold no deciding key, also not as part of another end user.
     void: BTreeSet<EndUserId>,
-    /// The end users that those owners are or are part of, with the version of their document. While a version stays,
-    /// none of the owners comes to hold a key by an unmerge.
-    void_versions: BTreeMap<EndUserId, u64>,
+    /// Those owners and the end users that they are part of, with the version of their document, or `None` if they are
+    /// merged. While all of that stays, none of the owners comes to hold a key by an unmerge.
+    void_versions: BTreeMap<EndUserId, Option<u64>>,
 }
 
 impl Scope<'_> {
@@ -86,7 +85,7 @@ impl Scope<'_> {
             }
 
             let mut document = Document::after(before, after);
-            let mut writes = self.claim_writes(&matches, before, &document)?;
+            let mut writes = self.claim_writes(&upsert.deciding_keys(), &matches, before, &document)?;
             writes.extend(self.store_response(idempotency_key, &value, &mut document)?);
             let is_written = self.write_document(before, Some(&document), writes).await?;
             if is_written || before.is_none() && self.is_created(&document, &mut taken).await? {
@@ -108,18 +107,20 @@ impl Scope<'_> {
         let mut matches =
             Matches { holders: BTreeMap::new(), claims, void: BTreeSet::new(), void_versions: BTreeMap::new() };
         for candidates in candidates.chunks(MAX_CONFLICTS) {
-            let Resolved { documents, ends } = self.resolve(candidates.iter().copied().collect()).await?;
-            let (holders, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                documents.into_iter().partition(|(_, document)| !document.end_user.keys().is_disjoint(&deciding));
+            let resolved = self.resolve(candidates.iter().copied().collect()).await?;
+            let is_holder = |document: &Document| !document.end_user.keys().is_disjoint(&deciding);
             for owner in candidates.iter().filter(|id| owners.contains(id)) {
-                let end = ends.get(owner).copied().flatten();
-                if !end.is_some_and(|end| holders.contains_key(&end)) {
-                    matches.void.insert(*owner);
-                    let version = end.and_then(|end| others.get(&end)).map(|document| document.version);
-                    matches.void_versions.extend(end.zip(version));
+                let end = resolved.end(*owner);
+                if end.is_some_and(is_holder) {
+                    continue;
+                }
+                matches.void.insert(*owner);
+                if let Some(end) = end {
+                    matches.void_versions.extend(resolved.merged(*owner).map(|merged| (merged, None)));
+                    matches.void_versions.insert(end.end_user.id, Some(end.version));
                 }
             }
-            matches.holders.extend(holders);
+            matches.holders.extend(resolved.documents.into_iter().filter(|(_, document)| is_holder(document)));
             if matches.holders.len() >= MAX_CONFLICTS {
                 break;
             }
@@ -134,19 +135,22 @@ impl Scope<'_> {
     /// of them.
     fn claim_writes(
         &self,
+        deciding: &BTreeSet<MatchKey>,
         matches: &Matches,
         before: Option<&Document>,
         after: &Document,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let held = before.map(|before| before.end_user.keys()).unwrap_or_default();
         let linked: BTreeSet<_> = after.end_user.keys().difference(&held).cloned().collect();
-        let mut writes = Vec::new();
+        let (mut writes, none) = (Vec::new(), BTreeSet::new());
         for key in &linked {
-            writes.push(self.claim_write(key, matches.claims.get(key), after.end_user.id, &matches.void)?);
+            // An owner that holds no deciding key may hold another one.
+            let void = if deciding.contains(key) { &matches.void } else { &none };
+            writes.push(self.claim_write(key, matches.claims.get(key), after.end_user.id, void)?);
         }
         if !linked.is_empty() {
             for (id, version) in matches.void_versions.iter().take(MAX_OWNER_CHECKS) {
-                writes.push(self.version_check(&keys::end_user(&self.tenant, *id), Some(*version))?);
+                writes.push(self.version_check(&keys::end_user(&self.tenant, *id), *version)?);
             }
         }
         Ok(writes)
