@@ -1,6 +1,5 @@
-//! Upserts, merges and their undo that interleave at chosen calls of the database, with indexes that are stale as long as
-//! a test wants; and their largest transactions. Most tests use function state without pollers, so that no other call is
-//! in between.
+//! Upserts, merges and their undo that interleave at chosen calls of the database, with stale indexes; and their largest
+//! transactions. The interleavings use function state without pollers, so that no other call is in between.
 
 use std::time::{Duration, Instant};
 

@@ -51,7 +51,7 @@ struct ProxyState {
     stale_indexes: Option<f64>,
     /// The responses to queries of indexes so far, by query.
     index_responses: HashMap<String, Vec<DatabaseResponse>>,
-    /// The most actions of a transaction since the last question for it.
+    /// The most actions of a transaction since [`Proxy::take_most_actions`].
     most_actions: usize,
     /// The latest records of the stream, the newest at the end.
     records: VecDeque<Value>,
@@ -246,7 +246,8 @@ impl Shared {
         response
     }
 
-    /// Replaces the response to a query of an index by a stale one, if indexes are stale and the dice say so.
+    /// Replaces the response to a query of an index by a stale one, with the probability of stale indexes. Stores the
+    /// response for later queries.
     fn or_stale(&self, request: &DatabaseRequest, response: DatabaseResponse) -> DatabaseResponse {
         let mut state = self.state();
         let Some(probability) = state.stale_indexes.filter(|_| request.operation() == "Query") else { return response };
@@ -254,9 +255,9 @@ impl Shared {
         if query["IndexName"].is_null() || response.status != 200 {
             return response;
         }
-        let (is_stale, dice) = (state.rng.f64() < probability, state.rng.usize(..));
+        let (is_stale, random) = (state.rng.f64() < probability, state.rng.usize(..));
         let earlier = state.index_responses.entry(query.to_string()).or_default();
-        let stale = dice.checked_rem(earlier.len()).map_or_else(|| response.without_items(), |n| earlier[n].clone());
+        let stale = random.checked_rem(earlier.len()).map_or_else(|| response.without_items(), |n| earlier[n].clone());
         if earlier.last() != Some(&response) {
             earlier.push(response.clone());
         }
