@@ -24,6 +24,7 @@ pub const SKIPS: &[(&str, Need, &str)] = &[
     ("issuer::", Need::Local, "its issuers use HTTP, and the template allows only HTTPS"),
     ("faults::", Need::Local, PROXY),
     ("contention::", Need::Local, PROXY),
+    ("races::", Need::Local, PROXY),
     ("model::", Need::Local, "the emulator starts a process for each concurrent call"),
     ("index::slow_indexing_of_an_older_document_changes_nothing", Need::Local, PROXY),
     ("index::killed_indexing_leaves_no_wrong_entry", Need::Local, PROXY),

@@ -1,19 +1,21 @@
 //! Concurrent writers in one tenant, on a database that cancels a transaction on an item of another one in progress, as
 //! DynamoDB does (docs/reliability.md, Faults below).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use shared::domain::end_user::PendingEndUser;
-use shared::domain::ids::Tenant;
+use shared::domain::end_user::{EndUserUpsert, PendingEndUser};
+use shared::domain::idempotency::IdempotencyKey;
+use shared::domain::ids::{EndUserId, Tenant};
 use shared::domain::input::Json;
-use shared::store::Meter;
+use shared::domain::uid::MatchKey;
+use shared::store::{ChangeError, Meter, StoreError, keys};
 use tests::proxy::{Fault, Plan};
 
 use crate::support::app::{Caller, Response, built_functions, ids};
-use crate::support::functions::{over_unwatched, unwatched};
+use crate::support::functions::{json_of, over_unwatched, over_unwatched_with, until_killed, unwatched};
 use crate::support::index;
 use crate::support::index::growing_text;
 use crate::support::proxied::{FaultyApp, NOTHING, UNKNOWN};
@@ -182,4 +184,77 @@ async fn concurrent_deletes_and_creates_keep_an_exact_count() {
     faulty.app.settle().await;
     assert_eq!(list_all(&tenant, "sortBy=lastname", 100).await, left);
     assert_eq!(list_all(&tenant, "search=person", 100).await, left);
+}
+
+/// The number of people that the upserting writers know.
+const PEOPLE: u64 = 50;
+
+/// One of the three pairs of a person's three identifiers. Any two pairs have one in common.
+fn known_identifiers(person: u64, pair: u64) -> Value {
+    let email = json!({ "uid": format!("p{person}@x.be") });
+    let phone = json!({ "uidType": "Phone", "uid": format!("+324700000{person:02}") });
+    let reference = format!("ERP-{person}");
+    match pair {
+        0 => json!({ "uids": [email, phone] }),
+        1 => json!({ "uids": [phone], "customerRef": reference }),
+        _ => json!({ "uids": [email], "customerRef": reference }),
+    }
+}
+
+/// Upserts every person in a random order. An upsert that is killed or fails is repeated.
+async fn upsert_people(functions: &shared::app::App, writer: u64) {
+    let tenant = Tenant::parse("7").unwrap();
+    let mut rng = fastrand::Rng::with_seed(writer);
+    let mut people: Vec<u64> = (0..PEOPLE).collect();
+    rng.shuffle(&mut people);
+    for person in people {
+        let upsert = EndUserUpsert::read(&json_of(known_identifiers(person, rng.u64(..3))), None).unwrap();
+        let key = rng.bool().then(|| format!("{writer}/{person}"));
+        let key = key.map(|key| IdempotencyKey::parse(&key, "upsert", key.as_bytes()).unwrap());
+        let mut tries = 0..40;
+        loop {
+            assert!(tries.next().is_some(), "writer {writer} did not upsert {person}");
+            let meter = Meter::default();
+            let scope = functions.scope(&tenant, &meter, Instant::now() + Duration::from_secs(10));
+            let killed = (rng.u8(..5) == 0).then(|| rng.u32(1..5));
+            let work = scope.upsert_end_user(&upsert, key.as_ref(), |upserted| upserted);
+            match until_killed(work, &meter, killed).await {
+                Some(Ok(_)) => break,
+                None | Some(Err(ChangeError::Store(StoreError::Unavailable { .. }))) => {}
+                Some(Err(error)) => panic!("{person}: {error:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_upserts_create_one_end_user_each() {
+    let faulty = contended(12).await;
+    let mut instances = vec![unwatched(&faulty.app).await];
+    instances.resize_with(4, || over_unwatched(&faulty.app));
+    faulty.proxy.make_indexes_stale(0.5);
+    let faults = [Fault::Throttled, Fault::FailedAfter, Fault::HungUpAfter, Fault::HungUpBefore, Fault::SlowResponse];
+    faulty.proxy.inject(Plan { faults: faults.map(|fault| (fault, 0.02)).into(), reads: 0.5, only: None });
+    join_all((0..WRITERS).map(|writer| upsert_people(&instances[writer as usize % instances.len()], writer))).await;
+    assert!(conflicts(&faulty) > 0);
+
+    let tenant = Tenant::parse("7").unwrap();
+    let partition = keys::end_users(&tenant);
+    let scan = faulty.direct_client().scan().table_name(faulty.app.unwatched_table()).into_paginator().items().send();
+    let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
+    let documents = items.iter().filter(|item| item["pk"].as_s().is_ok_and(|pk| *pk == partition));
+    let functions = over_unwatched_with(&faulty.app, faulty.direct_client().clone());
+    let meter = Meter::default();
+    let scope = functions.scope(&tenant, &meter, Instant::now() + Duration::from_secs(10));
+    let mut holders: BTreeMap<MatchKey, Vec<u64>> = BTreeMap::new();
+    for document in documents {
+        let id = EndUserId::new(document["sk"].as_s().unwrap().parse().unwrap()).unwrap();
+        for key in scope.end_user(id).await.unwrap().keys() {
+            holders.entry(key).or_default().push(id.get().into());
+        }
+    }
+    let shared: Vec<_> = holders.iter().filter(|(_, holders)| holders.len() > 1).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+    assert_eq!(holders.len() as u64, 3 * PEOPLE);
+    assert_eq!(holders.values().collect::<BTreeSet<_>>().len() as u64, PEOPLE);
 }

@@ -2,9 +2,7 @@
 //! one that is built from scratch. After damage it does so once an operator has run `index repair`.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -22,7 +20,7 @@ use shared::store::{
 use tests::proxy::Plan;
 
 use crate::support::app::App;
-use crate::support::functions::{json_of, unwatched};
+use crate::support::functions::{json_of, until_killed, unwatched};
 use crate::support::index::{growing_text, name_that_starts};
 use crate::support::proxied::FaultyApp;
 use crate::support::sequences::{hold_all, runtime, sequences};
@@ -109,17 +107,6 @@ async fn existing(scope: &Scope<'_>, id: EndUserId) -> Result<Option<EndUser>, S
 
 fn check_options(repair: bool) -> CheckOptions {
     CheckOptions { repair, recheck_after: Duration::ZERO }
-}
-
-/// Runs `work` to its end, or drops it after `killed` round trips. A call in flight then may take effect or not.
-async fn until_killed<T>(work: impl Future<Output = T>, meter: &Meter, killed: Option<u32>) -> Option<T> {
-    let mut work = pin!(work);
-    std::future::poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if killed.is_some_and(|trips| meter.cost().round_trips >= trips) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
 }
 
 impl IndexedTenant<'_> {

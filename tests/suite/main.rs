@@ -25,6 +25,7 @@ mod model;
 mod openapi;
 mod pins;
 mod processes;
+mod races;
 mod repair;
 mod search;
 mod stream;

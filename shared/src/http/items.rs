@@ -10,7 +10,7 @@ use super::response::Response;
 use crate::domain::end_user::{ConflictingEndUser, UpsertOutcome, UpsertedId};
 use crate::domain::ids::EndUserId;
 use crate::domain::input::ValidationErrors;
-use crate::store::{ChangeError, Idempotent, StoreError};
+use crate::store::{ChangeError, Idempotent, Outcome, StoreError};
 
 /// Maximum number of conflicts in the result of an item.
 const MAX_ITEM_CONFLICTS: usize = 10;
@@ -69,14 +69,18 @@ pub(super) struct ItemDto {
 }
 
 impl Response {
-    /// 200 with the result of each item. If the database failed for all of them, the error of one.
+    /// 200 with the result of each item. If the database failed for all of them, the error of one: an unknown outcome
+    /// of one item is that of the request.
     pub fn items(mut results: Vec<ItemResult>, request_id: &str) -> Result<Self, Error> {
-        let is_unavailable =
-            |item: &ItemResult| matches!(item.result, Err(ChangeError::Store(StoreError::Unavailable { .. })));
-        if results.iter().all(is_unavailable)
-            && let Some(ItemResult { result: Err(error), .. }) = results.pop()
-        {
-            return Err(error.into());
+        let outcome = |item: &ItemResult| match &item.result {
+            Err(ChangeError::Store(StoreError::Unavailable { outcome, .. })) => Some(*outcome),
+            _ => None,
+        };
+        if results.iter().all(|item| outcome(item).is_some()) {
+            results.sort_by_key(|item| outcome(item) == Some(Outcome::Unknown));
+            if let Some(ItemResult { result: Err(error), .. }) = results.pop() {
+                return Err(error.into());
+            }
         }
         let is_replayed = |item: &ItemResult| item.result.as_ref().is_ok_and(|result| result.replayed);
         let replayed = results.iter().all(is_replayed);
@@ -124,5 +128,27 @@ impl ItemDto {
     fn of(status: StatusCode) -> Self {
         let status = status.as_u16();
         Self { status, outcome: None, end_user_id: None, detail: None, errors: None, code: None, conflicts: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_outcome_of_an_item_is_that_of_the_request() {
+        let item = |outcome| {
+            let error = StoreError::Unavailable { outcome, reason: "throttled".to_owned() };
+            ItemResult { path: String::new(), result: Err(error.into()) }
+        };
+        let response = |outcomes: [Outcome; 2]| match Response::items(outcomes.map(item).into(), "") {
+            Err(error) => error.detail(),
+            Ok(_) => panic!("every item failed"),
+        };
+        let (nothing, unknown) = (Outcome::NothingWritten, Outcome::Unknown);
+        assert!(response([nothing, nothing]).contains("nothing was written"));
+        for outcomes in [[unknown, nothing], [nothing, unknown]] {
+            assert!(response(outcomes).contains("unknown"), "{outcomes:?}");
+        }
     }
 }

@@ -66,9 +66,11 @@ impl Resolved {
     }
 
     /// The merged end users on the way from an id to its end.
-    pub(super) fn redirected(&self, id: EndUserId) -> Vec<EndUserId> {
+    pub(super) fn redirected(&self, id: EndUserId) -> impl Iterator<Item = EndUserId> {
         let next = |id: &EndUserId| self.redirects.get(id).copied();
-        std::iter::successors(Some(id), next).take_while(|id| self.redirects.contains_key(id)).collect()
+        let chain = std::iter::successors(Some(id), next).take_while(|id| self.redirects.contains_key(id));
+        // Redirects that were read at different times may form a circle.
+        chain.take(MAX_MERGE_DEPTH as usize)
     }
 
     /// Adds what is known of other ids.

@@ -4,7 +4,7 @@
 mod fault;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -47,6 +47,12 @@ struct ProxyState {
     script: Vec<(&'static str, Fault)>,
     /// The operations with a hold on their next response.
     holds: Vec<(&'static str, watch::Sender<HoldState>)>,
+    /// The probability of a stale response to a query of an index, if responses are stored for it.
+    stale_indexes: Option<f64>,
+    /// The responses to queries of indexes so far, by query.
+    index_responses: HashMap<String, Vec<DatabaseResponse>>,
+    /// The most actions of a transaction since [`Proxy::take_most_actions`].
+    most_actions: usize,
     /// The latest records of the stream, the newest at the end.
     records: VecDeque<Value>,
     /// The least duration of a transaction, if conflicts are enforced.
@@ -108,6 +114,9 @@ impl Proxy {
             holds: Vec::new(),
             calls: 0,
             injected: BTreeMap::new(),
+            stale_indexes: None,
+            index_responses: HashMap::new(),
+            most_actions: 0,
             records: VecDeque::new(),
             transaction_duration: None,
             transactions: Vec::new(),
@@ -163,6 +172,17 @@ impl Proxy {
         self.shared.state().transaction_duration = Some(duration);
     }
 
+    /// Makes global secondary indexes stale from now on. With this probability, the response to a query of one is an
+    /// earlier response to the same query, or has no items if there is no earlier one.
+    pub fn make_indexes_stale(&self, probability: f64) {
+        self.shared.state().stale_indexes = Some(probability);
+    }
+
+    /// The greatest number of actions of a transaction since the last call of this function.
+    pub fn take_most_actions(&self) -> usize {
+        std::mem::take(&mut self.shared.state().most_actions)
+    }
+
     /// The number of calls so far, and of injected faults by kind.
     pub fn injected(&self) -> (u64, BTreeMap<Fault, u64>) {
         let state = self.shared.state();
@@ -213,7 +233,7 @@ impl Shared {
             let at = state.holds.iter().position(|(operation, _)| *operation == request.operation());
             at.map(|at| state.holds.remove(at).1)
         };
-        let response = self.forward_unless_conflict(request).await;
+        let response = self.forward_unless_conflict(request).await.map(|response| self.or_stale(request, response));
         if let Some(held) = held {
             held.send_if_modified(|state| {
                 *state == HoldState::Waiting && {
@@ -224,6 +244,24 @@ impl Shared {
             let _ = held.subscribe().wait_for(|state| *state == HoldState::Released).await;
         }
         response
+    }
+
+    /// Replaces the response to a query of an index by a stale one, with the probability of stale indexes. Stores the
+    /// response for later queries.
+    fn or_stale(&self, request: &DatabaseRequest, response: DatabaseResponse) -> DatabaseResponse {
+        let mut state = self.state();
+        let Some(probability) = state.stale_indexes.filter(|_| request.operation() == "Query") else { return response };
+        let query = request.json();
+        if query["IndexName"].is_null() || response.status != 200 {
+            return response;
+        }
+        let (is_stale, random) = (state.rng.f64() < probability, state.rng.usize(..));
+        let earlier = state.index_responses.entry(query.to_string()).or_default();
+        let stale = random.checked_rem(earlier.len()).map_or_else(|| response.without_items(), |n| earlier[n].clone());
+        if earlier.last() != Some(&response) {
+            earlier.push(response.clone());
+        }
+        if is_stale { stale } else { response }
     }
 
     /// Forwards a call unless it conflicts with a transaction in progress.
@@ -321,6 +359,11 @@ async fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
 async fn react(shared: &Shared, request: &DatabaseRequest) -> io::Result<Reaction> {
     let (fault, mut rng) = shared.choose_fault(request.operation());
     let transaction = request.operation() == "TransactWriteItems";
+    if transaction {
+        let actions = request.json()["TransactItems"].as_array().map_or(0, Vec::len);
+        let mut state = shared.state();
+        state.most_actions = state.most_actions.max(actions);
+    }
     let Some(fault) = fault else {
         let response = shared.forward_and_hold(request).await?;
         if request.operation() == "GetRecords" {

@@ -46,6 +46,7 @@ impl DatabaseRequest {
     }
 }
 
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct DatabaseResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
@@ -54,6 +55,14 @@ pub(super) struct DatabaseResponse {
 impl DatabaseResponse {
     pub(super) fn json(status: u16, body: &Value) -> Self {
         Self { status, body: body.to_string().into() }
+    }
+
+    /// The response to a query that finds nothing.
+    pub(super) fn without_items(&self) -> Self {
+        let mut body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        (body["Items"], body["Count"], body["ScannedCount"]) = (json!([]), json!(0), json!(0));
+        body.as_object_mut().map(|body| body.remove("LastEvaluatedKey"));
+        Self::json(self.status, &body)
     }
 
     pub(super) fn error(status: u16, name: &str) -> Self {

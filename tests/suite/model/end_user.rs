@@ -30,6 +30,11 @@ impl ModelUid {
         self.kind.eq_ignore_ascii_case(spelling.stored_kind) && self.key == spelling.key
     }
 
+    /// Whether another UID has the same type and match key.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind.eq_ignore_ascii_case(other.kind) && self.key == other.key
+    }
+
     fn set_spelling(&mut self, spelling: &Spelling) {
         (self.kind, self.value) = (spelling.stored_kind, spelling.stored);
         (self.key, self.words) = (spelling.key, spelling.words);
@@ -58,6 +63,11 @@ pub struct ModelEndUser {
 }
 
 impl ModelEndUser {
+    /// An end user before the first request about it.
+    pub fn empty() -> Self {
+        Self { profile: [None; FIELD_COUNT], customer_type: "Lead", uids: Vec::new(), etag: None }
+    }
+
     /// The match keys of its UIDs and customerRef.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         let reference = self.profile[REFERENCE].map(|value| REFERENCE_KEYS[value]);
@@ -179,13 +189,24 @@ impl ModelEndUser {
         let mut kept: Vec<(usize, ModelUid)> = Vec::new();
         for at in order {
             let uid = self.uids[at].clone();
-            match kept.iter_mut().find(|(_, k)| k.kind.eq_ignore_ascii_case(uid.kind) && k.key == uid.key) {
+            match kept.iter_mut().find(|(_, kept)| kept.is_same(&uid)) {
                 Some((_, same)) => same.primary |= primary == Some(at),
                 None => kept.push((at, uid)),
             }
         }
         kept.sort_by_key(|(at, _)| *at);
         self.uids = kept.into_iter().map(|(_, uid)| uid).collect();
+    }
+
+    /// The values, as this end user has them, that `other` has too, and the number of shared match keys.
+    pub fn shared_with(&self, other: &Self) -> (BTreeSet<&'static str>, usize) {
+        let theirs: BTreeSet<_> = other.keys().collect();
+        let reference = self.profile[REFERENCE];
+        let reference = reference.map(|value| (REFERENCE_KEYS[value], FIELDS[REFERENCE].values[value].0));
+        let identifiers = self.uids.iter().map(|uid| (uid.key, uid.value)).chain(reference);
+        let shared = identifiers.filter(|(key, _)| theirs.contains(key));
+        let (keys, values): (BTreeSet<_>, BTreeSet<_>) = shared.unzip();
+        (values, keys.len())
     }
 
     /// Whether `shown` is the EndUserReadDTO of this end user.

@@ -5,6 +5,7 @@
 //! sequence is shrunk to the shortest one that still fails.
 
 mod end_user;
+mod merging;
 mod plan;
 mod request;
 mod run;

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::request::ProfilePatch;
+use super::request::{MatchBy, OnMatch, ProfilePatch};
 use super::words::{COMPANY, DETAILS, FIELDS, LOOKUPS, ORDINARY, TYPES, WIDE};
 
 /// The number of tenants of a sequence.
@@ -47,8 +47,41 @@ pub enum PlannedCall {
         target: usize,
         tag: TagChoice,
     },
+    Upsert {
+        upsert: PlannedUpsert,
+        key: Option<u8>,
+    },
+    UpsertMany {
+        upserts: Vec<PlannedUpsert>,
+        key: Option<u8>,
+    },
+    /// `target` survives.
+    Merge {
+        target: usize,
+        other: usize,
+        dry_run: bool,
+        tag: TagChoice,
+        key: Option<u8>,
+    },
+    /// `target` is an index into the merged end users, then the others.
+    Unmerge {
+        target: usize,
+        key: Option<u8>,
+    },
+    /// A repeat of an earlier request with an idempotency key.
+    Repeat(usize),
     /// Ticket events, each with the number of its deliveries.
     Ingest(Vec<(TicketEvent, u8)>),
+}
+
+/// The body of an upsert.
+#[derive(Clone, Debug)]
+pub struct PlannedUpsert {
+    pub patch: ProfilePatch,
+    pub customer_type: Option<usize>,
+    pub uids: Vec<UidLink>,
+    pub match_by: MatchBy,
+    pub on_match: OnMatch,
 }
 
 /// A UID of [`super::words::SPELLINGS`].
@@ -137,6 +170,12 @@ fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
     let key = || option::weighted(0.3, 0..KEYS);
     let customer_type = || option::of(0..TYPES.len());
     prop_oneof![
+        6 => (upsert(), key()).prop_map(|(upsert, key)| PlannedCall::Upsert { upsert, key }),
+        1 => (vec(upsert(), 1..4), key()).prop_map(|(upserts, key)| PlannedCall::UpsertMany { upserts, key }),
+        3 => (target(), target(), prop::bool::weighted(0.2), tag(), key())
+            .prop_map(|(target, other, dry_run, tag, key)| PlannedCall::Merge { target, other, dry_run, tag, key }),
+        2 => (target(), key()).prop_map(|(target, key)| PlannedCall::Unmerge { target, key }),
+        1 => (0_usize..4).prop_map(PlannedCall::Repeat),
         4 => (patch(), customer_type(), vec(link(), 0..3), key())
             .prop_map(|(patch, customer_type, uids, key)| PlannedCall::Create { patch, customer_type, uids, key }),
         4 => (target(), patch(), customer_type(), vec(change(), 0..4), tag())
@@ -148,6 +187,21 @@ fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
         2 => (target(), tag()).prop_map(|(target, tag)| PlannedCall::Read { target, tag }),
         2 => vec((event(), 1u8..3), 1..6).prop_map(PlannedCall::Ingest),
     ]
+}
+
+fn upsert() -> impl Strategy<Value = PlannedUpsert> {
+    let match_by = prop_oneof![2 => Just(MatchBy::Any), 1 => Just(MatchBy::CustomerRef), 1 => Just(MatchBy::Uids)];
+    let on_match = prop_oneof![2 => Just(OnMatch::Update), 1 => Just(OnMatch::Fill), 1 => Just(OnMatch::None)];
+    let customer_type = option::of(0..TYPES.len());
+    (patch(), customer_type, vec(link(), 0..3), match_by, on_match).prop_map(
+        |(patch, customer_type, uids, match_by, on_match)| PlannedUpsert {
+            patch,
+            customer_type,
+            uids,
+            match_by,
+            on_match,
+        },
+    )
 }
 
 fn patch() -> impl Strategy<Value = ProfilePatch> {

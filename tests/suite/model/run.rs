@@ -7,8 +7,8 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::end_user::ModelEndUser;
-use super::plan::{PlannedCall, Round, TENANTS, TagChoice, UidChange, UidLink};
-use super::request::{HttpParts, ModelCall, ModelUidEntry, ObservedResponse};
+use super::plan::{PlannedCall, PlannedUpsert, Round, TENANTS, TagChoice, UidChange, UidLink};
+use super::request::{HttpParts, ModelCall, ModelUidEntry, ModelUpsert, ObservedResponse};
 use super::tenant::TenantModel;
 use super::tickets::{TicketModel, event_json};
 use super::words::{FIELDS, LOOKUPS, ORDINARY_FIELDS, SEARCHES, TYPES, WIDE_SEARCHES};
@@ -26,6 +26,8 @@ struct TenantRun {
     /// The ETags that each end user has had.
     tags: HashMap<u64, Vec<String>>,
     tickets: TicketModel,
+    /// The requests with an idempotency key so far.
+    keyed: Vec<ModelCall>,
     /// The greatest id of an end user so far.
     greatest: u64,
 }
@@ -49,7 +51,8 @@ impl<'a> SequenceRun<'a> {
             let name = format!("model-{number}-{at}");
             let token = app::token(json!({ "customerID": name }));
             let models = vec![TenantModel::default()];
-            TenantRun { name, token, models, tags: HashMap::new(), tickets: TicketModel::default(), greatest: 0 }
+            let (tags, tickets) = (HashMap::new(), TicketModel::default());
+            TenantRun { name, token, models, tags, tickets, keyed: Vec::new(), greatest: 0 }
         };
         Self { app, tenants: (0..TENANTS).map(tenant).collect(), number }
     }
@@ -82,6 +85,10 @@ impl<'a> SequenceRun<'a> {
                 call => calls.push((*at, self.resolve(*at, call).await?)),
             }
         }
+        separate_keys(&mut calls);
+        for (at, call) in calls.iter().filter(|(_, call)| call.key_use().is_some()) {
+            self.tenants[*at].keyed.push(call.clone());
+        }
         // The order of the deliveries of a round is random.
         let mut order = fastrand::Rng::with_seed(salt as u64);
         order.shuffle(&mut deliveries);
@@ -106,7 +113,8 @@ impl<'a> SequenceRun<'a> {
     /// Resolves a planned call against the end users that exist now.
     async fn resolve(&mut self, at: usize, call: &PlannedCall) -> Result<ModelCall, Contradiction> {
         let model = &self.tenants[at].models[0];
-        let ids: Vec<u64> = model.end_users.keys().chain(&model.deleted).copied().collect();
+        let ids: Vec<u64> = model.end_users.keys().chain(model.merged.keys()).chain(&model.deleted).copied().collect();
+        let merged: Vec<u64> = model.merged.keys().chain(&ids).copied().collect();
         let end_user = |target: usize| ids.get(target).copied().unwrap_or(UNUSED_ID);
         let entry = |link: &UidLink| ModelUidEntry {
             id: None,
@@ -116,6 +124,13 @@ impl<'a> SequenceRun<'a> {
         };
         let key = |key: &Option<u8>| key.map(|key| format!("key-{key}"));
         let kind = |sent: &Option<usize>| sent.and_then(|sent| TYPES[sent].1);
+        let upsert = |planned: &PlannedUpsert| ModelUpsert {
+            patch: planned.patch,
+            customer_type: kind(&planned.customer_type),
+            entries: planned.uids.iter().map(entry).collect(),
+            match_by: planned.match_by,
+            on_match: planned.on_match,
+        };
         Ok(match call {
             PlannedCall::Create { patch, customer_type, uids, key: k } => ModelCall::Create {
                 patch: *patch,
@@ -157,6 +172,25 @@ impl<'a> SequenceRun<'a> {
                 let id = end_user(*target);
                 let tag = if matches!(tag, TagChoice::Any) { TagChoice::None } else { *tag };
                 ModelCall::Read { id, tag: self.tag(at, id, tag).await? }
+            }
+            PlannedCall::Upsert { upsert: planned, key: k } => {
+                ModelCall::Upsert { upsert: upsert(planned), key: key(k) }
+            }
+            PlannedCall::UpsertMany { upserts, key: k } => ModelCall::UpsertMany {
+                upserts: upserts.iter().map(upsert).collect(),
+                key: key(k).map(|key| format!("batch-{key}")),
+            },
+            PlannedCall::Merge { target, other, dry_run, tag, key: k } => {
+                let (id, other, key) = (end_user(*target), end_user(*other), key(k));
+                ModelCall::Merge { id, other, dry_run: *dry_run, tag: self.tag(at, id, *tag).await?, key }
+            }
+            PlannedCall::Unmerge { target, key: k } => {
+                ModelCall::Unmerge { id: merged.get(*target).copied().unwrap_or(UNUSED_ID), key: key(k) }
+            }
+            PlannedCall::Repeat(n) => {
+                let keyed = &self.tenants[at].keyed;
+                let earlier = n.checked_rem(keyed.len()).map(|n| keyed[n].clone());
+                earlier.unwrap_or(ModelCall::Read { id: UNUSED_ID, tag: None })
             }
             PlannedCall::Ingest(_) => unreachable!("ticket events are not requests"),
         })
@@ -214,20 +248,24 @@ impl<'a> SequenceRun<'a> {
             send = send.json(body);
         }
         let response = self.app.caller(Some(self.tenants[at].token.clone())).send(send).await;
-        let replayed = response.header("idempotency-replayed").is_some();
-        let etag = response.header("etag").map(str::to_owned);
-        ObservedResponse { status: response.status, body: response.json(), replayed, etag }
+        let replayed = Some(response.header("idempotency-replayed").is_some());
+        let [etag, location] = ["etag", "location"].map(|name| response.header(name).map(str::to_owned));
+        ObservedResponse { status: response.status, body: response.json(), replayed, etag, location }
     }
 
     /// Reads, and repeats the read after a 503, at most 50 times.
     async fn read(&self, at: usize, path: &str) -> ObservedResponse {
+        self.send_until_available(at, &("GET", path.to_owned(), Vec::new(), None)).await
+    }
+
+    async fn send_until_available(&self, at: usize, request: &HttpParts) -> ObservedResponse {
         for _ in 0..50 {
-            let response = self.send(at, &("GET", path.to_owned(), Vec::new(), None)).await;
+            let response = self.send(at, request).await;
             if response.status != 503 {
                 return response;
             }
         }
-        panic!("{path} is 503 fifty times")
+        panic!("{} is 503 fifty times", request.1)
     }
 
     async fn list(&self, at: usize, query: &str) -> Vec<Value> {
@@ -240,17 +278,12 @@ impl<'a> SequenceRun<'a> {
     async fn narrow_models(&mut self, at: usize, calls: &[(&ModelCall, &ObservedResponse)]) -> Verdict {
         let listed = self.list(at, "").await;
         let tenant = &mut self.tenants[at];
+        let steps: Vec<_> = calls.iter().map(|(call, response)| call.steps(response)).collect();
         let mut after: Vec<TenantModel> = Vec::new();
-        for order in orders(calls.len()) {
-            let mut models = tenant.models.clone();
-            for n in order {
-                let (call, response) = calls[n];
-                models = models.iter().flat_map(|model| model.after(call, response, &listed)).collect();
-            }
-            for mut model in models {
-                if model.is_listed(&listed) && !after.contains(&model) {
-                    after.push(model);
-                }
+        for mut model in interleaved(&tenant.models, &mut vec![0; steps.len()], &steps, &listed) {
+            model.settle();
+            if model.is_listed(&listed) && !after.contains(&model) {
+                after.push(model);
             }
         }
         let mut story = String::new();
@@ -259,15 +292,14 @@ impl<'a> SequenceRun<'a> {
             let body = body.map(|body| body.to_string()).unwrap_or_default();
             let ObservedResponse { status, body: received, replayed, .. } = response;
             let _ =
-                writeln!(story, "  {method} {path} {headers:?} {body}\n    {status} {received} replayed: {replayed}");
-            if let ModelCall::Create { .. } = call
-                && *status == 201
-                && !replayed
-            {
-                let id = received["endUserID"].as_u64().unwrap_or_default();
-                if id <= tenant.greatest {
-                    return Err(Contradiction(format!("id {id} after {}\n{story}", tenant.greatest)));
-                }
+                writeln!(story, "  {method} {path} {headers:?} {body}\n    {status} {received} replayed: {replayed:?}");
+            let created = match call {
+                ModelCall::Create { .. } => &received["endUserID"],
+                ModelCall::Upsert { .. } => &received["endUser"]["endUserID"],
+                _ => &Value::Null,
+            };
+            if let Some(id) = created.as_u64().filter(|id| response.is(201) && *id <= tenant.greatest) {
+                return Err(Contradiction(format!("id {id} after {}\n{story}", tenant.greatest)));
             }
         }
         if after.is_empty() {
@@ -296,7 +328,62 @@ impl<'a> SequenceRun<'a> {
             let response = self.read(at, &format!("/api/EndUsers/{id}")).await;
             expect(response.status == 404, || format!("GET {id}, deleted: {} {}", response.status, response.body))?;
         }
+        if let Some(id) = model.merged.keys().nth(salt % model.merged.len().max(1)) {
+            self.read_merged(at, *id, ["", "/tickets?pageSize=7", "/duplicates", "/merges"][salt % 4]).await?;
+        }
         Ok(())
+    }
+
+    /// Compares the response to a read with the id of a merged end user: 308, or 404 if the survivor is deleted.
+    async fn read_merged(&self, at: usize, id: u64, rest: &str) -> Verdict {
+        let path = format!("/api/EndUsers/{id}{rest}");
+        let response = self.read(at, &path).await;
+        let end = self.tenants[at].models[0].end(id);
+        let fits = match end {
+            Some(end) => response.status == 308 && response.is_redirect(&path, end),
+            None => response.status == 404,
+        };
+        expect(fits, || format!("GET {path}, part of {end:?}: {response:?}"))
+    }
+
+    /// Compares the duplicates of an end user, and the merges into it.
+    async fn read_relations(&self, at: usize, id: u64) -> Verdict {
+        let models = &self.tenants[at].models;
+        let response = self.read(at, &format!("/api/EndUsers/{id}/duplicates")).await;
+        let expected = models[0].duplicates(id);
+        let found = response.body.as_array().into_iter().flatten().map(|found| {
+            let shared = found["sharedUids"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let shown = &found["endUser"];
+            let other = shown["endUserID"].as_u64().unwrap_or_default();
+            (
+                other,
+                shared.collect(),
+                models[0].end_users.get(&other).is_some_and(|other_model| other_model.is_shown_as(other, shown)),
+            )
+        });
+        let expected_rows: Vec<_> = expected.iter().map(|(other, shared)| (*other, shared.clone(), true)).collect();
+        expect(found.eq(expected_rows), || format!("duplicates of {id} are not {expected:?}: {}", response.body))?;
+        let response = self.read(at, &format!("/api/EndUsers/{id}/merges")).await;
+        let merges = ids(&response.body);
+        let is_expected = models.iter().any(|model| model.merges(id) == merges);
+        expect(is_expected, || format!("merges of {id} are not {:?}: {}", models[0].merges(id), response.body))
+    }
+
+    /// Compares the look-up of all values in one request.
+    async fn look_up_all(&self, at: usize) -> Verdict {
+        let values = LOOKUPS.map(|(value, _)| value);
+        let body = Some(json!({ "uids": values }));
+        let request = ("POST", "/api/EndUsers/lookup".to_owned(), vec![("idempotency-key", "key-0".to_owned())], body);
+        let model = &self.tenants[at].models[0];
+        let found = (0..values.len()).map(|lookup| {
+            let mut ids = model.found_by(lookup);
+            let more = ids.len() > 10;
+            ids.truncate(10);
+            json!({ "uid": values[lookup], "endUserIDs": ids, "more": more })
+        });
+        let expected = json!({ "items": found.collect::<Vec<_>>() });
+        let response = self.send_until_available(at, &request).await;
+        expect(response.is(200) && response.body == expected, || format!("lookup is not {expected}: {}", response.body))
     }
 
     async fn look_up(&self, at: usize, lookup: usize) -> Verdict {
@@ -310,6 +397,10 @@ impl<'a> SequenceRun<'a> {
     async fn read_all(&self, at: usize) -> Verdict {
         for lookup in 0..LOOKUPS.len() {
             self.look_up(at, lookup).await?;
+        }
+        self.look_up_all(at).await?;
+        for id in self.tenants[at].models[0].merged.keys() {
+            self.read_merged(at, *id, "").await?;
         }
         let tenant = &self.tenants[at];
         let end_users = &tenant.models[0].end_users;
@@ -336,6 +427,7 @@ impl<'a> SequenceRun<'a> {
             self.paged(at, &format!("&search={search}"), &found).await?;
         }
         for (id, end_user) in end_users {
+            self.read_relations(at, *id).await?;
             let response = self.read(at, &format!("/api/EndUsers/{id}/tickets?pageSize=100")).await;
             let expected = tenant.tickets.history(end_user);
             expect(response.body["items"] == expected, || {
@@ -382,16 +474,46 @@ fn orders_of(end_users: &BTreeMap<u64, ModelEndUser>) -> Vec<(&'static str, Vec<
     (0..ORDINARY_FIELDS).map(by_field).chain([("customerType", sorted(&rank))]).collect()
 }
 
-/// All orders of `n` calls.
-fn orders(n: usize) -> Vec<Vec<usize>> {
-    let Some(last) = n.checked_sub(1) else { return vec![Vec::new()] };
-    let mut all = Vec::new();
-    for order in orders(last) {
-        for at in 0..n {
-            let mut longer = order.clone();
-            longer.insert(at, last);
-            all.push(longer);
+/// A part of a call that takes effect by itself, and its response.
+type Step = (ModelCall, ObservedResponse);
+
+/// The states after the steps of concurrent calls in every order that keeps the order of each call's own steps. `next`
+/// has the number of the next step of each call.
+fn interleaved(
+    models: &[TenantModel],
+    next: &mut Vec<usize>,
+    steps: &[Vec<Step>],
+    listed: &[Value],
+) -> Vec<TenantModel> {
+    if next.iter().zip(steps).all(|(next, steps)| *next == steps.len()) {
+        return models.to_vec();
+    }
+    let mut after = Vec::new();
+    for call in 0..steps.len() {
+        let Some((step, response)) = steps[call].get(next[call]) else { continue };
+        let models: Vec<_> = models.iter().flat_map(|model| model.after(step, response, listed)).collect();
+        if !models.is_empty() {
+            next[call] += 1;
+            after.extend(interleaved(&models, next, steps, listed));
+            next[call] -= 1;
         }
     }
-    all
+    after
+}
+
+/// Removes a key that another request of the same round has, if one of them is an upsertMany. The elements of an
+/// upsertMany are carried out one by one, so concurrent requests with one key may both be carried out in part.
+fn separate_keys(calls: &mut [(usize, ModelCall)]) {
+    for n in 0..calls.len() {
+        let (earlier, rest) = calls.split_at_mut(n);
+        let (tenant, call) = &mut rest[0];
+        let Some(used) = call.key_use() else { continue };
+        let is_taken = earlier.iter().filter(|(other, _)| other == tenant).filter_map(|(_, call)| call.key_use());
+        let is_taken = is_taken.into_iter().any(|other| other.key == used.key && other.fingerprint != used.fingerprint);
+        if let ModelCall::UpsertMany { key, .. } = call
+            && is_taken
+        {
+            *key = None;
+        }
+    }
 }

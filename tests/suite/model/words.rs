@@ -123,6 +123,12 @@ pub const DETAILS: usize = 5;
 pub const REFERENCE: usize = 3;
 pub const REFERENCE_KEYS: [&str; 2] = ["t:erp-1", "t:32470000001"];
 
+/// The UIDs that the values of customerRef become in a merge with an end user that has another reference.
+pub const REFERENCE_UIDS: [Spelling; 2] = [
+    spelling(("customerRef", "ERP-1"), ("customerRef", "ERP-1"), REFERENCE_KEYS[0], &["erp", "1"]),
+    spelling(("customerRef", "32470000001"), ("customerRef", "32470000001"), REFERENCE_KEYS[1], &["32470000001"]),
+];
+
 /// Values of customerType in a request and as they are stored. An empty value keeps the stored type; on create it is
 /// Lead.
 pub const TYPES: [(&str, Option<&str>); 4] =

@@ -1,7 +1,12 @@
 //! Function state over a table without pollers, so that a test decides when the stream is processed.
 
+use std::pin::pin;
+use std::task::Poll;
+
+use aws_sdk_dynamodb::Client;
 use serde_json::{Value, json};
 use shared::domain::input::Json;
+use shared::store::Meter;
 
 use super::app::App;
 
@@ -15,9 +20,25 @@ pub async fn unwatched(app: &App) -> shared::app::App {
 
 /// The state of another function instance over the table of [`unwatched`].
 pub fn over_unwatched(app: &App) -> shared::app::App {
+    over_unwatched_with(app, app.system.client().clone())
+}
+
+/// The state of another function instance over the table of [`unwatched`], with a database client of its own.
+pub fn over_unwatched_with(app: &App, client: Client) -> shared::app::App {
     let lookup = |name: &str| (name == "TABLE_NAME").then(|| app.unwatched_table());
     let config = shared::app::Config::from_lookup(&lookup).unwrap();
-    shared::app::App::new(config, app.system.client().clone())
+    shared::app::App::new(config, client)
+}
+
+/// Runs `work` to its end, or drops it after `killed` round trips. A call in flight then may take effect or not.
+pub async fn until_killed<T>(work: impl Future<Output = T>, meter: &Meter, killed: Option<u32>) -> Option<T> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if killed.is_some_and(|trips| meter.cost().round_trips >= trips) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// The body of an average end user: two UIDs and a customerRef, stored in at most 1,024 bytes.

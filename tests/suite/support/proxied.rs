@@ -1,5 +1,6 @@
 //! A system under test with a fault-injecting proxy between the functions and the database.
 
+use aws_sdk_dynamodb::Client;
 use tests::proxy::Proxy;
 
 use super::app::App;
@@ -12,7 +13,7 @@ pub struct FaultyApp {
     pub app: App,
     pub proxy: Proxy,
     /// Keeps the database engine alive. Its functions are not used.
-    _engine: App,
+    engine: App,
 }
 
 impl FaultyApp {
@@ -20,6 +21,11 @@ impl FaultyApp {
         let engine = App::start().await;
         let proxy = Proxy::start(engine.system.engine_url(), seed).await.expect("a proxy");
         let app = App::with(&[("AWS_ENDPOINT_URL_DYNAMODB", proxy.url())]).await;
-        Self { app, proxy, _engine: engine }
+        Self { app, proxy, engine }
+    }
+
+    /// A client of the database that does not call it through the proxy.
+    pub fn direct_client(&self) -> &Client {
+        self.engine.system.client()
     }
 }
