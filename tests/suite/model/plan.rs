@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::request::{MatchBy, OnMatch, ProfilePatch};
-use super::words::{COMPANY, DETAILS, FIELDS, LOOKUPS, ORDINARY, TYPES, WIDE};
+use super::words::{COMPANY, DETAILS, FIELDS, LOOKUPS, ORDINARY, REFERENCE, TYPES, WIDE};
 
 /// The number of tenants of a sequence.
 pub const TENANTS: usize = 2;
@@ -55,7 +55,7 @@ pub enum PlannedCall {
         upserts: Vec<PlannedUpsert>,
         key: Option<u8>,
     },
-    /// `target` survives.
+    /// `target` is the index of the survivor, `other` is counted from behind it.
     Merge {
         target: usize,
         other: usize,
@@ -63,7 +63,7 @@ pub enum PlannedCall {
         tag: TagChoice,
         key: Option<u8>,
     },
-    /// `target` is an index into the merged end users, then the others.
+    /// `target` is an index into the merged end users.
     Unmerge {
         target: usize,
         key: Option<u8>,
@@ -125,9 +125,21 @@ impl TicketEvent {
     }
 }
 
-/// A sequence of at most `longest` rounds.
+/// A sequence of at most `longest` rounds, after one that creates end users. Most calls are in the first tenant, so that
+/// they meet.
 pub fn rounds(longest: usize) -> impl Strategy<Value = Vec<Round>> {
-    vec(vec((0..TENANTS, call()), 1..=3), 1..=longest)
+    let tenant = prop_oneof![3 => Just(0), 1 => 1..TENANTS];
+    let creates = vec((Just(0), create()), 2..=3);
+    (creates, vec(vec((tenant, call()), 1..=3), 1..=longest)).prop_map(|(creates, mut rounds)| {
+        rounds.insert(0, creates);
+        rounds
+    })
+}
+
+fn create() -> impl Strategy<Value = PlannedCall> {
+    let key = option::weighted(0.3, 0..KEYS);
+    (patch(), option::of(0..TYPES.len()), vec(link(), 0..3), key)
+        .prop_map(|(patch, customer_type, uids, key)| PlannedCall::Create { patch, customer_type, uids, key })
 }
 
 fn call() -> impl Strategy<Value = PlannedCall> {
@@ -170,14 +182,13 @@ fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
     let key = || option::weighted(0.3, 0..KEYS);
     let customer_type = || option::of(0..TYPES.len());
     prop_oneof![
-        6 => (upsert(), key()).prop_map(|(upsert, key)| PlannedCall::Upsert { upsert, key }),
+        5 => (upsert(), key()).prop_map(|(upsert, key)| PlannedCall::Upsert { upsert, key }),
         1 => (vec(upsert(), 1..4), key()).prop_map(|(upserts, key)| PlannedCall::UpsertMany { upserts, key }),
-        3 => (target(), target(), prop::bool::weighted(0.2), tag(), key())
+        6 => (target(), 0_usize..4, prop::bool::weighted(0.2), tag(), key())
             .prop_map(|(target, other, dry_run, tag, key)| PlannedCall::Merge { target, other, dry_run, tag, key }),
-        2 => (target(), key()).prop_map(|(target, key)| PlannedCall::Unmerge { target, key }),
+        4 => (target(), key()).prop_map(|(target, key)| PlannedCall::Unmerge { target, key }),
         1 => (0_usize..4).prop_map(PlannedCall::Repeat),
-        4 => (patch(), customer_type(), vec(link(), 0..3), key())
-            .prop_map(|(patch, customer_type, uids, key)| PlannedCall::Create { patch, customer_type, uids, key }),
+        3 => create(),
         4 => (target(), patch(), customer_type(), vec(change(), 0..4), tag())
             .prop_map(|(target, patch, customer_type, uids, tag)| {
                 PlannedCall::Update { target, patch, customer_type, uids, tag }
@@ -190,16 +201,17 @@ fn ordinary_call() -> impl Strategy<Value = PlannedCall> {
 }
 
 fn upsert() -> impl Strategy<Value = PlannedUpsert> {
-    let match_by = prop_oneof![2 => Just(MatchBy::Any), 1 => Just(MatchBy::CustomerRef), 1 => Just(MatchBy::Uids)];
+    let match_by = prop_oneof![3 => Just(MatchBy::Any), 1 => Just(MatchBy::CustomerRef), 1 => Just(MatchBy::Uids)];
     let on_match = prop_oneof![2 => Just(OnMatch::Update), 1 => Just(OnMatch::Fill), 1 => Just(OnMatch::None)];
     let customer_type = option::of(0..TYPES.len());
-    (patch(), customer_type, vec(link(), 0..3), match_by, on_match).prop_map(
-        |(patch, customer_type, uids, match_by, on_match)| PlannedUpsert {
-            patch,
-            customer_type,
-            uids,
-            match_by,
-            on_match,
+    let uids = prop_oneof![1 => vec(link(), 0..1), 7 => vec(link(), 1..4)];
+    let reference = option::weighted(0.9, 0..FIELDS[REFERENCE].values.len());
+    (patch(), customer_type, uids, match_by, on_match, reference).prop_map(
+        |(mut patch, customer_type, uids, match_by, on_match, reference)| {
+            if match_by == MatchBy::CustomerRef {
+                patch[REFERENCE] = reference.map(Some);
+            }
+            PlannedUpsert { patch, customer_type, uids, match_by, on_match }
         },
     )
 }

@@ -114,7 +114,9 @@ impl<'a> SequenceRun<'a> {
     async fn resolve(&mut self, at: usize, call: &PlannedCall) -> Result<ModelCall, Contradiction> {
         let model = &self.tenants[at].models[0];
         let ids: Vec<u64> = model.end_users.keys().chain(model.merged.keys()).chain(&model.deleted).copied().collect();
-        let merged: Vec<u64> = model.merged.keys().chain(&ids).copied().collect();
+        // Merges and their undo mostly mean end users that exist.
+        let wrapped = |ids: &[u64], target: usize| target.checked_rem(ids.len()).map_or(UNUSED_ID, |at| ids[at]);
+        let merged: Vec<u64> = model.merged.keys().copied().collect();
         let end_user = |target: usize| ids.get(target).copied().unwrap_or(UNUSED_ID);
         let entry = |link: &UidLink| ModelUidEntry {
             id: None,
@@ -181,11 +183,12 @@ impl<'a> SequenceRun<'a> {
                 key: key(k).map(|key| format!("batch-{key}")),
             },
             PlannedCall::Merge { target, other, dry_run, tag, key: k } => {
-                let (id, other, key) = (end_user(*target), end_user(*other), key(k));
+                let (id, other, key) = (wrapped(&ids, *target), wrapped(&ids, target + 1 + other), key(k));
                 ModelCall::Merge { id, other, dry_run: *dry_run, tag: self.tag(at, id, *tag).await?, key }
             }
             PlannedCall::Unmerge { target, key: k } => {
-                ModelCall::Unmerge { id: merged.get(*target).copied().unwrap_or(UNUSED_ID), key: key(k) }
+                let id = if merged.is_empty() { end_user(*target) } else { wrapped(&merged, *target) };
+                ModelCall::Unmerge { id, key: key(k) }
             }
             PlannedCall::Repeat(n) => {
                 let keyed = &self.tenants[at].keyed;
