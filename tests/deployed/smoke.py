@@ -26,7 +26,7 @@ def ids(end_users):
 
 
 def check_endpoints(stage, customer):
-    """Each of the eight endpoints, on one end user that is deleted at the end."""
+    """Each of the fifteen endpoints, on end users that are deleted at the end."""
     send = stage.tenant(customer)
     response = stage.request("GET", "/api/EndUsers")
     response.expect(401)
@@ -80,6 +80,7 @@ def check_endpoints(stage, customer):
         assert [item["subject"] for item in page["items"]] == ["Hours?"], page
     eventually(has_ticket)
 
+    check_merge(send, end_user_id)
     stage.tenant(f"{customer}-other")("GET", path).expect(404)
     send("DELETE", path).expect(204)
     send("DELETE", path).expect(404)
@@ -87,7 +88,38 @@ def check_endpoints(stage, customer):
     def is_gone():
         assert send("GET", "/api/EndUsers?search=smit").expect(200)["totalCount"] == 0
     eventually(is_gone)
-    print("smoke test: 8 endpoints, stream -> search, queue -> history")
+    print("smoke test: 15 endpoints, stream -> search, queue -> history")
+
+
+def check_merge(send, end_user_id):
+    """Upserts another end user, merges it into this one, and undoes the merge."""
+    path = f"/api/EndUsers/{end_user_id}"
+    body = {"lastname": "Jansen", "uids": [{"uid": "cees@example.com"}]}
+    upserted = send("POST", "/api/EndUsers/upsert", body).expect(201)
+    other = upserted["endUser"]
+    other_id = other["endUserID"]
+    assert send("POST", "/api/EndUsers/upsert", body).expect(200)["outcome"] == "Unchanged"
+    many = send("POST", "/api/EndUsers/upsertMany", {"endUsers": [body, {}]}).expect(200)["items"]
+    assert [item["status"] for item in many] == [200, 400], many
+    both = {"uids": [{"uid": "cees@example.com"}, {"uid": "visitor@example.com"}]}
+
+    def is_ambiguous():
+        problem = send("POST", "/api/EndUsers/upsert", both).expect(409)
+        assert [conflict["endUserID"] for conflict in problem["conflicts"]] == [end_user_id, other_id], problem
+    eventually(is_ambiguous)
+    items = send("POST", "/api/EndUsers/lookup", {"uids": ["CEES@example.com", "nobody"]}).expect(200)["items"]
+    assert [item["endUserIDs"] for item in items] == [[other_id], []], items
+    assert send("GET", f"{path}/duplicates").expect(200) == []
+
+    preview = send("POST", f"{path}/merge", {"endUserID": other_id, "dryRun": True}).expect(200)
+    merged = send("POST", f"{path}/merge", {"endUserID": other_id}).expect(200)
+    assert (merged["endUser"], merged["movedUids"]) == (preview["endUser"], [other["uids"][0]["endUserUIDID"]]), merged
+    moved = send("GET", f"/api/EndUsers/{other_id}")
+    assert (moved.status, moved.headers["location"]) == (308, str(end_user_id)), moved.text
+    assert [merge["endUserID"] for merge in send("GET", f"{path}/merges").expect(200)] == [other_id]
+    restored = send("POST", f"/api/EndUsers/{other_id}/unmerge").expect(200)
+    assert restored == {"endUser": other, "mergedIntoEndUserID": end_user_id}, restored
+    send("DELETE", f"/api/EndUsers/{other_id}").expect(204)
 
 
 def check_gateway(stage, customer):

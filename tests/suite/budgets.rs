@@ -118,6 +118,20 @@ async fn upsert_costs_two_or_three_round_trips() {
 }
 
 #[tokio::test]
+async fn look_up_reads_each_end_user_once() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for _ in 0..20 {
+        tenant.create(json!({ "uids": [{ "uid": "hot@x.be" }, { "uidType": "Crm", "uid": "warm" }] })).await;
+    }
+    let uids: Vec<_> = ["hot@x.be", "HOT@x.be", "warm", "cold"].into_iter().cycle().take(100).collect();
+    let body = json!({ "uids": uids });
+    let found = assert_within(tenant.post("/api/EndUsers/lookup", body).await, (2.0, 15.0, 0.0));
+    assert_eq!(found["items"][99]["endUserIDs"], json!([]));
+    assert_eq!(found["items"][96]["more"], true);
+}
+
+#[tokio::test]
 async fn exclusive_create_costs_two_round_trips() {
     let app = App::with(&[("UID_POLICY", "Exclusive")]).await;
     let tenant = app.tenant(7);

@@ -234,6 +234,41 @@ async fn deleted_survivor_frees_all_identifiers() {
     create(&tenant, json!({ "uids": [{ "uid": "j@x.be" }, { "uid": "jane@x.be" }] })).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn upsert_of_one_key_is_never_ambiguous() {
+    let app = exclusive().await;
+    let tenant = app.tenant(7);
+    for round in 0..8 {
+        let uid = format!("moved{round}@x.be");
+        let (ours, other) = (create(&tenant, json!({})).await, create(&tenant, email(&uid)).await);
+        let upsert = || tenant.post("/api/EndUsers/upsert", json!({ "uids": [{ "uid": uid }] }));
+        let upserts = async { futures::future::join_all((0..14).map(|_| upsert())).await };
+        let moves = async {
+            tenant.post(&path(&ours, "/merge"), json!({ "endUserID": other })).await.expect(200);
+            tenant.send(TestRequest::new("POST", &path(&other, "/unmerge"))).await.expect(200);
+        };
+        let (responses, ()) = futures::join!(upserts, moves);
+        assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
+    }
+}
+
+#[tokio::test]
+async fn unmerge_names_every_collision() {
+    let app = exclusive().await;
+    let tenant = app.tenant(7);
+    let ours = create(&tenant, email("jane@x.be")).await;
+    let other =
+        create(&tenant, json!({ "customerRef": "ERP-2", "uids": [{ "uid": "a@x.be" }, { "uid": "b@x.be" }] })).await;
+    tenant.post(&path(&ours, "/merge"), json!({ "endUserID": other })).await.expect(200);
+    let removal = json!({ "customerRef": null, "uids": [{ "uid": "a@x.be", "markAsDeleted": true }, { "uid": "b@x.be", "markAsDeleted": true }] });
+    tenant.update(&ours, removal).await;
+    tenant.update(&ours, email("b@x.be")).await;
+    let (third, fourth) =
+        (create(&tenant, email("a@x.be")).await, create(&tenant, json!({ "customerRef": "erp-2" })).await);
+    let holders = [&ours, &third, &fourth].map(|id| json!({ "endUserID": id, "fields": [] }));
+    assert_eq!(taken(tenant.send(TestRequest::new("POST", &path(&other, "/unmerge"))).await), json!(holders));
+}
+
 /// Builds the claims of tenant 7 as `claims build` does. Returns the result and the shared identifiers.
 async fn build_claims(app: &App) -> (ClaimsBuild, Vec<(String, Vec<u32>)>) {
     let lookup = |name: &str| match name {

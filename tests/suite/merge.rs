@@ -411,6 +411,65 @@ async fn merge_and_unmerge_are_idempotent_with_a_key() {
     tenant.read(&other).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn simultaneous_requests_with_a_key_get_one_result() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    for round in 0..6 {
+        let ours = create(&tenant, email(&format!("jane{round}@x.be"))).await;
+        let other = create(&tenant, email(&format!("j{round}@x.be"))).await;
+        let etag = tenant.get(&path(&ours, "")).await.header("etag").unwrap().to_owned();
+        let send = async |rest: &str, id: &Value| {
+            let request = || {
+                let request =
+                    TestRequest::new("POST", &path(id, rest)).header("idempotency-key", &format!("{rest}{round}"));
+                if rest == "/merge" {
+                    request.header("if-match", &etag).json(&json!({ "endUserID": other }))
+                } else {
+                    request
+                }
+            };
+            let responses = futures::future::join_all((0..8).map(|_| tenant.send(request()))).await;
+            assert!(responses.iter().all(|response| response.status == 200), "{responses:?}");
+            assert!(responses.iter().all(|response| response.body == responses[0].body), "{responses:?}");
+            let new = responses.iter().filter(|response| response.header("idempotency-replayed").is_none()).count();
+            assert_eq!(new, 1);
+        };
+        send("/merge", &ours).await;
+        send("/unmerge", &other).await;
+    }
+}
+
+#[tokio::test]
+async fn deleting_the_other_erases_what_the_merge_stored() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let (ours, other) = (create(&tenant, email("john@x.be")).await, create(&tenant, email("secret@x.be")).await);
+    let keyed = |path: &str, key: &str| TestRequest::new("POST", path).header("idempotency-key", key);
+    let merging = keyed(&path(&ours, "/merge"), "m").json(&json!({ "endUserID": other }));
+    tenant.send(merging).await.expect(200);
+    let body = json!({ "uids": [{ "uid": "john@x.be" }] });
+    tenant.send(keyed("/api/EndUsers/upsert", "u").json(&body)).await.expect(200);
+    tenant.send(keyed(&path(&other, "/unmerge"), "n")).await.expect(200);
+    tenant.delete(&path(&other, "")).await.expect(204);
+    app.settle().await;
+    let kinds: Vec<_> = kinds_with(&app, "secret").await;
+    assert_eq!(kinds, [""; 0]);
+    tenant.delete(&path(&ours, "")).await.expect(204);
+    app.settle().await;
+    assert_eq!(kinds_with(&app, "x.be").await.iter().filter(|kind| *kind != "Claim").count(), 0);
+}
+
+#[tokio::test]
+async fn unmerge_rejects_content_that_it_ignores() {
+    let app = App::start().await;
+    let tenant = app.tenant(7);
+    let unmerge = || TestRequest::new("POST", "/api/EndUsers/1/unmerge");
+    tenant.send(unmerge().header("content-type", "text/plain").body("x")).await.expect(415);
+    tenant.send(unmerge().header("content-type", "application/json").body(vec![b' '; (1 << 20) + 1])).await.expect(413);
+    tenant.send(unmerge().header("content-type", "application/json").body("{")).await.expect(404);
+}
+
 #[tokio::test]
 async fn merge_can_be_undone_for_30_days() {
     let app = App::start().await;

@@ -256,6 +256,7 @@ async fn invalid_upsert_is_400_with_every_error() {
         (json!({ "uids": [{ "uid": "jane@" }] }), vec!["uids[0].uid"]),
         (json!({ "uids": "jane@x.be" }), vec!["uids"]),
         (json!({ "uids": many }), vec!["uids"]),
+        (json!({ "uids": [], "UIDS": [] }), vec!["uids"]),
         (json!([]), vec!["body"]),
         (json!({ "customerRef": "x".repeat(255) }), vec!["customerRef"]),
         (

@@ -16,7 +16,7 @@ pub const FUNCTION: Function = Function {
 /// Reads an EndUserLookUpDTO. Returns 200 with a result per value, in order: at most 10 ids each, ascending.
 pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let look_up = UidLookUp::read(&request.json()?, app.default_region())?;
-    let found = db.look_up_end_users(look_up.keys()).await?;
+    let found = db.look_up_end_users(&look_up.keys().collect::<Vec<_>>()).await?;
     let items = look_up.values().zip(found).map(|(uid, ids)| LookUpItemDto::new(uid, &ids)).collect();
     Response::ok(&LookUpDto { items })
 }

@@ -14,7 +14,7 @@ pub const FUNCTION: Function =
 /// 30 days ago; 409 if a later merge must be undone first; 422 if the Idempotency-Key was used with a different request.
 pub async fn handle(_: &App, db: &Scope<'_>, request: &Request) -> Result<Response, Error> {
     let id = request.end_user_id()?;
-    let idempotency_key = request.idempotency_key()?;
+    let idempotency_key = request.idempotency_key_without_body()?;
     let Idempotent { value: unmerged, replayed } = db.unmerge_end_user(id, idempotency_key.as_ref()).await?;
     let response = Response::ok(&UnmergedDto::from(&unmerged))?.with_revision(unmerged.end_user.revision());
     Ok(response.replayed(replayed))

@@ -18,13 +18,14 @@ pub async fn handle(app: &App, db: &Scope<'_>, request: &Request) -> Result<Resp
     let mut stored = db.stored_item_responses(idempotency_key.as_ref()).await?;
     let mut results = Vec::with_capacity(upserts.len());
     for (item, upsert) in (0..).zip(upserts) {
-        let result = match (stored.remove(&item), upsert) {
-            (Some(value), _) => Ok(Idempotent { value, replayed: true }),
-            (None, Ok(upsert)) => {
+        let result = match (stored.remove(&item), upsert, db.check_time()) {
+            (Some(value), _, _) => Ok(Idempotent { value, replayed: true }),
+            (None, Err(errors), _) => Err(errors.into()),
+            (None, Ok(_), Err(error)) => Err(error.into()),
+            (None, Ok(upsert), Ok(())) => {
                 let idempotency_key = idempotency_key.as_ref().map(|key| key.item(item));
                 db.upsert_end_user(&upsert, idempotency_key.as_ref(), |upserted| UpsertedId::from(&upserted)).await
             }
-            (None, Err(errors)) => Err(errors.into()),
         };
         results.push(ItemResult { path: format!("endUsers[{item}]"), result });
     }

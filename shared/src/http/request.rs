@@ -137,8 +137,17 @@ impl Request {
         }
     }
 
+    /// The `Idempotency-Key` of a request whose body is ignored, if it is one that the API accepts.
+    pub fn idempotency_key_without_body(&self) -> Result<Option<IdempotencyKey>, Error> {
+        self.check_content()?;
+        if self.body().len() > MAX_BODY {
+            return Err(Error::TooLarge);
+        }
+        Ok(self.idempotency_key()?)
+    }
+
     /// The `Idempotency-Key` with the fingerprint of this request; `None` without the header.
-    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
+    fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, ValidationErrors> {
         const NAME: &str = "Idempotency-Key";
         let Some(value) = self.inner.headers().get(NAME) else { return Ok(None) };
         // With the id of the path, because the same body means something else for another end user.

@@ -257,7 +257,7 @@ impl Scope<'_> {
         }
         let known = self.known_claims(&gained.union(&lost).cloned().collect()).await?;
         let paths = |key: &MatchKey| pending.map(|pending| pending.paths(key)).unwrap_or_default();
-        check_free(&gained, &known, Some(id), paths)?;
+        check_free(&gained, |key| known.other_holders(key, Some(id)), paths)?;
         let mut writes = self.claim_puts(&gained, &known, id, &[])?;
         writes.extend(self.releases(&lost, &known, id)?);
         Ok(writes)
@@ -397,17 +397,16 @@ fn owners(owner: EndUserId) -> AttributeValue {
     AttributeValue::L(vec![number(owner)])
 }
 
-/// Fails if end users other than `id` hold keys that it would gain, and names all of them with the paths of the keys in
-/// the request.
+/// Fails if other end users, `holders`, hold keys that an end user would gain, and names all of them with the paths of the
+/// keys in the request.
 pub(super) fn check_free(
     gained: &BTreeSet<MatchKey>,
-    known: &KnownClaims,
-    id: Option<EndUserId>,
+    holders: impl Fn(&MatchKey) -> BTreeSet<EndUserId>,
     paths: impl Fn(&MatchKey) -> Vec<String>,
 ) -> Result<(), ChangeError> {
     let mut taken: BTreeMap<EndUserId, Vec<String>> = BTreeMap::new();
     for key in gained {
-        for holder in known.other_holders(key, id) {
+        for holder in holders(key) {
             taken.entry(holder).or_default().extend(paths(key));
         }
     }

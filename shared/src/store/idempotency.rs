@@ -19,7 +19,7 @@ use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
 
 /// How long a response is stored.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The result of a request that may have an idempotency key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +83,22 @@ impl Scope<'_> {
         let Some(idempotency_key) = idempotency_key else { return Ok(BTreeMap::new()) };
         let responses = self.stored_responses(idempotency_key).await?.into_iter();
         Ok(responses.filter_map(|(sort_key, response)| Some((sort_key.parse().ok()?, response))).collect())
+    }
+
+    /// The stored response instead of an error, if there is one: a concurrent request with the same key may have been
+    /// applied after this request looked for its response and before it read the end users.
+    pub(super) async fn stored_or<T: DeserializeOwned>(
+        &self,
+        idempotency_key: Option<&IdempotencyKey>,
+        result: Result<Idempotent<T>, ChangeError>,
+    ) -> Result<Idempotent<T>, ChangeError> {
+        match result {
+            Ok(_) | Err(ChangeError::Store(_) | ChangeError::KeyReused) => result,
+            Err(_) => match self.stored_response(idempotency_key).await? {
+                Some(value) => Ok(Idempotent { value, replayed: true }),
+                None => result,
+            },
+        }
     }
 
     /// Returns the writes that store `response`, and lists it in `document`; without a key there are none. The writes

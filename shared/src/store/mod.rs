@@ -81,6 +81,15 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Fails if the time of the request is used up, before an operation that could only fail.
+    pub fn check_time(&self) -> Result<(), StoreError> {
+        if Instant::now() < self.table.deadline {
+            return Ok(());
+        }
+        let reason = "the time of the request is used up".to_owned();
+        Err(StoreError::Unavailable { outcome: Outcome::NothingWritten, reason })
+    }
+
     /// The tenant.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant

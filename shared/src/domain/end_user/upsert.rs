@@ -132,9 +132,8 @@ impl EndUserUpsert {
         };
         // An identifier that is invalid has an error of its own.
         let is_reported = |path: &String| {
-            path == "matchBy"
-                || by_uids && path.starts_with("uids")
-                || by_reference && path == Field::CustomerRef.name()
+            let path = path.to_ascii_lowercase();
+            path == "matchby" || by_uids && path.starts_with("uids") || by_reference && path == "customerref"
         };
         if deciding.is_empty() && !errors.as_map().keys().any(is_reported) {
             errors.add("matchBy", "selects no identifier: the request needs a UID or a customerRef to match by");

@@ -347,7 +347,7 @@ fn unmerge() -> Operation {
         .parameters(Some([path_id(), idempotency_key()]))
         .responses(responses(
             [("200", with_headers("The end user, as before the merge.", &headers, "EndUserUnmergeResultDTO", result))],
-            &["BadRequest", "NotFound", "Conflict", "UnprocessableContent"],
+            &["BadRequest", "NotFound", "Conflict", "ContentTooLarge", "UnsupportedMediaType", "UnprocessableContent"],
         ))
         .build()
 }

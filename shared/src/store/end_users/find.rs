@@ -32,28 +32,32 @@ impl Scope<'_> {
     }
 
     /// Returns the end users that hold any of each set of keys: by ascending id, at most [`MAX_LOOK_UP_IDS`] and one
-    /// more.
-    pub async fn look_up_end_users<'k>(
-        &self,
-        key_sets: impl Iterator<Item = &'k BTreeSet<MatchKey>>,
-    ) -> Result<Vec<Vec<EndUserId>>, StoreError> {
-        try_concurrently(key_sets.map(|match_keys| self.first_holders(match_keys, MAX_LOOK_UP_IDS + 1))).await
-    }
-
-    /// The first `max` end users that hold any of `match_keys`, by ascending id.
-    async fn first_holders(&self, match_keys: &BTreeSet<MatchKey>, max: usize) -> Result<Vec<EndUserId>, StoreError> {
-        let candidates: Vec<_> = self.indexed_ids(match_keys).await?.into_iter().collect();
-        let mut holders = Vec::new();
-        for candidates in candidates.chunks(max) {
-            let end_users = self.end_users(candidates.iter().copied()).await?.into_values();
-            let is_holder = |end_user: &EndUser| !end_user.keys().is_disjoint(match_keys);
-            holders.extend(end_users.filter(is_holder).map(|end_user| end_user.id));
-            if holders.len() >= max {
-                holders.truncate(max);
-                break;
+    /// more. Queries each distinct set and reads each end user once.
+    pub async fn look_up_end_users(&self, key_sets: &[&BTreeSet<MatchKey>]) -> Result<Vec<Vec<EndUserId>>, StoreError> {
+        const MAX: usize = MAX_LOOK_UP_IDS + 1;
+        let distinct: BTreeSet<_> = key_sets.iter().copied().collect();
+        let candidates = try_concurrently(distinct.iter().map(|keys| self.indexed_ids(keys))).await?;
+        let mut open: BTreeMap<_, _> = distinct.into_iter().zip(candidates).collect();
+        let mut found: BTreeMap<&BTreeSet<MatchKey>, Vec<EndUserId>> = BTreeMap::new();
+        let mut held_keys: BTreeMap<EndUserId, BTreeSet<MatchKey>> = BTreeMap::new();
+        while !open.is_empty() {
+            let next: BTreeSet<_> = open.values().flat_map(|ids| ids.iter().take(MAX).copied()).collect();
+            let unread = next.into_iter().filter(|id| !held_keys.contains_key(id)).collect::<Vec<_>>();
+            // Only keys are kept in memory: 100 values can have 1,100 large end users.
+            for ids in unread.chunks(MAX_FOUND) {
+                let end_users = self.end_users(ids.iter().copied()).await?;
+                held_keys.extend(ids.iter().map(|id| (*id, end_users.get(id).map(EndUser::keys).unwrap_or_default())));
             }
+            for (keys, ids) in &mut open {
+                let first = ids.iter().nth(MAX).copied();
+                let rest = first.map_or_else(BTreeSet::new, |first| ids.split_off(&first));
+                let holders = std::mem::replace(ids, rest).into_iter().filter(|id| !held_keys[id].is_disjoint(keys));
+                found.entry(*keys).or_default().extend(holders);
+            }
+            open.retain(|keys, ids| !ids.is_empty() && found.get(keys).is_none_or(|holders| holders.len() < MAX));
         }
-        Ok(holders)
+        let holders = |keys: &&BTreeSet<MatchKey>| found.get(keys).into_iter().flatten().take(MAX).copied().collect();
+        Ok(key_sets.iter().map(holders).collect())
     }
 
     /// Returns the other end users that share identifiers with an end user: those with the most shared match keys first,

@@ -19,6 +19,7 @@ use crate::domain::input::ValidationErrors;
 use crate::domain::time::Timestamp;
 use crate::store::claims::{UidPolicy, check_free};
 use crate::store::error::{ChangeError, StoreError, unreadable};
+use crate::store::idempotency::RETENTION;
 use crate::store::items::{self, Document, Item, Remains, StoredResponse};
 use crate::store::keys::{self, Key};
 use crate::store::query::Query;
@@ -70,6 +71,16 @@ impl Scope<'_> {
     /// Makes one end user part of another one if the latter's revision meets `precondition`, and with `idempotency_key`
     /// at most once. A dry run returns the result without writing it.
     pub async fn merge_end_users(
+        &self,
+        merge: EndUserMerge,
+        precondition: &Precondition,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<Merged>, ChangeError> {
+        let result = self.try_merge(merge, precondition, idempotency_key).await;
+        self.stored_or(idempotency_key, result).await
+    }
+
+    async fn try_merge(
         &self,
         merge: EndUserMerge,
         precondition: &Precondition,
@@ -171,6 +182,15 @@ impl Scope<'_> {
         id: EndUserId,
         idempotency_key: Option<&IdempotencyKey>,
     ) -> Result<Idempotent<Unmerged>, ChangeError> {
+        let result = self.try_unmerge(id, idempotency_key).await;
+        self.stored_or(idempotency_key, result).await
+    }
+
+    async fn try_unmerge(
+        &self,
+        id: EndUserId,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Idempotent<Unmerged>, ChangeError> {
         let mut taken = TakenIds::default();
         let mut backoff = self.table.backoff(CONFLICT);
         loop {
@@ -208,7 +228,7 @@ impl Scope<'_> {
             after.depth = undo.survivor_depth;
             let value = Unmerged { end_user: restored.clone(), survivor: into };
             let mut other = Document { end_user: restored, version: merged.version + 1, ..merged };
-            after.return_responses(&mut other);
+            after.return_responses(&mut other, undo.merged_at);
             let claims = self.restored_claims(&survivor.end_user, &after.end_user, &other.end_user).await?;
             let Some(mut more) = claims else {
                 backoff.wait().await?;
@@ -243,11 +263,16 @@ impl Scope<'_> {
             return Ok(Some(Vec::new()));
         }
         let (keys, kept) = (restored.keys(), after.keys());
-        if !keys.is_disjoint(&kept) {
-            return Err(ChangeError::Conflict(Conflict::with(ConflictKind::IdentifierTaken, after.id)));
-        }
         let known = self.known_claims(&keys).await?;
-        check_free(&keys, &known, Some(before.id), |_| Vec::new())?;
+        check_free(
+            &keys,
+            |key| {
+                let mut holders = known.other_holders(key, Some(before.id));
+                holders.extend(kept.contains(key).then_some(after.id));
+                holders
+            },
+            |_| Vec::new(),
+        )?;
         let (moved, gained): (BTreeSet<_>, BTreeSet<_>) = keys.into_iter().partition(|key| before.keys().contains(key));
         for key in moved {
             let names_restored = known.claims.get(&key).is_some_and(|claim| claim.owners.contains(&restored.id));
@@ -342,10 +367,18 @@ impl Document {
         self.responses.drain(..self.responses.len().saturating_sub(items::MAX_STORED_RESPONSES));
     }
 
-    /// Returns the responses that were adopted from `other` to it.
-    fn return_responses(&mut self, other: &mut Self) {
+    /// Returns the responses that were adopted from `other` to it. Lists those since the merge for both end users, because
+    /// they contain data of both.
+    fn return_responses(&mut self, other: &mut Self, merged_at: u64) {
         let own = |response: &StoredResponse| (response.digest.clone(), response.item);
         other.responses.retain(|response| self.responses.iter().any(|adopted| own(adopted) == own(response)));
         self.responses.retain(|adopted| !other.responses.iter().any(|response| own(adopted) == own(response)));
+        let id = self.end_user.id;
+        let since = self.responses.iter().filter(|response| response.until >= merged_at / 1_000 + RETENTION.as_secs());
+        other
+            .responses
+            .extend(since.map(|response| StoredResponse { of: response.of.or(Some(id)), ..response.clone() }));
+        other.responses.sort_by_key(|response| response.until);
+        other.responses.drain(..other.responses.len().saturating_sub(items::MAX_STORED_RESPONSES));
     }
 }

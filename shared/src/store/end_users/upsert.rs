@@ -39,6 +39,16 @@ impl Scope<'_> {
         idempotency_key: Option<&IdempotencyKey>,
         result: impl Fn(Upserted) -> T,
     ) -> Result<Idempotent<T>, ChangeError> {
+        let result = self.try_upsert(upsert, idempotency_key, result).await;
+        self.stored_or(idempotency_key, result).await
+    }
+
+    async fn try_upsert<T: Serialize + DeserializeOwned>(
+        &self,
+        upsert: &EndUserUpsert,
+        idempotency_key: Option<&IdempotencyKey>,
+        result: impl Fn(Upserted) -> T,
+    ) -> Result<Idempotent<T>, ChangeError> {
         let mut taken = TakenIds::default();
         let mut backoff = self.table.backoff("upsert conflict");
         loop {
@@ -48,6 +58,12 @@ impl Scope<'_> {
                 return Ok(Idempotent { value, replayed: true });
             }
             if matches.holders.len() > 1 {
+                // The holders were read one after another. One that changed meanwhile may have passed its identifier on.
+                let again = self.documents(matches.holders.keys().copied()).await?;
+                if again != matches.holders {
+                    backoff.wait().await?;
+                    continue;
+                }
                 return Err(conflict(ConflictKind::AmbiguousMatch, &matches, |holder| {
                     upsert.matched_paths(&holder.end_user)
                 }));
@@ -126,9 +142,9 @@ impl Scope<'_> {
         let gained = after.end_user.keys().difference(&held).cloned().collect();
         let mut writes = self.claim_puts(&gained, &matches.known, after.end_user.id, &[])?;
         if self.policy == UidPolicy::Exclusive {
-            check_free(&gained, &matches.known, before.map(|before| before.end_user.id), |key| {
-                upsert.new_end_user().paths(key)
-            })?;
+            let id = before.map(|before| before.end_user.id);
+            let holders = |key: &MatchKey| matches.known.other_holders(key, id);
+            check_free(&gained, holders, |key| upsert.new_end_user().paths(key))?;
             let lost: BTreeSet<_> = held.difference(&after.end_user.keys()).cloned().collect();
             if !lost.is_empty() {
                 writes.extend(self.releases(&lost, &self.known_claims(&lost).await?, after.end_user.id)?);

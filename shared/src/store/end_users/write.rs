@@ -80,7 +80,9 @@ impl Scope<'_> {
     ) -> Result<Idempotent<AssignedUid>, ChangeError> {
         let apply = |end_user: &EndUser| assignment.apply(end_user).map_err(ChangeError::Invalid);
         let result = |before: &EndUser, after: &EndUser| assignment.result(before, after);
-        self.update_with_retry(assignment.end_user, idempotency_key, OnMerged::Follow, apply, result).await
+        let result =
+            self.update_with_retry(assignment.end_user, idempotency_key, OnMerged::Follow, apply, result).await;
+        self.stored_or(idempotency_key, result).await
     }
 
     /// Changes an end user, and after a conflict changes its new state again. Takes UID ids only for UIDs that the
