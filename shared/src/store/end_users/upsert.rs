@@ -60,7 +60,10 @@ impl Scope<'_> {
             if matches.holders.len() > 1 {
                 // The holders were read one after another. One that changed meanwhile may have passed its identifier on.
                 let again = self.documents(matches.holders.keys().copied()).await?;
-                if again != matches.holders {
+                let held = |documents: &BTreeMap<EndUserId, Document>| -> Vec<_> {
+                    documents.values().map(|document| (document.end_user.id, document.end_user.keys())).collect()
+                };
+                if held(&again) != held(&matches.holders) {
                     backoff.wait().await?;
                     continue;
                 }
