@@ -27,12 +27,19 @@ use run::{Contradiction, SequenceRun};
 /// The number of sequences per engine; its cache of transactions slows it down.
 const PER_ENGINE: u32 = 100;
 
+/// The value of `UID_POLICY`.
+#[derive(Clone, Copy, PartialEq)]
+enum Policy {
+    Shared,
+    Exclusive,
+}
+
 /// Runs `count` random sequences one after another, each on tenants of its own.
-fn run_sequences(count: u32, longest: usize, salt: u64, app: &App, runtime: &tokio::runtime::Runtime) {
+fn run_sequences(count: u32, longest: usize, salt: u64, app: &App, policy: Policy, runtime: &tokio::runtime::Runtime) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     hold_all(count, salt, &plan::rounds(longest), |rounds: Vec<Round>| {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let result = runtime.block_on(SequenceRun::new(app, number).run(&rounds));
+        let result = runtime.block_on(SequenceRun::new(app, number, policy == Policy::Exclusive).run(&rounds));
         result.map_err(|Contradiction(message)| message)
     });
 }
@@ -43,8 +50,22 @@ fn operations_match_the_model() {
     let count = sequences(400);
     for engine in 0..count.div_ceil(PER_ENGINE) {
         let app = runtime.block_on(App::start());
-        run_sequences(PER_ENGINE.min(count - engine * PER_ENGINE), 8, u64::from(engine) << 32, &app, &runtime);
+        run_sequences(
+            PER_ENGINE.min(count - engine * PER_ENGINE),
+            8,
+            u64::from(engine) << 32,
+            &app,
+            Policy::Shared,
+            &runtime,
+        );
     }
+}
+
+#[test]
+fn operations_match_the_model_of_exclusive_identifiers() {
+    let runtime = runtime();
+    let app = runtime.block_on(App::with(&[("UID_POLICY", "Exclusive")]));
+    run_sequences(sequences(60), 8, 1 << 48, &app, Policy::Exclusive, &runtime);
 }
 
 /// Runs `count` sequences with injected faults. Returns the number of database calls, and of injected faults by kind.
@@ -52,7 +73,7 @@ fn run_with_faults(count: u32, plan: Plan, salt: u64) -> (u64, BTreeMap<Fault, u
     let runtime = runtime();
     let faulty = runtime.block_on(FaultyApp::start(salt));
     faulty.proxy.inject(plan);
-    run_sequences(count, 5, salt, &faulty.app, &runtime);
+    run_sequences(count, 5, salt, &faulty.app, Policy::Shared, &runtime);
     faulty.proxy.inject(Plan::default());
     faulty.proxy.injected()
 }

@@ -46,11 +46,11 @@ pub struct SequenceRun<'a> {
 
 impl<'a> SequenceRun<'a> {
     /// A sequence with tenants of its own.
-    pub fn new(app: &'a App, number: u64) -> Self {
+    pub fn new(app: &'a App, number: u64, is_exclusive: bool) -> Self {
         let tenant = |at| {
             let name = format!("model-{number}-{at}");
             let token = app::token(json!({ "customerID": name }));
-            let models = vec![TenantModel::default()];
+            let models = vec![TenantModel::new(is_exclusive)];
             let (tags, tickets) = (HashMap::new(), TicketModel::default());
             TenantRun { name, token, models, tags, tickets, keyed: Vec::new(), greatest: 0 }
         };
