@@ -49,7 +49,7 @@ impl TokenIssuer {
     /// The caller of an accepted token.
     fn authenticate(&self, token: &str) -> Option<Caller> {
         let header = format!("Bearer {token}");
-        let result = self.authenticator.authenticate(Some(&header), Access::Write).now_or_never();
+        let result = self.authenticator.authenticate(Some(&header), || Access::Write).now_or_never();
         result.expect("a local key").ok()
     }
 }
