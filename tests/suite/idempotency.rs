@@ -49,14 +49,6 @@ async fn create_is_idempotent_with_a_key() {
     assert_eq!(count(&tenant).await, 1);
 }
 
-/// The kinds of all items that contain `text` in any attribute.
-async fn kinds_with(app: &App, text: &str) -> Vec<String> {
-    let scan = app.system.client().scan().table_name(app.system.table()).into_paginator().items().send();
-    let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
-    let holding = items.iter().filter(|item| format!("{item:?}").to_lowercase().contains(text));
-    holding.map(|item| item["kind"].as_s().unwrap().clone()).collect()
-}
-
 #[tokio::test]
 async fn deletion_erases_stored_responses() {
     let app = App::start().await;
@@ -67,14 +59,14 @@ async fn deletion_erases_stored_responses() {
     tenant.send(keyed(ASSIGN, "new", &link("jane2@x.be"))).await.expect(201);
     tenant.send(keyed(ASSIGN, "already linked", &link("jane2@x.be"))).await.expect(400);
     tenant.send(keyed(ASSIGN, "already-linked", &link("jane2@x.be"))).await.expect(200);
-    let stored = kinds_with(&app, "jane").await;
+    let stored = app.kinds_with("jane").await;
     assert_eq!(stored.iter().filter(|kind| *kind == "Idempotency").count(), 3, "{stored:?}");
 
     tenant.delete(&format!("{CREATE}/{id}")).await.expect(204);
     // The stored response of a deleted end user is not replayed, even before the stream erases it.
     tenant.send(keyed(ASSIGN, "new", &link("jane2@x.be"))).await.expect(404);
     app.settle().await;
-    assert_eq!(kinds_with(&app, "jane").await, [""; 0]);
+    assert_eq!(app.kinds_with("jane").await, [""; 0]);
     let again = tenant.send(keyed(CREATE, "k", &jane())).await;
     assert_eq!((again.status, replayed(&again)), (201, false), "{}", again.text());
     assert_ne!(again.json()["endUserID"], *id);
@@ -103,7 +95,7 @@ async fn stream_erases_responses_after_an_interrupted_delete() {
     let delete = app.system.client().delete_item().table_name(app.system.table());
     delete.key("pk", key("C#7#EndUser".to_owned())).key("sk", key(format!("{id:010}"))).send().await.unwrap();
     app.settle().await;
-    assert_eq!(kinds_with(&app, "jane").await, ["Uid"]);
+    assert_eq!(app.kinds_with("jane").await, ["Uid"]);
 }
 
 #[tokio::test]
@@ -129,7 +121,7 @@ async fn document_lists_at_most_500_stored_responses() {
     assert!(assign("500th").await && assign("501st").await);
     tenant.delete(&format!("{CREATE}/{id}")).await.expect(204);
     app.settle().await;
-    assert_eq!(kinds_with(&app, "jane").await, [""; 0]);
+    assert_eq!(app.kinds_with("jane").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -330,14 +330,6 @@ async fn tickets_follow_their_uids() {
     assert_eq!((tickets(&ours).await, tickets(&other).await), (vec![one], vec![two]));
 }
 
-/// The kinds of all items that contain `text` in any attribute.
-async fn kinds_with(app: &App, text: &str) -> Vec<String> {
-    let scan = app.system.client().scan().table_name(app.system.table()).into_paginator().items().send();
-    let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
-    let holding = items.iter().filter(|item| format!("{item:?}").to_lowercase().contains(text));
-    holding.map(|item| item["kind"].as_s().unwrap().clone()).collect()
-}
-
 #[tokio::test]
 async fn deleting_the_survivor_erases_everything() {
     let app = App::start().await;
@@ -361,7 +353,7 @@ async fn deleting_the_survivor_erases_everything() {
     }
     tenant.delete(&path(&ids[2], "")).await.expect(204);
     app.settle().await;
-    assert_eq!(kinds_with(&app, "jane").await, [""; 0]);
+    assert_eq!(app.kinds_with("jane").await, [""; 0]);
     for id in &ids {
         tenant.get(&path(id, "")).await.expect(404);
     }
@@ -384,7 +376,7 @@ async fn deleting_a_restored_end_user_erases_its_responses() {
     assert_eq!(tenant.send(keyed(&body)).await.header("idempotency-replayed"), Some("true"));
     tenant.delete(&path(&other, "")).await.expect(204);
     app.settle().await;
-    assert_eq!(kinds_with(&app, "jane").await, [""; 0]);
+    assert_eq!(app.kinds_with("jane").await, [""; 0]);
 }
 
 #[tokio::test]
@@ -453,11 +445,11 @@ async fn deleting_the_other_erases_what_the_merge_stored() {
     tenant.send(keyed(&path(&other, "/unmerge"), "n")).await.expect(200);
     tenant.delete(&path(&other, "")).await.expect(204);
     app.settle().await;
-    let kinds: Vec<_> = kinds_with(&app, "secret").await;
+    let kinds: Vec<_> = app.kinds_with("secret").await;
     assert_eq!(kinds, [""; 0]);
     tenant.delete(&path(&ours, "")).await.expect(204);
     app.settle().await;
-    assert_eq!(kinds_with(&app, "x.be").await.iter().filter(|kind| *kind != "Claim").count(), 0);
+    assert_eq!(app.kinds_with("x.be").await.iter().filter(|kind| *kind != "Claim").count(), 0);
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_the_default_region_decides_wait_for_similar_ones() {
+    fn numbers_of_the_default_region_wait_for_similar_ones() {
         let phone =
             |country: &str, number: &str| format!(r#"{{{country}"uids":[{{"uidType":"Phone","uid":"{number}"}}]}}"#);
         let (national, belgian) = (phone("", "0470 12 34 56"), phone(r#""country":"BE","#, "0470 12 34 56"));

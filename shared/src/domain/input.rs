@@ -401,12 +401,7 @@ impl<'a> Fields<'a> {
     /// The value of the name in `choices` that the member has in any case; `null` and an empty text count as absent.
     pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)], errors: &mut ValidationErrors) -> Option<T> {
         let text = self.text(name, Limit::Chars(MAX_CHOICE_LENGTH), errors).value()?;
-        let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
-        if found.is_none() {
-            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-            errors.add(self.path(name), format!("must be one of: {}", names.join(", ")));
-        }
-        found.map(|(_, value)| *value)
+        errors.record(self.path(name), choose(&text, choices))
     }
 
     /// The elements of a required array of 1 to `max` elements, with their paths. Empty if the array is invalid.
@@ -432,6 +427,15 @@ impl<'a> Fields<'a> {
         };
         self.read(name, errors, "an array", read).value()
     }
+}
+
+/// The value of the name in `choices` that `text` is in any case. The error names all of them.
+pub fn choose<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+        format!("must be one of: {}", names.join(", "))
+    })
 }
 
 /// The error of a member whose name is repeated in its object.

@@ -12,7 +12,7 @@ use super::error::Error;
 use crate::domain::end_user::{MAX_UID_LENGTH, Precondition, SortField};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::EndUserId;
-use crate::domain::input::{Json, ValidationErrors};
+use crate::domain::input::{Json, ValidationErrors, choose};
 use crate::domain::page::Page;
 use crate::domain::search::{MAX_SEARCH_LENGTH, Search};
 use crate::domain::text::{self, Limit};
@@ -90,9 +90,6 @@ impl Request {
     pub fn json(&self) -> Result<Json, Error> {
         self.check_content()?;
         let bytes = self.body();
-        if bytes.len() > MAX_BODY {
-            return Err(Error::TooLarge);
-        }
         if bytes.is_empty() {
             return Err(ValidationErrors::single("body", "is required").into());
         }
@@ -140,9 +137,6 @@ impl Request {
     /// The `Idempotency-Key` of a request whose body is ignored, if it is one that the API accepts.
     pub fn idempotency_key_without_body(&self) -> Result<Option<IdempotencyKey>, Error> {
         self.check_content()?;
-        if self.body().len() > MAX_BODY {
-            return Err(Error::TooLarge);
-        }
         Ok(self.idempotency_key()?)
     }
 
@@ -169,6 +163,7 @@ impl Request {
         Ok(ValidationErrors::zip(self.read_body(read)?, self.precondition())?)
     }
 
+    /// Checks the type, the encoding and the size of the body.
     fn check_content(&self) -> Result<(), Error> {
         let value = |name| self.inner.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
         if value(header::CONTENT_TYPE).is_some_and(|kind| !is_json(kind)) {
@@ -176,6 +171,9 @@ impl Request {
         }
         if value(header::CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
             return Err(Error::UnsupportedMedia("the Content-Encoding must be identity"));
+        }
+        if self.body().len() > MAX_BODY {
+            return Err(Error::TooLarge);
         }
         Ok(())
     }
@@ -318,12 +316,7 @@ impl Query {
     /// The value of the name in `choices` that the parameter has in any case.
     pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text(name, MAX_SEARCH_LENGTH)?;
-        let found = choices.iter().find(|(choice, _)| choice.eq_ignore_ascii_case(&text));
-        if found.is_none() {
-            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
-            self.errors.add(name, format!("must be one of: {}", names.join(", ")));
-        }
-        found.map(|(_, value)| *value)
+        self.errors.record(name, choose(&text, choices))
     }
 
     /// `pageNumber` (default 1) and `pageSize` (default 10, at most 100).

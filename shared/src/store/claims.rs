@@ -106,22 +106,20 @@ pub(super) struct KnownClaims {
 impl KnownClaims {
     /// The end users that hold `key` according to their documents, other than `except`.
     pub(super) fn other_holders(&self, key: &MatchKey, except: Option<EndUserId>) -> BTreeSet<EndUserId> {
-        let owners = self.claims.get(key).into_iter().flat_map(|claim| &claim.owners);
-        let ends = owners.filter_map(|owner| self.owners.end(*owner));
-        ends.filter(|end| end.end_user.keys().contains(key))
-            .map(|end| end.end_user.id)
-            .filter(|id| Some(*id) != except)
-            .collect()
+        let holding = self.owners_of(key).filter(|owner| self.owners.holds(*owner, key));
+        let holders = holding.filter_map(|owner| self.owners.end(owner)).map(|end| end.end_user.id);
+        holders.filter(|id| Some(*id) != except).collect()
     }
 
     /// The owners in the claim of `key` that are known not to hold it.
     fn void_owners(&self, key: &MatchKey) -> BTreeSet<EndUserId> {
-        let owners = self.claims.get(key).into_iter().flat_map(|claim| claim.owners.iter().copied());
-        let is_void = |owner: &EndUserId| {
-            self.owners.ends.contains_key(owner)
-                && self.owners.end(*owner).is_none_or(|end| !end.end_user.keys().contains(key))
-        };
-        owners.filter(is_void).collect()
+        let is_void = |owner: &EndUserId| self.owners.ends.contains_key(owner) && !self.owners.holds(*owner, key);
+        self.owners_of(key).filter(is_void).collect()
+    }
+
+    /// The owners in the claim of `key`.
+    fn owners_of(&self, key: &MatchKey) -> impl Iterator<Item = EndUserId> {
+        self.claims.get(key).into_iter().flat_map(|claim| claim.owners.iter().copied())
     }
 }
 
@@ -153,7 +151,7 @@ impl Scope<'_> {
 
     /// The put of a claim that adds `owner`, on condition that the stored claim is still the known one. Under the
     /// exclusive policy `owner` becomes the only owner.
-    pub(super) fn claim_put(
+    fn claim_put(
         &self,
         match_key: &MatchKey,
         known: &KnownClaims,
@@ -188,7 +186,7 @@ impl Scope<'_> {
     }
 
     /// The item of a claim. It expires only under the shared policy.
-    pub(super) fn claim_item(&self, match_key: &MatchKey, owners: Vec<EndUserId>) -> Result<Item, StoreError> {
+    fn claim_item(&self, match_key: &MatchKey, owners: Vec<EndUserId>) -> Result<Item, StoreError> {
         let Key { pk, sk } = keys::claim(&self.tenant, match_key);
         let (kind, rev) = ("Claim".to_owned(), fastrand::u64(1..));
         let expires_at = (self.policy == UidPolicy::Shared).then(|| expires_at(TTL));

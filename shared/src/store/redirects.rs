@@ -14,6 +14,7 @@ use super::keys::Key;
 use super::{Scope, keys};
 use crate::domain::end_user::{EndUser, MAX_MERGE_DEPTH};
 use crate::domain::ids::EndUserId;
+use crate::domain::uid::MatchKey;
 
 /// The stored shape of a redirect.
 #[derive(Serialize, Deserialize)]
@@ -53,6 +54,8 @@ impl Redirect {
 pub(super) struct Resolved {
     /// The documents as they are now.
     pub documents: BTreeMap<EndUserId, Document>,
+    /// The match keys of each document. A large end user's take long to compute.
+    pub held: BTreeMap<EndUserId, BTreeSet<MatchKey>>,
     /// The end user that each id stands for; `None` if there is none.
     pub ends: BTreeMap<EndUserId, Option<EndUserId>>,
     /// Where the redirects lead that were followed.
@@ -63,6 +66,12 @@ impl Resolved {
     /// The document that an id stands for.
     pub(super) fn end(&self, id: EndUserId) -> Option<&Document> {
         self.documents.get(&(*self.ends.get(&id)?)?)
+    }
+
+    /// Whether the end user that an id stands for holds `key`.
+    pub(super) fn holds(&self, id: EndUserId, key: &MatchKey) -> bool {
+        let end = self.ends.get(&id).copied().flatten();
+        end.and_then(|end| self.held.get(&end)).is_some_and(|held| held.contains(key))
     }
 
     /// The merged end users on the way from an id to its end.
@@ -76,6 +85,7 @@ impl Resolved {
     /// Adds what is known of other ids.
     pub(super) fn extend(&mut self, other: Self) {
         self.documents.extend(other.documents);
+        self.held.extend(other.held);
         self.ends.extend(other.ends);
         self.redirects.extend(other.redirects);
     }
@@ -145,6 +155,7 @@ impl Scope<'_> {
     ) -> Result<(), StoreError> {
         let unread = open.values().copied().filter(|id| !resolved.documents.contains_key(id));
         let documents = self.documents(unread.collect::<BTreeSet<_>>()).await?;
+        resolved.held.extend(documents.iter().map(|(id, document)| (*id, document.end_user.keys())));
         resolved.documents.extend(documents);
         open.retain(|id, led_to| {
             let is_found = resolved.documents.contains_key(led_to);

@@ -157,6 +157,14 @@ impl App {
         Caller { app: self, token }
     }
 
+    /// The kinds of all items of the table that contain `text` in any attribute, in any case.
+    pub async fn kinds_with(&self, text: &str) -> Vec<String> {
+        let scan = self.system.client().scan().table_name(self.system.table()).into_paginator().items().send();
+        let items = scan.collect::<Result<Vec<_>, _>>().await.expect("the items");
+        let holding = items.iter().filter(|item| format!("{item:?}").to_lowercase().contains(text));
+        holding.map(|item| item["kind"].as_s().expect("a kind").clone()).collect()
+    }
+
     /// Sends ticket events and waits until all of them are ingested.
     pub async fn events(&self, events: &[Value]) {
         let lines: Vec<_> = events.iter().map(Value::to_string).collect();

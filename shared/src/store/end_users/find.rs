@@ -64,8 +64,9 @@ impl Scope<'_> {
     /// then by id, at most [`MAX_DUPLICATES`]. Of a key that more than 100 end users hold, the first 100 are considered.
     pub async fn duplicates(&self, id: EndUserId) -> Result<Vec<Duplicate>, ChangeError> {
         let end_user = self.end_user(id).await?;
+        let keys = end_user.keys();
         let mut shared: BTreeMap<EndUserId, usize> = BTreeMap::new();
-        for ids in self.indexed_ids_by_key(&end_user.keys()).await? {
+        for ids in self.indexed_ids_by_key(&keys).await? {
             ids.into_iter().filter(|other| *other != id).for_each(|other| *shared.entry(other).or_default() += 1);
         }
         let mut candidates: Vec<_> = shared.into_iter().collect();
@@ -79,7 +80,6 @@ impl Scope<'_> {
                 break;
             }
         }
-        let keys = end_user.keys();
         duplicates.sort_by_cached_key(|duplicate| {
             (Reverse(duplicate.end_user.keys().intersection(&keys).count()), duplicate.end_user.id)
         });

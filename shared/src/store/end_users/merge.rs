@@ -262,7 +262,7 @@ impl Scope<'_> {
         if self.policy == UidPolicy::Shared {
             return Ok(Some(Vec::new()));
         }
-        let (keys, kept) = (restored.keys(), after.keys());
+        let (keys, kept, held) = (restored.keys(), after.keys(), before.keys());
         let known = self.known_claims(&keys).await?;
         check_free(
             &keys,
@@ -273,7 +273,7 @@ impl Scope<'_> {
             },
             |_| Vec::new(),
         )?;
-        let (moved, gained): (BTreeSet<_>, BTreeSet<_>) = keys.into_iter().partition(|key| before.keys().contains(key));
+        let (moved, gained): (BTreeSet<_>, BTreeSet<_>) = keys.into_iter().partition(|key| held.contains(key));
         for key in moved {
             let names_restored = known.claims.get(&key).is_some_and(|claim| claim.owners.contains(&restored.id));
             if !names_restored && !self.add_owner(&key, &known, restored.id).await? {

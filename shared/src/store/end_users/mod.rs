@@ -31,9 +31,8 @@ impl Scope<'_> {
         &self,
         ids: impl IntoIterator<Item = EndUserId>,
     ) -> Result<BTreeMap<EndUserId, EndUser>, StoreError> {
-        let keys = ids.into_iter().map(|id| keys::end_user(&self.tenant, id)).collect();
-        let end_users = self.table.get_all(keys).await?.into_iter().map(items::read_end_user);
-        end_users.map(|end_user| end_user.map(|end_user| (end_user.id, end_user))).collect()
+        let documents = self.documents(ids).await?.into_iter();
+        Ok(documents.map(|(id, document)| (id, document.end_user)).collect())
     }
 
     /// The number of the tenant's end users.

@@ -119,9 +119,9 @@ impl Scope<'_> {
             Matches { holders: BTreeMap::new(), known: KnownClaims { claims, owners: Resolved::default() } };
         for candidates in candidates.chunks(MAX_CONFLICTS) {
             let resolved = self.resolve(candidates.iter().copied().collect()).await?;
-            let is_holder = |document: &&Document| !document.end_user.keys().is_disjoint(&deciding);
-            let holders = resolved.documents.values().filter(is_holder);
-            matches.holders.extend(holders.map(|holder| (holder.end_user.id, holder.clone())));
+            let is_holder = |(id, _): &(&EndUserId, &Document)| !resolved.held[id].is_disjoint(&deciding);
+            let holders = resolved.documents.iter().filter(is_holder);
+            matches.holders.extend(holders.map(|(id, holder)| (*id, holder.clone())));
             matches.known.owners.extend(resolved);
             if matches.holders.len() >= MAX_CONFLICTS {
                 break;
@@ -142,13 +142,14 @@ impl Scope<'_> {
         after: &Document,
     ) -> Result<Vec<TransactWriteItem>, ChangeError> {
         let held = before.map(|before| before.end_user.keys()).unwrap_or_default();
-        let gained = after.end_user.keys().difference(&held).cloned().collect();
+        let keys = after.end_user.keys();
+        let gained = keys.difference(&held).cloned().collect();
         let mut writes = self.claim_puts(&gained, &matches.known, after.end_user.id, &[])?;
         if self.policy == UidPolicy::Exclusive {
             let id = before.map(|before| before.end_user.id);
             let holders = |key: &MatchKey| matches.known.other_holders(key, id);
             check_free(&gained, holders, |key| upsert.new_end_user().paths(key))?;
-            let lost: BTreeSet<_> = held.difference(&after.end_user.keys()).cloned().collect();
+            let lost: BTreeSet<_> = held.difference(&keys).cloned().collect();
             if !lost.is_empty() {
                 writes.extend(self.releases(&lost, &self.known_claims(&lost).await?, after.end_user.id)?);
             }
